@@ -1,0 +1,160 @@
+"""What every reader fills: it checks texts, joins captions of an image, counts what is lost."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from blip.data.pairs import ORIGINS, ImageRef, Origin, Reject
+from blip.data.pairset import PairSet, PairTable
+from blip.data.text import decode_caption
+
+SCHEMA = pa.schema(
+    {
+        "key": pa.large_string(),
+        "caption": pa.large_string(),
+        "path": pa.dictionary(pa.int32(), pa.large_string()),
+        "offset": pa.int64(),
+        "length": pa.int64(),
+        "column": pa.dictionary(pa.int32(), pa.string()),
+        "origin": pa.dictionary(pa.int32(), pa.string()),
+        "truth": pa.dictionary(pa.int32(), pa.string()),
+        "noise_kind": pa.dictionary(pa.int32(), pa.string()),
+        "shard": pa.int32(),
+        "image": pa.int64(),
+    }
+)
+_ROWS_A_BATCH = 65_536
+
+Record = Mapping[str, object]
+"""What a source says of a pair beside its caption."""
+
+
+class PairCollector:
+    """Collects rows and rejects into a `PairSet`; `origin` overrides what the source records."""
+
+    def __init__(self, origin: Origin | None = None) -> None:
+        self._origin = origin
+        self._rows: list[tuple] = []
+        self._batches: list[pa.RecordBatch] = []
+        self._rejects: list[tuple[int | None, Reject]] = []
+        self._shard = -1
+        self._images = 0
+        self._files: dict[str, int] = {}
+        self._last: tuple[str, str, int | None] | None = None
+
+    def begin_shard(self) -> None:
+        """What follows comes from the next file (tar, table, list)."""
+        self._shard += 1
+        self._last = None
+
+    def add(
+        self, key: str, ref: ImageRef, texts: Sequence[object], *, record: Record | None = None
+    ) -> None:
+        """One image with its texts, of which the unusable become rejects.
+
+        The same file again is the same image. Byte ranges and table rows are images of their own,
+        unless the source itself gives the neighbour before the same key. `record`: may hold key,
+        origin, truth and noise_kind.
+        """
+        record = record or {}
+        own_key = record.get("key")
+        named = isinstance(own_key, str) and own_key != ""
+        key = own_key if named else key
+        image = self._number(key, ref, named)
+        decoded = [decode_caption(text) for text in texts or [None]]
+        faults = [Reject(key, str(ref), fault, "text") for _, fault in decoded if fault]
+        self._rejects.extend((image, reject) for reject in faults)
+        usable = [caption for caption, fault in decoded if not fault]
+        place = (ref.path, ref.offset, ref.length, ref.column)
+        after = (*place, *self._provenance(record), self._shard, image)
+        self._rows.extend((key, caption, *after) for caption in usable or [""])
+        if len(self._rows) >= _ROWS_A_BATCH:
+            self._flush()
+
+    def lose(
+        self, key: str, ref: str, reason: str, *, pairs: int = 1, whole_file: bool = False
+    ) -> None:
+        """Rejects an image, once for each of its `pairs`, or the unknown rest of a whole file."""
+        reject = Reject(key, ref, reason, "file" if whole_file else "image")
+        self._rejects.extend([(None, reject)] * pairs)
+
+    def done(self) -> PairSet:
+        """The set of all that was added."""
+        self._flush()
+        table = pa.Table.from_batches(self._batches, SCHEMA).unify_dictionaries().combine_chunks()
+        image_of_row = table.column("image").to_numpy()
+        _, first_row = np.unique(image_of_row, return_index=True)
+        keys, renamed = unique_keys(table.column("key").take(pa.array(first_row)).combine_chunks())
+        table = table.set_column(0, "key", keys.take(pa.array(image_of_row)))
+        table = table.filter(pa.array(_rows_to_keep(table, image_of_row, first_row)))
+        rejects = [
+            reject if image is None else replace(reject, key=keys[image].as_py())
+            for image, reject in self._rejects
+        ]
+        image_of_row, shard_of_row = (table.column(name).to_numpy() for name in ("image", "shard"))
+        rows = PairTable(table.drop_columns(["image", "shard"]))
+        return PairSet(rows, image_of_row, rejects, shard_of_row, renamed)
+
+    def _number(self, key: str, ref: ImageRef, named: bool) -> int:
+        whole_file = ref.length is None and ref.column is None
+        known = self._files.setdefault(ref.path, self._images) if whole_file else None
+        this = (key, ref.path, ref.length)
+        if known is not None and known < self._images:
+            return known
+        if named and this == self._last:
+            return self._images - 1
+        self._last = this
+        self._images += 1
+        return self._images - 1
+
+    def _provenance(self, record: Record) -> tuple[str, str | None, str | None]:
+        recorded = record.get("origin")
+        origin = self._origin or (recorded if recorded in ORIGINS else "web")
+        truth, noise_kind = record.get("truth"), record.get("noise_kind")
+        return origin, *(text if isinstance(text, str) else None for text in (truth, noise_kind))
+
+    def _flush(self) -> None:
+        columns = list(zip(*self._rows, strict=True)) or [()] * len(SCHEMA)
+        arrays = [
+            pa.array(values, type=kind) for values, kind in zip(columns, SCHEMA.types, strict=True)
+        ]
+        self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
+        self._rows = []
+
+
+def captions(record: Record, column: str = "caption") -> list[object]:
+    """The texts of a record: its list `captions`, else what `column` holds (a text or a list)."""
+    found = record.get("captions") or record.get(column)
+    return found if isinstance(found, list) else [found]
+
+
+def unique_keys(keys: pa.Array) -> tuple[pa.Array, int]:
+    """One key per image, later bearers of a key renamed `key~2`, `key~3`, and how many of these."""
+    codes = pc.dictionary_encode(keys).indices.to_numpy()
+    _, firsts = np.unique(codes, return_index=True)
+    later = np.setdiff1d(np.arange(len(codes)), firsts)
+    if not len(later):
+        return keys, 0
+    names = keys.to_pylist()
+    taken, count = set(names), {}
+    for image in later.tolist():
+        name = names[image]
+        number = count.get(name, 1) + 1
+        while f"{name}~{number}" in taken:
+            number += 1
+        count[name] = number
+        names[image] = f"{name}~{number}"
+        taken.add(names[image])
+    return pa.array(names, type=keys.type), len(later)
+
+
+def _rows_to_keep(table: pa.Table, image_of_row: np.ndarray, first_row: np.ndarray) -> np.ndarray:
+    """Rows with text, and one row without for an image that has no text in any row."""
+    has_text = pc.not_equal(table.column("caption"), "").to_numpy()
+    texts_of_image = np.bincount(image_of_row, weights=has_text, minlength=len(first_row))
+    is_first = np.zeros(len(has_text), dtype=bool)
+    is_first[first_row] = True
+    return has_text | (is_first & (texts_of_image[image_of_row] == 0))

@@ -1,0 +1,99 @@
+"""Text files of pairs: the published BLIP JSON lists, COCO captions, JSON lines, CSV and TSV."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from blip.data.collect import PairCollector
+from blip.data.rows import Row, TableOptions, add_rows, choose_columns, image_root
+from blip.errors import InputError
+
+# A caption in bytes that are not UTF-8 is read into surrogates and becomes a reject of its own, not
+# of the whole file.
+_READ = {"encoding": "utf-8-sig", "errors": "surrogateescape"}
+
+
+def read_json(path: str, into: PairCollector, options: TableOptions) -> None:
+    """A list of rows (`image`, and `caption` as a text or a list), or a COCO captions file."""
+    try:
+        content = json.loads(Path(path).read_text(**_READ))
+    except ValueError as error:
+        into.lose(path, path, f"not JSON: {error}", whole_file=True)
+        return
+    if isinstance(content, dict) and {"images", "annotations"} <= content.keys():
+        content = _coco_rows(content)
+    if not isinstance(content, list):
+        raise InputError(
+            f"{path} is neither a list of rows nor a COCO captions file: give one of these."
+        )
+    rows = [(number, _as_row(value)) for number, value in enumerate(content, 1)]
+    _add_objects(rows, path, into, options)
+
+
+def read_jsonl(path: str, into: PairCollector, options: TableOptions) -> None:
+    """JSON lines, one row a line."""
+    with open(path, **_READ) as file:
+        rows = [(number, _json_line(line)) for number, line in enumerate(file, 1) if line.strip()]
+    _add_objects(rows, path, into, options)
+
+
+def read_csv(path: str, into: PairCollector, options: TableOptions) -> None:
+    """CSV or TSV with a header line; tabs part a .csv too if its header has them and no comma."""
+    with open(path, newline="", **_READ) as file:
+        head = file.readline()
+        file.seek(0)
+        tabs = path.lower().endswith(".tsv") or ("\t" in head and "," not in head)
+        reader = csv.reader(file, delimiter="\t" if tabs else ",")
+        names = next(reader, [])
+        columns = choose_columns(names, path, options)
+        add_rows(_csv_rows(reader, names), columns, path, into, image_root(path, options))
+
+
+def _add_objects(
+    rows: list[tuple[int, Row]], path: str, into: PairCollector, options: TableOptions
+) -> None:
+    if not rows:
+        raise InputError(f"{path} has no rows: give a list with an image and a caption each.")
+    names = dict.fromkeys(name for _, row in rows if not isinstance(row, str) for name in row)
+    columns = choose_columns(names, path, options)
+    add_rows(rows, columns, path, into, image_root(path, options))
+
+
+def _as_row(value: object) -> Row:
+    return value if isinstance(value, dict) else "not a JSON object"
+
+
+def _coco_rows(content: dict) -> list[object]:
+    images = [image for image in content["images"] if isinstance(image, dict)]
+    files = {image.get("id"): image.get("file_name") for image in images}
+    return [
+        {"image": files.get(row.get("image_id")), "caption": row.get("caption")}
+        if isinstance(row, dict)
+        else row
+        for row in content["annotations"]
+    ]
+
+
+def _json_line(line: str) -> Row:
+    try:
+        return _as_row(json.loads(line))
+    except ValueError as error:
+        return f"not JSON: {error}"
+
+
+def _csv_rows(reader: Iterator[list[str]], names: list[str]) -> Iterator[tuple[int, Row]]:
+    while True:
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except (
+            csv.Error
+        ) as error:  # a field beyond the limit of the csv module; the next line can be read
+            yield reader.line_num, f"cannot be read: {error}"
+            continue
+        if fields and len(fields) != len(names):
+            yield reader.line_num, f"{len(fields)} fields instead of {len(names)}"
+        elif fields:
+            yield reader.line_num, dict(zip(names, fields, strict=True))

@@ -1,0 +1,108 @@
+"""`read_pairs`: one door for webdataset tars, lists, tables and folders of pairs."""
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from blip.data.collect import PairCollector
+from blip.data.folders import image_files, read_folder
+from blip.data.lists import read_csv, read_json, read_jsonl
+from blip.data.pairs import Origin
+from blip.data.pairset import PairSet
+from blip.data.parquet import read_parquet
+from blip.data.rows import TableOptions
+from blip.data.tars import read_tar
+from blip.errors import InputError
+
+Source = str | Path | Iterable[str | Path]
+
+_TABLES: dict[str, Callable[[str, PairCollector, TableOptions], None]] = {
+    ".json": read_json,
+    ".jsonl": read_jsonl,
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".parquet": read_parquet,
+}
+_BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+def read_pairs(
+    source: Source,
+    *,
+    origin: Origin | None = None,
+    image_root: str | Path | None = None,
+    image_column: str | None = None,
+    caption_column: str | None = None,
+) -> PairSet:
+    """All pairs of a source: a path, a pattern (`*`, `?`, `{000..041}`), or a list of these.
+
+    Files: webdataset `.tar`; `.json` (published BLIP lists, COCO captions), `.jsonl`, `.csv`,
+    `.tsv`, `.parquet`; a folder of tars, of Parquet files, or of images with `.txt` files beside
+    them. Image paths in a table start from `image_root`, else from the table's folder. `origin`
+    overrides what the source records (which is else "web"). Rows that cannot be used are in
+    `.rejects`; InputError where there is no file, no fitting column, or no readable file.
+    """
+    into = PairCollector(origin)
+    root = None if image_root is None else str(image_root)
+    options = TableOptions(
+        image_root=root, image_column=image_column, caption_column=caption_column
+    )
+    for path in _files(source):
+        into.begin_shard()
+        if os.path.isdir(path):
+            read_folder(path, into)
+        elif path.lower().endswith(".tar"):
+            read_tar(path, into)
+        else:
+            _TABLES[Path(path).suffix.lower()](path, into, options)
+    pairs = into.done()
+    lost = [reject for reject in pairs.rejects if reject.kind == "file"]
+    if lost and not len(pairs.images):
+        raise InputError(f"{lost[0].ref} cannot be used: {lost[0].reason}.")
+    return pairs
+
+
+def _files(source: Source) -> list[str]:
+    if isinstance(source, (str, Path)):
+        return [file for path in _expand(str(source)) for file in _kind_of(path)]
+    files = [file for one in source for file in _files(one)]
+    if not files:
+        raise InputError("the list of data files is empty: give at least one.")
+    return files
+
+
+def _expand(pattern: str) -> list[str]:
+    if os.path.exists(pattern):
+        return [pattern]
+    if found := _BRACES.search(pattern):
+        first, last = found.groups()
+        before, after = pattern[: found.start()], pattern[found.end() :]
+        numbers = range(int(first), int(last) + 1)
+        return [p for n in numbers for p in _expand(f"{before}{n:0{len(first)}d}{after}")]
+    paths = sorted(glob.glob(pattern, recursive=True))
+    if not paths:
+        raise InputError(
+            f"no file matches {pattern!r}: check the path (and quote a pattern in the shell)."
+        )
+    return paths
+
+
+def _kind_of(path: str) -> list[str]:
+    """The files to read for one path: itself, or the tars or tables of a folder that holds such."""
+    if os.path.isdir(path):
+        for suffix in (".tar", ".parquet"):
+            if files := sorted(str(file) for file in Path(path).glob(f"*{suffix}")):
+                return files
+        if next(image_files(path), None) is None:
+            raise InputError(
+                f"the folder {path} holds no images, tars or Parquet files: give the data's folder."
+            )
+        return [path]
+    if path.lower().endswith(".tar") or Path(path).suffix.lower() in _TABLES:
+        return [path]
+    kinds = ", ".join([".tar", *_TABLES])
+    raise InputError(
+        f"{path} is of no known kind ({kinds}, or a folder of images): unpack or convert it."
+    )

@@ -1,0 +1,105 @@
+"""Rows of any table: which columns hold image and caption, and what each row gives."""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from blip.data.collect import PairCollector, captions
+from blip.data.pairs import ImageRef
+from blip.errors import InputError
+
+IMAGE_COLUMNS = (
+    "image",
+    "image_path",
+    "path",
+    "filepath",
+    "file_name",
+    "filename",
+    "jpg",
+    "bytes",
+    "image_bytes",
+)
+CAPTION_COLUMNS = ("caption", "captions", "text", "title")
+
+ONLY_URL = "only a url: download the images with img2dataset and give the tars it writes"
+
+Row = Mapping[str, object] | str
+"""A row by column name, or the reason why this row cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """How to read tables: where image paths start (else their folder) and which columns to use."""
+
+    image_root: str | None = None
+    image_column: str | None = None
+    caption_column: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The columns of one table; without one for the image every row has only a url."""
+
+    image: str | None
+    caption: str
+    url: str | None
+
+
+def choose_columns(names: Iterable[str], source: str, options: TableOptions) -> Columns:
+    """The columns by options or usual names (any case); InputError names found and expected."""
+    found = list(names)
+    url = _choose(found, None, ("url",), "url", source)
+    caption = _choose(found, options.caption_column, CAPTION_COLUMNS, "caption", source)
+    image = _choose(found, options.image_column, IMAGE_COLUMNS, "image", source)
+    for column, role, usual in (
+        (caption, "caption", CAPTION_COLUMNS),
+        (image or url, "image", IMAGE_COLUMNS),
+    ):
+        if column is None:
+            raise InputError(
+                f"{source} has the columns {', '.join(found) or '(none)'} and none for the {role}: "
+                f"call it one of {', '.join(usual)}, or name it as the {role} column."
+            )
+    return Columns(image=image, caption=caption, url=url)
+
+
+def add_rows(
+    rows: Iterable[tuple[int, Row]], columns: Columns, source: str, into: PairCollector, root: str
+) -> None:
+    """Adds rows whose images are files under `root`; an unusable row becomes a numbered reject."""
+    for number, row in rows:
+        ref = f"{source}:{number}"
+        if isinstance(row, str):
+            into.lose(ref, ref, row)
+            continue
+        image, texts = row.get(columns.image), captions(row, columns.caption)
+        path = os.path.join(root, image) if isinstance(image, str) and image else None
+        if path is None:
+            into.lose(
+                ref, ref, ONLY_URL if row.get(columns.url) else "no image path", pairs=len(texts)
+            )
+        elif not os.path.isfile(path):
+            into.lose(_key(image), ref, f"the file {path} is missing", pairs=len(texts))
+        else:
+            into.add(_key(image), ImageRef(path), texts, record=row)
+
+
+def image_root(source: str, options: TableOptions) -> str:
+    """The folder from which the image paths of a table start."""
+    return options.image_root if options.image_root is not None else str(Path(source).parent)
+
+
+def _key(image: str) -> str:
+    return os.path.splitext(image)[0]
+
+
+def _choose(
+    names: list[str], given: str | None, usual: tuple[str, ...], role: str, source: str
+) -> str | None:
+    if given is not None and given not in names:
+        raise InputError(
+            f"{source} has no column {given!r} for the {role}; its columns are {', '.join(names)}."
+        )
+    lower = {name.lower(): name for name in reversed(names)}
+    return given or next((lower[name] for name in usual if name in lower), None)

@@ -1,0 +1,184 @@
+"""WebDataset tars (img2dataset's `key.jpg key.txt key.json`) as an index of byte ranges.
+
+The headers are read by our own walk, which touches nothing but headers and texts; a tar that was
+cut gives its complete members. Members of one sample may lie apart, as a plain `tar cf` leaves
+them.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from blip.data.collect import PairCollector, captions
+from blip.data.files import IMAGE_EXTENSIONS
+from blip.data.pairs import ImageRef
+from blip.data.text import MAX_CAPTION_BYTES
+
+TEXT_EXTENSIONS = frozenset({"txt", "text", "caption"})
+_MAX_JSON_BYTES = 4_000_000
+_BLOCK = 512
+_FILE, _LONG_NAME, _PAX = (b"0", b"\0", b"7"), b"L", b"x"
+_NO_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstandard"}
+
+
+class CutTar(ValueError):
+    """The tar ends or breaks before its end mark; the members before are complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A regular file in a tar: its bytes are file[offset : offset + size]."""
+
+    name: str
+    offset: int
+    size: int
+
+
+@dataclass(slots=True)
+class _Sample:
+    key: str
+    image: Member | None = None
+    text: Member | None = None
+    json: Member | None = None
+
+
+def tar_members(file: BinaryIO) -> Iterator[Member]:
+    """The complete regular files of a tar (ustar, GNU, pax); CutTar where it ends too early."""
+    end = file.seek(0, os.SEEK_END)
+    at, long_name, pax = 0, None, {}
+    while True:
+        file.seek(at)
+        header = file.read(_BLOCK)
+        if len(header) < _BLOCK:
+            raise CutTar(f"ends at byte {end:,} without the end mark")
+        if header.count(0) == _BLOCK:
+            return
+        kind, size = header[156:157], _size(header, at)
+        size = int(pax.get("size", size)) if kind in _FILE else 0 if kind in _NO_DATA else size
+        name = pax.get("path") or long_name or _name(header)
+        data, at = at + _BLOCK, at + _BLOCK + -(-size // _BLOCK) * _BLOCK
+        if data + size > end:
+            raise CutTar(f"is cut inside the member {name!r} at byte {end:,}")
+        if kind == _LONG_NAME:
+            long_name = _text(file.read(size).rstrip(b"\0"))
+        elif kind == _PAX:
+            pax = _pax_records(file.read(size))
+        else:
+            if kind in _FILE:
+                yield Member(name, data, size)
+            long_name, pax = None, {}
+
+
+def read_tar(path: str, into: PairCollector) -> None:
+    """Adds every sample of one tar; what the tar lacks becomes rejects."""
+    with open(path, "rb") as file:
+        if compression := _COMPRESSED.get(file.read(2)):
+            reason = f"compressed with {compression}, so that no image has a place in it: unpack it"
+            into.lose(path, path, reason, whole_file=True)
+            return
+        samples, fault = _samples(file)
+        for sample in samples:
+            _add(sample, path, file, into)
+    if fault:
+        into.lose(path, path, f"the tar {fault}; its complete members are used", whole_file=True)
+
+
+def _samples(file: BinaryIO) -> tuple[list[_Sample], str | None]:
+    samples: list[_Sample] = []
+    latest: dict[str, _Sample] = {}
+    fault = None
+    try:
+        for member in tar_members(file):
+            folder, _, base = member.name.rpartition("/")
+            stem, _, extensions = base.partition(".")
+            part = _part(extensions.rpartition(".")[2].lower())
+            if not stem or part is None:  # a dot file, or nothing we read
+                continue
+            key = f"{folder}/{stem}".removeprefix("./") if folder else stem
+            sample = latest.get(key)
+            if (
+                sample is None or getattr(sample, part) is not None
+            ):  # the same key again is another sample
+                sample = latest[key] = _Sample(key)
+                samples.append(sample)
+            setattr(sample, part, member)
+    except CutTar as error:
+        fault = str(error)
+    return samples, fault
+
+
+def _part(extension: str) -> str | None:
+    if extension in IMAGE_EXTENSIONS:
+        return "image"
+    return "text" if extension in TEXT_EXTENSIONS else "json" if extension == "json" else None
+
+
+def _add(sample: _Sample, path: str, file: BinaryIO, into: PairCollector) -> None:
+    record = _json_record(file, sample.json)
+    texts = [_read(file, sample.text, MAX_CAPTION_BYTES)] if sample.text else captions(record)
+    if sample.image is None:
+        into.lose(sample.key, path, "no image goes with this text", pairs=max(1, len(texts)))
+        return
+    ref = ImageRef(path, sample.image.offset, sample.image.size)
+    into.add(sample.key, ref, texts, record=record)
+
+
+def _json_record(file: BinaryIO, member: Member | None) -> dict:
+    if member is None or member.size > _MAX_JSON_BYTES:
+        return {}
+    try:
+        record = json.loads(_read(file, member, _MAX_JSON_BYTES).decode("utf-8", "surrogateescape"))
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _read(file: BinaryIO, member: Member, limit: int) -> bytes:
+    file.seek(member.offset)
+    return file.read(min(member.size, limit + 1))
+
+
+def _size(header: bytes, at: int) -> int:
+    try:
+        checksum = int(header[148:156].strip(b"\0 ") or b"0", 8)
+        size = header[124:136]
+        value = (
+            int.from_bytes(size[1:], "big")
+            if size[0] & 0x80
+            else int(size.strip(b"\0 ") or b"0", 8)
+        )
+    except ValueError:
+        checksum = value = -1
+    if checksum != sum(header) - sum(header[148:156]) + 8 * ord(" "):
+        raise CutTar(f"has no valid header at byte {at:,}")
+    return value
+
+
+def _name(header: bytes) -> str:
+    name = _text(header[:100].partition(b"\0")[0])
+    prefix = header[345:500].partition(b"\0")[0] if header[257:263] == b"ustar\0" else b""
+    return f"{_text(prefix)}/{name}" if prefix else name
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")
+
+
+def _pax_records(data: bytes) -> dict[str, str]:
+    records = {}
+    while data:
+        try:
+            length = int(data.partition(b" ")[0])
+            name, equals, value = (
+                data[:length].partition(b" ")[2].removesuffix(b"\n").partition(b"=")
+            )
+        except ValueError:
+            equals = b""
+        if not equals:
+            raise CutTar("has a broken pax header")
+        records[_text(name)] = _text(value)
+        data = data[length:]
+    return records

@@ -1,0 +1,160 @@
+"""Writing pairs as webdataset tars, lists with image files, and Parquet that Hugging Face
+`datasets` reads.
+
+Every file appears whole or not at all. Images are copied as they are stored (pixels become PNG),
+captions byte for byte. Each pair comes with its provenance (scores, captioner, ...), which goes
+into JSON fields or columns.
+"""
+
+import csv
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import TextIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from blip.data.files import free_name, image_extension, replacing
+from blip.data.pairs import Pair, Reject, image_bytes, image_ref
+from blip.errors import InputError
+
+Record = tuple[Pair, Mapping[str, object]]
+"""A pair and its provenance: names to texts, numbers, booleans or None."""
+
+_ROWS_A_GROUP = 256  # so that one picture opens without many others
+_IMAGE_FEATURE = {"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})}
+
+
+@dataclass
+class Written:
+    """What a writer left: files, the number of pairs in them, and pairs it could not read."""
+
+    paths: list[Path] = field(default_factory=list)
+    pairs: int = 0
+    rejects: list[Reject] = field(default_factory=list)
+
+
+def write_tars(
+    records: Iterable[Record], folder: str | Path, *, shard_size: int = 1000, name: str = "pairs"
+) -> Written:
+    """Tars of one sample a pair (`key.jpg key.txt key.json`), as training readers expect."""
+    written = Written()
+    rows = _with_bytes(records, written)
+    for first in rows:
+        path = Path(folder) / f"{name}-{len(written.paths):05d}.tar"
+        taken: set[str] = set()
+        with (
+            replacing(path) as file,
+            tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            for row, data in chain([first], islice(rows, shard_size - 1)):
+                stem = free_name(str(row["key"]), taken)
+                _add_member(tar, f"{stem}.{image_extension(data)}", data)
+                _add_member(tar, f"{stem}.txt", str(row["caption"]).encode())
+                _add_member(tar, f"{stem}.json", json.dumps(row, ensure_ascii=False).encode())
+                written.pairs += 1
+        written.paths.append(path)
+    return written
+
+
+def write_list(records: Iterable[Record], path: str | Path, *, images: str = "images") -> Written:
+    """A `.json` list as the published code reads it, `.csv` or `.tsv`, and each image once in the
+    folder `images`.
+
+    That folder is beside the list, and the paths in the list start there.
+    """
+    path, written = Path(path), Written([Path(path)])
+    write = {".json": _write_json, ".csv": _write_csv, ".tsv": _write_tsv}.get(path.suffix.lower())
+    if write is None:
+        raise InputError(f"{path} must end in .json, .csv or .tsv: that says what to write.")
+    files: dict[str, str] = {}
+    taken: set[str] = set()
+    rows = []
+    for row, data in _with_bytes(records, written):
+        key = str(row["key"])
+        if key not in files:
+            files[key] = f"{images}/{free_name(key, taken)}.{image_extension(data)}"
+            with replacing(path.parent / files[key]) as out:
+                out.write(data)
+        rows.append({"image": files[key], **row})
+    with replacing(path) as out:
+        text = io.TextIOWrapper(out, encoding="utf-8", newline="")
+        write(rows, text)
+        text.detach()  # writes what it holds; the file below stays open for its sync
+    written.pairs = len(rows)
+    return written
+
+
+def write_parquet(records: Iterable[Record], path: str | Path) -> Written:
+    """One table with the images as bytes, in the form of Hugging Face's image feature, and one
+    column a name.
+
+    Types are those of the first 256 rows; a provenance that is empty in all of them is text.
+    """
+    written = Written([Path(path)])
+    rows = _with_bytes(records, written)
+    first = list(islice(rows, _ROWS_A_GROUP))
+    schema = _schema([row for row, _ in first])
+    with replacing(path) as file, pq.ParquetWriter(file, schema) as writer:
+        group = first
+        while group:
+            columns = [{**row, "image": {"bytes": data, "path": None}} for row, data in group]
+            writer.write_table(pa.Table.from_pylist(columns, schema))
+            written.pairs += len(group)
+            group = list(islice(rows, _ROWS_A_GROUP))
+    return written
+
+
+def _with_bytes(
+    records: Iterable[Record], written: Written
+) -> Iterator[tuple[dict[str, object], bytes]]:
+    """Each pair as a row (caption, key, origin, truth where known, provenance) with its image."""
+    for pair, provenance in records:
+        try:
+            data = image_bytes(pair)
+        except OSError as error:
+            ref = image_ref(pair) or pair.key
+            written.rejects.append(Reject(pair.key, ref, f"cannot be read: {error}"))
+            continue
+        row = {"caption": pair.caption, "key": pair.key, "origin": pair.origin}
+        if pair.truth is not None or pair.noise_kind is not None:
+            row |= {"truth": pair.truth, "noise_kind": pair.noise_kind}
+        yield row | {name: provenance[name] for name in provenance if name not in row}, data
+
+
+def _add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)  # time and owner stay zero: the same pairs give the same bytes
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
+
+
+def _write_json(rows: list[dict[str, object]], out: TextIO) -> None:
+    out.write("[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n")
+
+
+def _write_csv(rows: list[dict[str, object]], out: TextIO, delimiter: str = ",") -> None:
+    names = dict.fromkeys(chain(["image", "caption", "key", "origin"], *rows))
+    writer = csv.DictWriter(out, names, delimiter=delimiter, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _write_tsv(rows: list[dict[str, object]], out: TextIO) -> None:
+    _write_csv(rows, out, "\t")
+
+
+def _schema(rows: list[dict[str, object]]) -> pa.Schema:
+    image = pa.field("image", pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+    fields = {"caption": pa.string(), "key": pa.string(), "origin": pa.string()}
+    for name in dict.fromkeys(chain(*rows)):
+        values = [row.get(name) for row in rows]
+        kind = pa.infer_type(values)
+        fields.setdefault(name, pa.string() if pa.types.is_null(kind) else kind)
+    return pa.schema(
+        [image, *(pa.field(name, kind) for name, kind in fields.items())], metadata=_IMAGE_FEATURE
+    )

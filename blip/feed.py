@@ -1,0 +1,67 @@
+"""From loaded pairs to what a task reads: texts as tokens, and ids that say what is no negative."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from blip.tasks.batch import PairBatch
+from blip.tokenizer import Tokenizer
+
+
+class LoadedBatch(Protocol):
+    """Images (B, 3, H, W) float, captions, and two ids a pair (B,) int64: of its text and of its image."""
+
+    images: Tensor
+    captions: list[str]
+    pair_ids: Tensor
+    image_ids: Tensor
+
+
+class Loader(Protocol):
+    """An endless source of loaded batches whose position can be saved and set."""
+
+    def stream(self) -> Iterator[LoadedBatch]: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class PairFeed:
+    """Batches for the training loop: endless, exactly resumable.
+
+    prompt: words that begin every caption (captioning fine-tuning). by_image: pairs of one image
+    are no negatives of each other (retrieval fine-tuning); else pairs of one text are not.
+    """
+
+    def __init__(
+        self,
+        loader: Loader,
+        tokenizer: Tokenizer,
+        *,
+        prompt: str = "",
+        by_image: bool = False,
+        max_length: int = 30,
+    ) -> None:
+        self.loader, self.tokenizer = loader, tokenizer
+        self.prompt, self.by_image, self.max_length = prompt, by_image, max_length
+        self.step = 0
+        self._batches: Iterator[LoadedBatch] | None = None
+
+    def __next__(self) -> PairBatch:
+        if self._batches is None:
+            self._batches = self.loader.stream()
+        batch = next(self._batches)
+        tokens = self.tokenizer([self.prompt + text for text in batch.captions], self.max_length)
+        ids = batch.image_ids if self.by_image else batch.pair_ids
+        self.step += 1
+        return PairBatch(batch.images, tokens, ids, step=self.step - 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position: the number of batches served and the loader's own state."""
+        return {"step": self.step, "loader": self.loader.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue after the batch that `state_dict` was taken behind."""
+        self.step = state["step"]
+        self.loader.load_state_dict(state["loader"])
+        self._batches = None

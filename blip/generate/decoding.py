@@ -1,0 +1,98 @@
+"""How captions are decoded, as one frozen value that names itself. Knows no torch."""
+
+from dataclasses import dataclass
+
+from blip.errors import InputError
+
+STRATEGIES = ("greedy", "beam", "nucleus", "top_k")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """A decoding strategy and its values; a value that the strategy does not read changes nothing.
+
+    The defaults are the published CapFilt choice, nucleus sampling with p = 0.9, at the lengths of
+    the published captioning evaluation (paper Table 2 and section 5.2).
+    """
+
+    strategy: str = "nucleus"
+    """greedy, beam, nucleus or top_k."""
+    top_p: float = 0.9
+    """nucleus: draw among the most probable tokens that together reach this mass; 1 keeps all."""
+    top_k: int = 0
+    """top_k: draw among this many tokens; nucleus: cut to this many first, 0 does not cut."""
+    temperature: float = 1.0
+    """nucleus, top_k: logits are divided by it before anything is cut."""
+    num_beams: int = 3
+    """beam: hypotheses kept for each image (published captioning evaluation: 3)."""
+    max_length: int = 20
+    """Most tokens of a whole text: [DEC], the prompt and [SEP] count (published meaning)."""
+    min_length: int = 5
+    """[SEP] is forbidden until [DEC], prompt and caption have this many tokens (published meaning)."""
+    repetition_penalty: float = 1.0
+    """Divides the logits of tokens used before, prompt included (the published nucleus path has 1.1)."""
+    prompt: str = "a picture of "
+    """Begins every caption and is not part of what is returned."""
+    candidates: int = 1
+    """Captions for each image: independent draws, or the best beams."""
+
+    def __post_init__(self) -> None:
+        _require(self.strategy in STRATEGIES, "strategy", self.strategy, f"one of {', '.join(STRATEGIES)}")
+        _require(0 < self.top_p <= 1, "top_p", self.top_p, "above 0 and at most 1")
+        _require(self.top_k >= 0, "top_k", self.top_k, "0 (no cut) or more")
+        _require(0 < self.temperature < float("inf"), "temperature", self.temperature, "above 0")
+        _require(self.num_beams >= 1, "num_beams", self.num_beams, "1 or more")
+        _require(self.min_length >= 0, "min_length", self.min_length, "0 or more")
+        _require(self.max_length >= 2, "max_length", self.max_length, "2 or more")
+        _require(
+            self.min_length <= self.max_length, "min_length", self.min_length, "at most max_length"
+        )
+        penalty = self.repetition_penalty
+        _require(0 < penalty < float("inf"), "repetition_penalty", penalty, "above 0; 1 is none")
+        _require(self.candidates >= 1, "candidates", self.candidates, "1 or more")
+        self._check_strategy()
+
+    def __str__(self) -> str:
+        """Short canonical form for the ledger: what decides a caption, and nothing else.
+
+        `candidates` is left out, since the first captions of an image are the same whatever follows.
+        """
+        return f"{self.strategy}({','.join(self._own_values() + self._common_values())})"
+
+    @property
+    def draws(self) -> bool:
+        """Whether captions are drawn at random."""
+        return self.strategy in ("nucleus", "top_k")
+
+    def _own_values(self) -> list[str]:
+        if self.strategy == "beam":
+            return [f"beams={self.num_beams}"]
+        if not self.draws:
+            return []
+        p = [f"p={_short(self.top_p)}"] if self.strategy == "nucleus" else []
+        k = [f"k={self.top_k}"] if self.top_k else []
+        t = [f"t={_short(self.temperature)}"] if self.temperature != 1 else []
+        return p + k + t
+
+    def _common_values(self) -> list[str]:
+        penalty = self.repetition_penalty
+        repetition = [f"penalty={_short(penalty)}"] if penalty != 1 else []
+        return [f"length={self.min_length}-{self.max_length}", *repetition, f"prompt={self.prompt!r}"]
+
+    def _check_strategy(self) -> None:
+        if self.strategy == "top_k":
+            _require(self.top_k >= 1, "top_k", self.top_k, "1 or more for the strategy top_k")
+        if self.strategy == "greedy":
+            _require(self.candidates == 1, "candidates", self.candidates, "1: greedy finds one caption")
+        if self.strategy == "beam":
+            what = f"at most num_beams, {self.num_beams}"
+            _require(self.candidates <= self.num_beams, "candidates", self.candidates, what)
+
+
+def _short(value: float) -> str:
+    return repr(float(value)).removesuffix(".0")
+
+
+def _require(holds: bool, name: str, value: object, wanted: str) -> None:
+    if not holds:
+        raise InputError(f"Decoding with {name} {value!r} cannot be; give {wanted}.")

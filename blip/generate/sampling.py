@@ -1,0 +1,65 @@
+"""From next-token logits to tokens: penalties, truncation, and a draw by inverse distribution function.
+
+Pure functions of (R, V) scores, no loop over rows.
+"""
+
+import torch
+from torch import Tensor
+
+_FIRST_LOOK = 512
+"""Tokens among which a nucleus is sought before the whole vocabulary is sorted."""
+
+
+def penalize(scores: Tensor, ids: Tensor, penalty: float) -> Tensor:
+    """Scores (R, V) with those of the tokens in ids (R, L) made less likely: divided, or multiplied below 0."""
+    if penalty == 1.0:
+        return scores
+    seen = scores.gather(1, ids)
+    return scores.scatter(1, ids, torch.where(seen < 0, seen * penalty, seen / penalty))
+
+
+def forbid(scores: Tensor, token: int) -> Tensor:
+    """Scores (R, V) under which a token cannot be chosen."""
+    return scores.index_fill(1, torch.tensor([token], device=scores.device), float("-inf"))
+
+
+def truncated(scores: Tensor, *, top_p: float, top_k: int, temperature: float) -> Tensor:
+    """Probabilities (R, V) left by temperature, then top-k (0: all), then top-p; the rest are 0.
+
+    They are not scaled to 1 again. Tokens equally probable to the last one kept are kept too, so
+    the result does not hang on the order of equals. float32.
+    """
+    probabilities = (scores.float() / temperature).softmax(dim=1)
+    if 0 < top_k < probabilities.shape[1]:
+        floor = probabilities.topk(top_k, dim=1).values[:, -1:]
+        probabilities = torch.where(probabilities >= floor, probabilities, 0.0)
+    if top_p < 1:
+        floor = _nucleus_floor(probabilities, top_p)
+        probabilities = torch.where(probabilities >= floor, probabilities, 0.0)
+    return probabilities
+
+
+def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
+    """Tokens (R,) of weights (R, V) at uniform draws (R,) in [0, 1), by inverse distribution function.
+
+    Tokens stand in vocabulary order, not by rank: where two are almost equally probable, the last
+    bits of a matrix product may swap their ranks but move no edge by more than themselves.
+    """
+    edges = probabilities.double().cumsum(dim=1)
+    total = edges[:, -1:]
+    # Rounding must not lift the target to the total, beyond which there is no token.
+    target = torch.minimum(uniform.double()[:, None] * total, total.nextafter(torch.zeros_like(total)))
+    return torch.searchsorted(edges, target, right=True).squeeze(1)
+
+
+def _nucleus_floor(probabilities: Tensor, top_p: float) -> Tensor:
+    """The least probability (R, 1) in the smallest set of most probable tokens with mass top_p."""
+    wanted = top_p * probabilities.sum(dim=1, keepdim=True)
+    vocabulary = probabilities.shape[1]
+    # On a GPU one sort costs less than asking whether a shorter one was enough.
+    first = vocabulary if probabilities.is_cuda else min(_FIRST_LOOK, vocabulary)
+    ranked = probabilities.topk(first, dim=1).values
+    if first < vocabulary and (ranked.sum(dim=1, keepdim=True) < wanted).any():
+        ranked = probabilities.sort(dim=1, descending=True).values
+    last = (ranked.cumsum(dim=1) < wanted).sum(dim=1, keepdim=True)
+    return ranked.gather(1, last.clamp(max=ranked.shape[1] - 1))

@@ -1,0 +1,67 @@
+"""The bricks of both towers: attention over fused kernels, MLP, stochastic depth, and parts owned per role."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class PerRole(nn.ModuleDict):
+    """A part that exists once per role, or once for both when it is shared.
+
+    Sharing is ownership: a shared part is stored under the first role only and every role reads
+    it, so that the state dict holds each tensor once and nothing is tied afterwards.
+    """
+
+    def __init__(self, build: Callable[[], nn.Module], roles: Sequence[str], *, shared: bool) -> None:
+        super().__init__({role: build() for role in (roles[:1] if shared else roles)})
+
+    def __getitem__(self, role: str) -> nn.Module:
+        return super().__getitem__(role if role in self else next(iter(self)))
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, L, D) -> (B, H, L, D / H)."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """(B, H, L, d) -> (B, L, H * d)."""
+    return x.transpose(1, 2).flatten(2)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: a residual branch is left out for whole samples while training."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return x
+        kept = torch.rand(x.shape[0], *[1] * (x.dim() - 1), device=x.device) >= self.rate
+        return x * kept.to(x.dtype) / (1 - self.rate)
+
+
+class MLP(nn.Module):
+    """Two linear maps with a GELU between: (..., D) -> (..., D)."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.gelu(self.up(x)))
+
+
+def init_bert(module: nn.Module) -> None:
+    """Normal weights of standard deviation 0.02, zero biases: the start of BERT and of DeiT."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)

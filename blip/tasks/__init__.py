@@ -1,0 +1,1 @@
+"""One file a task; each is an nn.Module with `forward(batch, alpha) -> Losses` and `after_step`."""

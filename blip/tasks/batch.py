@@ -1,0 +1,61 @@
+"""What goes into a task and what comes out of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from blip.tokenizer import Tokens
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """B image-text pairs: images (B, 3, H, W) float, tokens led by [CLS], ids (B,) int64.
+
+    Pairs with equal ids are no negatives of each other; `step` and `first_row` key the random draws
+    so that they belong to the sample and not to the process.
+    """
+
+    images: Tensor
+    tokens: Tokens
+    ids: Tensor
+    step: int = 0
+    first_row: int = 0
+
+    def to(self, device: torch.device | str) -> "PairBatch":
+        """The same batch on a device."""
+        images, ids = self.images.to(device, non_blocking=True), self.ids.to(device)
+        return PairBatch(images, self.tokens.to(device), ids, self.step, self.first_row)
+
+
+@dataclass(frozen=True)
+class TeacherFeatures:
+    """What a forward saw of its batch through the momentum encoder: (B, E) each, and ids (B,)."""
+
+    image: Tensor
+    text: Tensor
+    ids: Tensor
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The unweighted losses by their names in the paper, their weighted total, and what time leaves behind."""
+
+    parts: dict[str, Tensor]
+    total: Tensor
+    features: TeacherFeatures | None = None
+
+
+def weighted(parts: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+    """The sum of losses times their weights (1 each in the paper)."""
+    return torch.stack([weights[name] * loss for name, loss in parts.items()]).sum()
+
+
+def joined(features: Sequence[TeacherFeatures]) -> TeacherFeatures:
+    """The features of several micro-batches as one."""
+    return TeacherFeatures(
+        torch.cat([f.image for f in features]),
+        torch.cat([f.text for f in features]),
+        torch.cat([f.ids for f in features]),
+    )

@@ -1,0 +1,168 @@
+"""Joint pre-training with ITC, ITM and LM (paper 3.2), and what of it retrieval fine-tuning keeps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from blip import objectives
+from blip.distributed import gather
+from blip.draws import uniform
+from blip.errors import InputError
+from blip.model import BLIP, narrowed
+from blip.momentum import FeatureQueue, Teacher
+from blip.tasks.batch import Losses, PairBatch, TeacherFeatures, joined, weighted
+from blip.text import Memory
+
+NEGATIVES = ("momentum", "online", "random")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    """How the objectives are computed; the defaults are the published pre-training."""
+
+    queue: int = 57_600
+    """Keys kept from past batches, for images and for texts."""
+    momentum: float | None = 0.995
+    """Decay of the momentum encoders; None compares online features in the batch, without a queue."""
+    alpha: float = 0.4
+    """Weight of the momentum encoder's distribution in the ITC targets, after its ramp."""
+    smoothing: float = 0.1
+    """Label smoothing of LM."""
+    negatives: str = "momentum"
+    """Where hard negatives come from: momentum (online queries, momentum keys), online, or random."""
+    negative_floor: float = objectives.NEGATIVE_FLOOR
+    """Added to each negative's weight; 0 in published retrieval fine-tuning."""
+    itc_weight: float = 1.0
+    itm_weight: float = 1.0
+    lm_weight: float = 1.0
+    """Weights of the losses (1 each in the paper); a loss of weight 0 is not computed."""
+    seed: int = 0
+    """Of the draws of hard negatives."""
+
+    def __post_init__(self) -> None:
+        if self.queue < 0:
+            raise InputError(f"A queue of {self.queue} keys cannot be; give 0 or more.")
+        if self.negatives not in NEGATIVES:
+            raise InputError(
+                f"There are no {self.negatives!r} negatives; choose one of {', '.join(NEGATIVES)}."
+            )
+        if self.momentum is not None and not 0 <= self.momentum <= 1:
+            raise InputError(f"A momentum of {self.momentum} cannot be; give 0 to 1, or none.")
+        if self.momentum is None and self.queue:
+            raise InputError("A queue needs momentum encoders; give queue 0 or a momentum.")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weights by the losses' names in the paper."""
+        return {"itc": self.itc_weight, "itm": self.itm_weight, "lm": self.lm_weight}
+
+
+class Pretrain(nn.Module):
+    """The task the training loop sees: a batch in, named losses out; time passes in `after_step` only."""
+
+    def __init__(self, model: BLIP, config: ObjectiveConfig) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+        width = model.config.embed_dim
+        # The teacher keeps only what ITC reads: no cross-attention, no decoder.
+        self.teacher = Teacher(narrowed(model, "encode")) if config.momentum is not None else None
+        self.image_queue = FeatureQueue(config.queue, width)
+        self.text_queue = FeatureQueue(config.queue, width)
+
+    def forward(self, batch: PairBatch, alpha: float) -> Losses:
+        """Losses of B pairs; alpha is the ramped weight of the soft targets. Changes nothing."""
+        image_states = self.model.encode_image(batch.images)
+        image = self.model.image_features(image_states)
+        text = self.model.text_features(self.model.encode_text(batch.tokens))
+        keys = self.teacher_features(batch, image, text)
+        memory = self.model.remember(image_states, "encoder")
+        weights, parts = self.config.weights, {}
+        if weights["itc"]:
+            parts["itc"] = self.contrast(image, text, keys, alpha)
+        if weights["itm"]:
+            parts["itm"] = self.match(batch, memory, self.similarity(image, text, keys))
+        if weights["lm"]:
+            parts["lm"] = self.caption(batch, self.model.remember_for_decoder(image_states, memory))
+        return Losses(parts, weighted(parts, weights), keys)
+
+    @torch.no_grad()
+    def after_step(self, features: Sequence[TeacherFeatures]) -> None:
+        """Let time pass once, after the optimizer's step; `features` are those of its micro-batches."""
+        self.push(joined(features))
+        self.update_teacher()
+        self.model.clamp_temperature()
+
+    def push(self, features: TeacherFeatures) -> None:
+        """Put one step's teacher features, of all processes, into the queues."""
+        ids = gather(features.ids)
+        self.image_queue.push(gather(features.image), ids)
+        self.text_queue.push(gather(features.text), ids)
+
+    def update_teacher(self) -> None:
+        """One step of the exponential moving average."""
+        if self.teacher is not None:
+            self.teacher.update(self.model, self.config.momentum)
+
+    def teacher_features(self, batch: PairBatch, image: Tensor, text: Tensor) -> TeacherFeatures:
+        """Keys of this batch: the momentum encoder's features, or the online ones without it."""
+        if self.teacher is None:
+            return TeacherFeatures(image, text, batch.ids)
+        with torch.no_grad():
+            teacher = self.teacher.module
+            image = teacher.image_features(teacher.encode_image(batch.images))
+            text = teacher.text_features(teacher.encode_text(batch.tokens))
+        return TeacherFeatures(image, text, batch.ids)
+
+    def contrast(self, image: Tensor, text: Tensor, keys: TeacherFeatures, alpha: float) -> Tensor:
+        """ITC of online features against keys of batch and queue."""
+        images = torch.cat([keys.image, self.image_queue.rows.to(image.dtype)])
+        texts = torch.cat([keys.text, self.text_queue.rows.to(text.dtype)])
+        # Both queues are written together, so one list of ids serves both.
+        targets = objectives.matching_targets(keys.ids, torch.cat([keys.ids, self.text_queue.ids]))
+        over = self.model.temperature
+        image_targets, text_targets = targets, targets
+        if alpha:
+            with torch.no_grad():
+                image_targets = objectives.soft_targets(keys.image @ texts.T / over, targets, alpha)
+                text_targets = objectives.soft_targets(keys.text @ images.T / over, targets, alpha)
+        return objectives.itc(
+            image @ texts.T / over, text @ images.T / over, image_targets, text_targets
+        )
+
+    @torch.no_grad()
+    def similarity(self, image: Tensor, text: Tensor, keys: TeacherFeatures) -> tuple[Tensor, Tensor]:
+        """In-batch similarities (B, B), image to text and text to image, that hard negatives come from."""
+        over = self.model.temperature
+        if self.config.negatives == "random":
+            flat = image.new_zeros(len(image), len(text))
+            return flat, flat
+        if self.config.negatives == "online":
+            return image @ text.T / over, text @ image.T / over
+        return image @ keys.text.T / over, text @ keys.image.T / over
+
+    def match(self, batch: PairBatch, memory: Memory, similarity: tuple[Tensor, Tensor]) -> Tensor:
+        """ITM over 3B pairs in one pass: positives, each text's hard image, each image's hard text."""
+        rows = torch.arange(len(batch.ids), device=batch.ids.device)
+        equal = batch.ids[:, None] == batch.ids[None, :]
+        draws = [self._draws(batch, rows, stream) for stream in (0, 1)]
+        image_to_text, text_to_image = similarity
+        floor = self.config.negative_floor
+        image, image_valid = objectives.hard_negatives(text_to_image, equal, draws[0], floor)
+        text, text_valid = objectives.hard_negatives(image_to_text, equal, draws[1], floor)
+        images = memory.rows(torch.cat([rows, image, rows]))
+        texts = batch.tokens.led_by("ENC").rows(torch.cat([rows, rows, text]))
+        logits = self.model.match_logits(texts, images)
+        valid = torch.cat([torch.ones_like(image_valid), image_valid, text_valid])
+        return objectives.itm(logits, valid)
+
+    def caption(self, batch: PairBatch, memory: Memory) -> Tensor:
+        """LM of the texts, grounded in their images."""
+        tokens = batch.tokens.led_by("DEC")
+        labels = objectives.lm_labels(tokens.ids, tokens.keep)
+        return objectives.lm(self.model.decode(tokens, memory), labels, self.config.smoothing)
+
+    def _draws(self, batch: PairBatch, rows: Tensor, stream: int) -> Tensor:
+        return uniform(self.config.seed, batch.step, stream, rows + batch.first_row)
+

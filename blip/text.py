@@ -1,0 +1,263 @@
+"""MED's text transformer: one stack of post-norm blocks, read as encoder, grounded encoder or grounded decoder.
+
+        reading                 self-attention      cross-attention   first token
+        encode(text)            encoder's           none              [CLS] -> ITC
+        fuse(text, image)       encoder's           encoder's         [ENC] -> ITM head
+        decode(text, image)     decoder's, causal   decoder's         [DEC] -> LM head
+
+Which parts the two roles share is the config's business (paper 3.1 and Table 3). Cross-attention
+runs if and only if a memory is given.
+"""
+
+from copy import copy
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from blip.config import CROSS_ATTENTION, EMBEDDINGS, MLP, SELF_ATTENTION, TextConfig
+from blip.errors import InputError
+from blip.layers import MLP as FeedForward
+from blip.layers import PerRole, init_bert, merge_heads, split_heads
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What cross-attention reads: keys and values of B images in every layer, computed once.
+
+    keys, values: one (B, H, N, d) tensor a layer. keep: (B, N) bool, or None when all N count.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    keep: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.keys[0])
+
+    def rows(self, index: Tensor) -> "Memory":
+        """The memory of the images at `index` (R,), repeats allowed."""
+        return Memory(
+            tuple(k[index] for k in self.keys),
+            tuple(v[index] for v in self.values),
+            None if self.keep is None else self.keep[index],
+        )
+
+
+class Cache:
+    """Self-attention keys and values of the tokens decoded so far, preallocated for R rows."""
+
+    def __init__(self, config: TextConfig, rows: int, capacity: int, like: Tensor) -> None:
+        shape = (rows, config.heads, capacity, config.width // config.heads)
+        self.keys = [like.new_zeros(shape) for _ in range(config.depth)]
+        self.values = [like.new_zeros(shape) for _ in range(config.depth)]
+        self.length = 0
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the new tokens' (R, H, l, d) and return all up to them; `length` moves at the end of a step."""
+        end = self.length + keys.shape[2]
+        self.keys[layer][:, :, self.length : end] = keys
+        self.values[layer][:, :, self.length : end] = values
+        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+
+    def reorder(self, rows: Tensor) -> None:
+        """Make row i continue what row rows[i] held (beam search); only what is filled moves."""
+        for filled in (c[:, :, : self.length] for c in (*self.keys, *self.values)):
+            filled.copy_(filled.index_select(0, rows))
+
+    def repeated(self, times: int, capacity: int) -> "Cache":
+        """Room for `capacity` tokens in `times` rows for each row of this one, which they continue."""
+        wide = copy(self)
+        wide.keys = [_widened(k, times, capacity) for k in self.keys]
+        wide.values = [_widened(v, times, capacity) for v in self.values]
+        return wide
+
+
+def _widened(cache: Tensor, times: int, capacity: int) -> Tensor:
+    rows, heads, length, width = cache.shape
+    wide = cache.new_zeros(rows * times, heads, capacity, width)
+    wide[:, :, :length] = cache.repeat_interleave(times, dim=0)
+    return wide
+
+
+class TextEmbeddings(nn.Module):
+    """Word and position embeddings: ids (B, L) -> (B, L, D)."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.word = nn.Embedding(config.vocab_size, config.width)
+        self.position = nn.Embedding(config.max_positions, config.width)
+        self.norm = nn.LayerNorm(config.width, eps=config.eps)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, ids: Tensor, start: int = 0) -> Tensor:
+        positions = self.position.weight[start : start + ids.shape[1]]
+        return self.dropout(self.norm(self.word(ids) + positions))
+
+
+class SelfAttention(nn.Module):
+    """Self-attention with its residual norm: (B, L, D) -> (B, L, D)."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.heads, self.drop = config.heads, config.dropout
+        self.qkv = nn.Linear(config.width, 3 * config.width)
+        self.out = nn.Linear(config.width, config.width)
+        self.norm = nn.LayerNorm(config.width, eps=config.eps)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
+        q, k, v = (split_heads(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
+        if cache is not None:
+            k, v = cache.extend(layer, k, v)
+        drop = self.drop if self.training else 0.0
+        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=drop)
+        return self.norm(x + self.dropout(self.out(merge_heads(heads))))
+
+
+class CrossAttention(nn.Module):
+    """Attention from text to a memory, with its residual norm: (k * B, L, D) -> (k * B, L, D)."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.heads, self.drop = config.heads, config.dropout
+        self.query = nn.Linear(config.width, config.width)
+        self.key_value = nn.Linear(config.memory_width, 2 * config.width)
+        self.out = nn.Linear(config.width, config.width)
+        self.norm = nn.LayerNorm(config.width, eps=config.eps)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def remember(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, H, N, d) of memory states (B, N, D_memory)."""
+        keys, values = self.key_value(states).chunk(2, dim=-1)
+        return split_heads(keys, self.heads), split_heads(values, self.heads)
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, keep: Tensor | None) -> Tensor:
+        # k texts of one image become one long query, so that keys and values are never repeated.
+        images = len(keys)
+        q = split_heads(self.query(x), self.heads).unflatten(0, (images, -1))
+        folded = q.transpose(1, 2).flatten(2, 3)
+        mask = None if keep is None else keep[:, None, None, :]
+        drop = self.drop if self.training else 0.0
+        out = F.scaled_dot_product_attention(folded, keys, values, attn_mask=mask, dropout_p=drop)
+        out = out.unflatten(2, q.shape[1:2] + q.shape[3:4]).transpose(1, 2).flatten(0, 1)
+        return self.norm(x + self.dropout(self.out(merge_heads(out))))
+
+
+class TextMLP(nn.Module):
+    """The feed-forward part with its residual norm."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.mlp = FeedForward(config.width, config.mlp_width)
+        self.norm = nn.LayerNorm(config.width, eps=config.eps)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x + self.dropout(self.mlp(x)))
+
+
+class TextBlock(nn.Module):
+    """One layer: its parts, each owned per role."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        roles, shared = config.roles, config.shared
+        self.self_attention = PerRole(
+            lambda: SelfAttention(config), roles, shared=SELF_ATTENTION in shared
+        )
+        self.cross_attention = PerRole(
+            lambda: CrossAttention(config), config.grounded_roles, shared=CROSS_ATTENTION in shared
+        )
+        self.mlp = PerRole(lambda: TextMLP(config), roles, shared=MLP in shared)
+
+
+class LMHead(nn.Module):
+    """Text states to vocabulary logits; the output matrix is the decoder's word embedding, handed in."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.width, config.width)
+        self.norm = nn.LayerNorm(config.width, eps=config.eps)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def forward(self, states: Tensor, words: Tensor) -> Tensor:
+        return F.linear(self.norm(F.gelu(self.dense(states))), words, self.bias)
+
+
+class TextTransformer(nn.Module):
+    """The text side of MED: token ids and an optional memory to states, in the role asked for."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embeddings = PerRole(
+            lambda: TextEmbeddings(config), config.roles, shared=EMBEDDINGS in config.shared
+        )
+        self.blocks = nn.ModuleList(TextBlock(config) for _ in range(config.depth))
+        if "decode" in config.readings:
+            self.lm_head = LMHead(config)
+        self.apply(init_bert)
+
+    def remember(self, states: Tensor, role: str, keep: Tensor | None = None) -> Memory:
+        """Keys and values of states (B, N, D_memory) for every layer of a role; keep (B, N) bool."""
+        pairs = [block.cross_attention[role].remember(states) for block in self.blocks]
+        keys, values = zip(*pairs, strict=True)
+        return Memory(keys, values, keep)
+
+    def forward(
+        self,
+        ids: Tensor,
+        keep: Tensor | None,
+        role: str,
+        *,
+        memory: Memory | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """States (R, L, D) of ids (R, L); with a memory of B images, R = k * B rows, grouped by image."""
+        start = cache.length if cache is not None else 0
+        self._check(ids, start, memory)
+        x = self.embeddings[role](ids, start)
+        mask = _causal(ids, start) if role == "decoder" else _padding(keep)
+        for layer, block in enumerate(self.blocks):
+            x = block.self_attention[role](x, mask, cache, layer)
+            if memory is not None:
+                keys, values = memory.keys[layer], memory.values[layer]
+                x = block.cross_attention[role](x, keys, values, memory.keep)
+            x = block.mlp[role](x)
+        if cache is not None:
+            cache.length += ids.shape[1]
+        return x
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Next-token logits (..., V) of decoder states (..., D)."""
+        return self.lm_head(states, self.embeddings["decoder"].word.weight)
+
+    def _check(self, ids: Tensor, start: int, memory: Memory | None) -> None:
+        if start + ids.shape[1] > self.config.max_positions:
+            raise InputError(
+                f"A text of {start + ids.shape[1]} tokens is longer than this model's "
+                f"{self.config.max_positions} positions; cut it or use a model with more."
+            )
+        if memory is not None and len(ids) % len(memory):
+            raise InputError(
+                f"{len(ids)} texts cannot be grouped over {len(memory)} images; give each as many."
+            )
+
+
+def _padding(keep: Tensor | None) -> Tensor | None:
+    """(R, 1, 1, L) mask of the keys that every query may see."""
+    return None if keep is None else keep[:, None, None, :]
+
+
+def _causal(ids: Tensor, start: int) -> Tensor | None:
+    """(l, start + l) mask: token i sees itself and what came before.
+
+    Padding stands right of the text, where no kept token looks, so it needs no mask of its own.
+    """
+    new = ids.shape[1]
+    if new == 1:
+        return None
+    ones = torch.ones(new, start + new, dtype=torch.bool, device=ids.device)
+    return ones.tril(diagonal=start)

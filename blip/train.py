@@ -1,0 +1,263 @@
+"""Training: parameter groups, precision, exact resume, and one visible loop."""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from blip.distributed import is_main
+from blip.errors import InputError
+from blip.schedules import Schedule
+from blip.tasks.batch import Losses, PairBatch
+
+PRECISIONS = ("float32", "bf16")
+CHECKPOINTS_KEPT = 2
+
+
+class Feed(Protocol):
+    """Where batches come from: endless, and its position can be saved and set."""
+
+    def __next__(self) -> PairBatch: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a task is trained; every field lands in the run's record."""
+
+    schedule: Schedule
+    weight_decay: float = 0.05
+    """Of tensors with two or more dimensions; biases, norms and the temperature are not decayed."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float | None = 1.0
+    """Largest norm of the gradient; None leaves it (the published code does not clip)."""
+    accumulate: int = 1
+    """Micro-batches an optimizer step."""
+    precision: str = "float32"
+    """float32, or bf16 autocast with float32 weights, logits and losses."""
+    seed: int = 0
+    log_every: int = 10
+    save_seconds: float = 120.0
+    """A resumable checkpoint is written when this long has passed, and at the end."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise InputError(
+                f"There is no precision {self.precision!r}; choose one of {', '.join(PRECISIONS)}."
+            )
+        if self.accumulate < 1:
+            raise InputError(f"{self.accumulate} micro-batches a step cannot be; give 1 or more.")
+
+
+def train(
+    task: nn.Module,
+    feed: Feed,
+    config: TrainConfig,
+    *,
+    out: Path | None = None,
+    stop_at: int | None = None,
+    progress: Callable[[dict[str, float]], None] | None = None,
+) -> list[dict[str, float]]:
+    """Train a task to the end of its schedule and return the logged rows.
+
+    With `out`, rows go to `metrics.jsonl` and resumable checkpoints to `checkpoints/`; a run that
+    finds one continues from it exactly. `stop_at` ends early at that step, checkpoint written.
+    """
+    torch.manual_seed(config.seed)
+    optimizer = build_optimizer(task, config)
+    keeper = Keeper(out, task, optimizer, feed)
+    step = keeper.resume() if out else 0
+    rows = _earlier_rows(out, step)
+    end = min(stop_at or config.schedule.steps, config.schedule.steps)
+    clock = Clock()
+    task.train()
+    while step < end:
+        rate, alpha = set_rate(optimizer, config.schedule, step), config.schedule.soft_target_weight(step)
+        parts = []
+        for _ in range(config.accumulate):
+            losses, samples = forward_backward(task, next(feed), alpha, config)
+            parts.append(losses)
+            clock.count(samples)
+        norm = clip_gradients(task, config.clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        task.after_step([losses.features for losses in parts if losses.features is not None])
+        step += 1
+        if step % config.log_every == 0 or step == end:
+            rows.append(row := log_row(step, parts, rate=rate, alpha=alpha, norm=norm, clock=clock))
+            _append(out, row)
+            if progress is not None:
+                progress(row)
+        if out and (step == end or keeper.due(config.save_seconds)):
+            keeper.save(step)
+    return rows
+
+
+def build_optimizer(task: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW over two groups: matrices are decayed, everything else is not."""
+    trained = [p for p in task.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.dim() >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.schedule.peak, betas=config.betas, fused=True)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, schedule: Schedule, step: int) -> float:
+    """Set and return the learning rate of a step."""
+    rate = schedule.learning_rate(step)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    return rate
+
+
+def forward_backward(
+    task: nn.Module, batch: PairBatch, alpha: float, config: TrainConfig
+) -> tuple[Losses, int]:
+    """One micro-batch: losses, and their gradients added to the parameters'."""
+    device = next(task.parameters()).device
+    batch = batch.to(device)
+    with precision(device, config.precision):
+        losses = task(batch, alpha)
+    if not torch.isfinite(losses.total):
+        bad = [name for name, loss in losses.parts.items() if not torch.isfinite(loss)]
+        raise FloatingPointError(f"The loss {', '.join(bad)} is not finite at step {batch.step}.")
+    (losses.total / config.accumulate).backward()
+    return losses, len(batch.ids)
+
+
+def precision(device: torch.device, name: str) -> contextlib.AbstractContextManager:
+    """The autocast context of a precision by name; logits and losses are float32 in every one."""
+    if name == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def clip_gradients(task: nn.Module, limit: float | None) -> float:
+    """Scale the gradient down to a norm of at most `limit`; return the norm before."""
+    trained = [p for p in task.parameters() if p.grad is not None]
+    return float(nn.utils.clip_grad_norm_(trained, math.inf if limit is None else limit))
+
+
+class Clock:
+    """Samples a second since it was last read."""
+
+    def __init__(self) -> None:
+        self.samples, self.start = 0, time.perf_counter()
+
+    def count(self, samples: int) -> None:
+        """Add samples."""
+        self.samples += samples
+
+    def read(self) -> float:
+        """The rate since the last reading, and begin anew."""
+        now = time.perf_counter()
+        rate = self.samples / max(now - self.start, 1e-9)
+        self.samples, self.start = 0, now
+        return rate
+
+
+def log_row(
+    step: int, parts: list[Losses], *, rate: float, alpha: float, norm: float, clock: Clock
+) -> dict[str, float]:
+    """One line of metrics.jsonl: the step's losses by name and how training stands."""
+    names = parts[0].parts
+    row = {name: float(sum(p.parts[name].detach() for p in parts)) / len(parts) for name in names}
+    row |= {"step": step, "learning_rate": rate, "alpha": alpha, "gradient_norm": norm}
+    return row | {"samples_per_second": clock.read()}
+
+
+class Keeper:
+    """Writes and finds resumable checkpoints: weights, teacher, queues, optimizer, draws, data position."""
+
+    def __init__(self, out: Path | None, task: nn.Module, optimizer: torch.optim.Optimizer, feed: Feed) -> None:
+        self.folder = out / "checkpoints" if out else None
+        self.task, self.optimizer, self.feed = task, optimizer, feed
+        self.saved_at = time.monotonic()
+
+    def due(self, seconds: float) -> bool:
+        """Whether the last checkpoint is older than that."""
+        return time.monotonic() - self.saved_at >= seconds
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint atomically with its hash in the name, and remove all but the last few."""
+        if not is_main():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "step": step,
+            "task": self.task.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "feed": self.feed.state_dict(),
+            "rng": torch.get_rng_state(),
+        }
+        if torch.cuda.is_available():
+            state["cuda_rng"] = torch.cuda.get_rng_state_all()
+        temporary = self.folder / "writing"
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(self.folder / f"{step:08d}-{_digest(temporary)}.pt")
+        for old in self._found()[:-CHECKPOINTS_KEPT]:
+            old.unlink()
+        self.saved_at = time.monotonic()
+
+    def resume(self) -> int:
+        """Restore the newest whole checkpoint and return its step; 0 when there is none."""
+        for path in reversed(self._found()):
+            if _digest(path) != path.stem.split("-")[1]:
+                continue  # cut off while it was copied: the one before it serves
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            self._restore(state)
+            return state["step"]
+        return 0
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        try:
+            self.task.load_state_dict(state["task"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError):
+            raise InputError(
+                f"The checkpoints in {self.folder} are of another model; choose another output folder."
+            ) from None
+        self.feed.load_state_dict(state["feed"])
+        torch.set_rng_state(state["rng"])
+        if "cuda_rng" in state and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+
+    def _found(self) -> list[Path]:
+        return sorted(self.folder.glob("*-*.pt")) if self.folder else []
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _earlier_rows(out: Path | None, step: int) -> list[dict[str, float]]:
+    """Rows up to the step resumed from; what was logged after it will be logged again."""
+    path = out / "metrics.jsonl" if out else None
+    if path is None or not path.exists():
+        return []
+    rows = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+    rows = [row for row in rows if row["step"] <= step]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return rows
+
+
+def _append(out: Path | None, row: dict[str, float]) -> None:
+    if out and is_main():
+        out.mkdir(parents=True, exist_ok=True)
+        with (out / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")

@@ -1,0 +1,95 @@
+"""Run records: what a measurement found, and what it takes to find it again."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+_PACKAGES = ("torch", "torchvision", "transformers", "tokenizers", "pyarrow", "numpy")
+
+
+def record(name: str, result: dict[str, Any], *, seed: int | None, config: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A record: the result with the command, commit, machine, versions, date and seed behind it."""
+    return {
+        "name": name,
+        "date": date.today().isoformat(),
+        "command": command_line(),
+        "commit": commit(),
+        "machine": machine(),
+        "versions": versions(),
+        "seed": seed,
+        "config": config or {},
+        "result": result,
+    }
+
+
+def write_record(path: Path, content: dict[str, Any]) -> Path:
+    """Write a record as readable JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".writing")
+    temporary.write_text(json.dumps(content, indent=1, sort_keys=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def command_line() -> str:
+    """The command as a person would type it: program name, then arguments, home folder as ~."""
+    words = [Path(sys.argv[0]).name or "python", *sys.argv[1:]]
+    return " ".join(words).replace(str(Path.home()), "~")
+
+
+def commit() -> str | None:
+    """The commit of the source, with `+` when the tree differs from it; None outside a clone."""
+    try:
+        head = _git("rev-parse", "--short=12", "HEAD")
+        return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, memory in GiB, accelerator and system."""
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(pages * page / 2**30),
+        "accelerator": gpu,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that numbers depend on."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(RESULTS.parent), *words], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

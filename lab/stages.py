@@ -1,0 +1,100 @@
+"""The stages of bootstrapping as functions: pre-train, fine-tune captioner and filter (paper 3.3, Figure 3).
+
+Each takes a recipe and data and returns a model; what is done with the models is CapFilt's business.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from blip.data.loading import Loader
+from blip.data.sources import ArraySource
+from blip.feed import PairFeed
+from blip.model import BLIP, narrowed
+from blip.tasks.captioning import PROMPT, Captioning
+from blip.tasks.pretrain import Pretrain
+from blip.tasks.retrieval import RETRIEVAL
+from blip.tokenizer import Tokenizer
+from blip.train import train
+from lab.recipes import Recipe, Stage
+
+Progress = Callable[[str, dict[str, float]], None]
+MAX_TOKENS = 30  # published length of pre-training texts
+
+
+def pretrain(
+    recipe: Recipe,
+    source: ArraySource,
+    tokenizer: Tokenizer,
+    *,
+    seed: int = 0,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> BLIP:
+    """A new model pre-trained with ITC, ITM and LM on the pairs of a source."""
+    torch.manual_seed(seed)
+    model = BLIP(recipe.model(len(tokenizer)))
+    task = Pretrain(model, replace(recipe.objectives, seed=seed))
+    feed = PairFeed(_loader(source, recipe.pretrain, seed), tokenizer, max_length=MAX_TOKENS)
+    _run("pretrain", task, feed, recipe, recipe.pretrain, seed=seed, out=out, progress=progress)
+    return model
+
+
+def tune_captioner(
+    recipe: Recipe,
+    pretrained: BLIP,
+    human: ArraySource,
+    tokenizer: Tokenizer,
+    *,
+    seed: int = 0,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> BLIP:
+    """A captioner: the decoder of a pre-trained model fine-tuned with LM on human-annotated pairs."""
+    model = narrowed(pretrained, "decode")
+    task = Captioning(model, prompt_length=len(tokenizer.prompt(PROMPT)))
+    feed = PairFeed(_loader(human, recipe.captioner, seed), tokenizer, prompt=PROMPT, max_length=MAX_TOKENS + 4)
+    _run("captioner", task, feed, recipe, recipe.captioner, seed=seed, out=out, progress=progress)
+    return model
+
+
+def tune_filter(
+    recipe: Recipe,
+    pretrained: BLIP,
+    human: ArraySource,
+    tokenizer: Tokenizer,
+    *,
+    seed: int = 0,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> BLIP:
+    """A filter: the encoder of a pre-trained model fine-tuned with ITC and ITM on human-annotated pairs."""
+    model = narrowed(pretrained, "encode", "fuse")
+    # As in pre-training, the queue holds at most a tenth of the data it is filled from.
+    rules = replace(RETRIEVAL, queue=min(recipe.objectives.queue, len(human) // 10), seed=seed)
+    feed = PairFeed(_loader(human, recipe.filter, seed), tokenizer, by_image=True, max_length=MAX_TOKENS)
+    _run("filter", Pretrain(model, rules), feed, recipe, recipe.filter, seed=seed, out=out, progress=progress)
+    return model
+
+
+def _loader(source: ArraySource, stage: Stage, seed: int) -> Loader:
+    return Loader(source, stage.batch, seed=seed)
+
+
+def _run(
+    name: str,
+    task: torch.nn.Module,
+    feed: PairFeed,
+    recipe: Recipe,
+    stage: Stage,
+    *,
+    seed: int,
+    out: Path | None,
+    progress: Progress | None,
+) -> None:
+    config = stage.training(alpha=recipe.objectives.alpha, seed=seed, precision=recipe.precision)
+    report = None if progress is None else (lambda row: progress(name, row))
+    train(task, feed, config, out=out and out / name, progress=report)
+    task.eval()

@@ -1,0 +1,182 @@
+"""What is written reads back, appears whole or not at all, and is what other readers expect."""
+
+import csv
+import errno
+import json
+import os
+import tarfile
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from data_files import encoded, picture
+
+from blip.data.files import free_name, image_extension, replacing
+from blip.data.images import open_image
+from blip.data.pairs import ImageRef, Pair, image_bytes
+from blip.data.readers import read_pairs
+from blip.data.writers import write_list, write_parquet, write_tars
+from blip.errors import InputError
+
+PNG = encoded(picture(7), "PNG")
+PIXELS = np.asarray(picture(8))
+
+
+@pytest.fixture
+def records(tmp_path):
+    """Two texts of one image, texts that are hard to keep, an image of pixels, one that is gone."""
+    jpeg = encoded(picture(1))
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    here, gone = ImageRef(str(tmp_path / "a.jpg")), ImageRef(str(tmp_path / "gone.jpg"))
+    pairs = [
+        Pair("n/x.v1", 'A "web" text,\nwith\tmarks \u05e9 \U0001f436', here),
+        Pair("n/x.v1", "a synthetic text", here, "synthetic"),
+        Pair("n/x.v2", "human", PNG, "human"),
+        Pair("gone", "lost", gone),
+        Pair("world", "a red ball ", PIXELS, "web", "false", "near-miss"),
+    ]
+    scores = [0.25, 0.5, None, 0.75, 1.0]
+    return [
+        (pair, {"itm_prob": score, "captioner": None})
+        for pair, score in zip(pairs, scores, strict=True)
+    ]
+
+
+def fields(pairs) -> list[tuple]:
+    return [(pair.key, pair.caption, pair.origin, pair.truth, pair.noise_kind) for pair in pairs]
+
+
+def check(back, records) -> None:
+    """Read again: the same pairs in the same order with the same pictures, but for the lost one."""
+    kept = [pair for pair, _ in records if pair.key != "gone"]
+    assert fields(back) == fields(kept)
+    for found, pair in zip(back, kept, strict=True):
+        assert np.array_equal(np.asarray(open_image(found)), np.asarray(open_image(pair)))
+    assert len(back.images) == 3 and back.rejects == [] and back.renamed == 0
+
+
+def check_written(written, count: int = 4) -> None:
+    assert written.pairs == count
+    assert [(reject.key, reject.kind) for reject in written.rejects] == [("gone", "image")]
+    assert written.rejects[0].ref.endswith("gone.jpg")
+    assert all(path.is_file() for path in written.paths)
+
+
+@pytest.mark.parametrize("shard_size", [100, 4])
+def test_tars_read_back(tmp_path, records, shard_size):
+    written = write_tars(records, tmp_path / "out", shard_size=shard_size)
+    check_written(written)
+    check(read_pairs(tmp_path / "out"), records)
+
+
+def test_tars_are_one_sample_a_pair_as_training_readers_want(tmp_path, records):
+    written = write_tars(records, tmp_path / "out", shard_size=2, name="clean")
+    assert [path.name for path in written.paths] == ["clean-00000.tar", "clean-00001.tar"]
+    with tarfile.open(written.paths[0]) as tar:
+        names = tar.getnames()
+        assert names == [
+            f"n/x_v1{number}.{end}" for number in ("", "~2") for end in ("jpg", "txt", "json")
+        ]
+        assert tar.extractfile("n/x_v1.txt").read().decode() == records[0][0].caption
+        record = json.loads(tar.extractfile("n/x_v1~2.json").read())
+    assert record == {
+        "caption": "a synthetic text", "key": "n/x.v1", "origin": "synthetic",
+        "itm_prob": 0.5, "captioner": None,
+    }  # fmt: skip
+    again = write_tars(records, tmp_path / "again", shard_size=2, name="clean")
+    for one, other in zip(written.paths, again.paths, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["list.json", "list.csv", "list.tsv"])
+def test_lists_read_back(tmp_path, records, name):
+    written = write_list(records, tmp_path / "out" / name)
+    check_written(written)
+    check(read_pairs(written.paths[0]), records)
+    files = sorted(
+        str(path.relative_to(tmp_path / "out"))
+        for path in (tmp_path / "out" / "images").rglob("*.*")
+    )
+    assert files == ["images/n/x_v1.jpg", "images/n/x_v2.png", "images/world.png"]
+
+
+def test_lists_have_the_published_fields_and_the_provenance(tmp_path, records):
+    rows = json.loads(write_list(records, tmp_path / "a.json").paths[0].read_text())
+    assert rows[0]["image"] == "images/n/x_v1.jpg" and rows[0]["caption"] == records[0][0].caption
+    assert [row["itm_prob"] for row in rows] == [0.25, 0.5, None, 1.0]
+    with open(write_list(records, tmp_path / "a.csv").paths[0], newline="") as file:
+        table = list(csv.DictReader(file))
+    assert list(table[0]) == [
+        "image", "caption", "key", "origin", "itm_prob", "captioner", "truth", "noise_kind",
+    ]  # fmt: skip
+    assert (table[0]["truth"], table[3]["truth"]) == ("", "false")
+    with pytest.raises(InputError, match=r"must end in \.json, \.csv or \.tsv"):
+        write_list(records, tmp_path / "a.xml")
+
+
+def test_parquet_reads_back_with_types_and_the_image_feature(tmp_path, records):
+    written = write_parquet(records, tmp_path / "out" / "a.parquet")
+    check_written(written)
+    check(read_pairs(written.paths[0]), records)
+    table = pq.read_table(written.paths[0])
+    assert table.column("itm_prob").to_pylist() == [0.25, 0.5, None, 1.0]
+    assert str(table.schema.field("captioner").type) == "string"
+    features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+    assert features == {"image": {"_type": "Image"}}
+    assert str(table.schema.field("image").type) == "struct<bytes: binary, path: string>"
+
+
+def test_parquet_in_several_row_groups(tmp_path):
+    pairs = [(Pair(f"k{n}", f"text {n}", PNG), {"n": n}) for n in range(600)]
+    written = write_parquet(iter(pairs), tmp_path / "a.parquet")
+    assert written.pairs == 600
+    assert pq.ParquetFile(written.paths[0]).num_row_groups == 3
+    back = read_pairs(written.paths[0])
+    assert [pair.key for pair in back] == [pair.key for pair, _ in pairs]
+    assert image_bytes(back[599]) == PNG
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path, records):
+    def broken():
+        yield records[0]
+        raise RuntimeError("the source broke")
+
+    for write, name in ((write_list, "a.json"), (write_parquet, "a.parquet")):
+        (tmp_path / name).write_text("old")
+        with pytest.raises(RuntimeError):
+            write(broken(), tmp_path / name)
+        assert (tmp_path / name).read_text() == "old"
+    with pytest.raises(RuntimeError):
+        write_tars(broken(), tmp_path / "tars")
+    assert [path.name for path in tmp_path.rglob("*unfinished*")] == []
+    assert list((tmp_path / "tars").iterdir()) == []
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    with pytest.raises(
+        InputError, match=r"the disk of .* is full: free some space and start again"
+    ):
+        with replacing(tmp_path / "a.bin") as file:
+            file.write(b"some")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_extensions_are_told_by_the_bytes():
+    expected = {
+        "JPEG": "jpg",
+        "PNG": "png",
+        "WEBP": "webp",
+        "GIF": "gif",
+        "BMP": "bmp",
+        "TIFF": "tif",
+        "AVIF": "avif",
+    }
+    for form, extension in (expected | {"JPEG2000": "jp2"}).items():
+        assert image_extension(encoded(picture(), form)) == extension
+
+
+def test_free_names_have_no_dots_and_never_repeat():
+    taken: set[str] = set()
+    names = [free_name(key, taken) for key in ("a", "a", "a~2", "/abs/../x.y", "", "a")]
+    assert names == ["a", "a~2", "a~2~2", "abs/__/x_y", "image", "a~3"]
