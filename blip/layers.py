@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from blip.errors import InputError
+
 
 class PerRole(nn.ModuleDict):
     """A part that exists once per role, or once for both when it is shared.
@@ -16,9 +18,12 @@ class PerRole(nn.ModuleDict):
 
     def __init__(self, build: Callable[[], nn.Module], roles: Sequence[str], *, shared: bool) -> None:
         super().__init__({role: build() for role in (roles[:1] if shared else roles)})
+        self.roles = tuple(roles)
 
     def __getitem__(self, role: str) -> nn.Module:
-        return super().__getitem__(role if role in self else next(iter(self)))
+        if role not in self.roles:
+            raise InputError(f"This model was not made to be read as {role}; give it that reading.")
+        return super().__getitem__(role if role in self else self.roles[0])
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from blip.config import VisionConfig
+from blip.errors import InputError
 from blip.layers import MLP, DropPath, init_bert, merge_heads, split_heads
 
 
@@ -61,6 +62,10 @@ class ImageEncoder(nn.Module):
         self.checkpoint_last = last
 
     def forward(self, images: Tensor) -> Tensor:
+        side = self.config.image_size
+        if images.shape[-2:] != (side, side):
+            given = "x".join(map(str, images.shape[-2:]))
+            raise InputError(f"This model reads images of {side}x{side} pixels, not {given}; resize them.")
         x = self.patches(images).flatten(2).transpose(1, 2)
         x = torch.cat([self.cls.expand(len(x), -1, -1).to(x.dtype), x], dim=1) + self.positions
         first_recomputed = len(self.blocks) - self.checkpoint_last

@@ -103,6 +103,7 @@ def test_exif_orientation_is_undone(orientation):
     assert np.array_equal(pixels(data), upright)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_broken_exif_does_not_cost_the_picture():
     data = encoded(picture(), exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
     assert pixels(data).shape == (16, 24, 3)

@@ -1,13 +1,15 @@
-"""Loaders: order, exact resume, the same batches with any number of threads, bad pictures, shards."""
+"""Loaders: order, exact resume, batches that no thread can change, bad pictures, shards."""
 
 import math
+import threading
 
 import numpy as np
 import pytest
 import torch
 from data_files import encoded, picture
 
-from blip.data.loading import Batch, Loader
+from blip.data.images import open_image
+from blip.data.loading import Batch, Loader, Request
 from blip.data.pairs import ImageRef, Pair
 from blip.data.pairset import PairSet
 from blip.data.sources import ArraySource, PhotoSource
@@ -118,8 +120,6 @@ def test_a_batch_holds_what_its_pairs_say():
 
 
 def picture_of(source: PhotoSource, number: int):
-    from blip.data.images import open_image
-
     return open_image(source.pairs[number])
 
 
@@ -168,10 +168,8 @@ def test_the_substitute_comes_from_the_next_batch_and_leaves_the_rest_as_it_was(
 
 @pytest.mark.parametrize(("count", "size"), [(23, 4), (24, 4), (24, 6), (7, 7), (1, 1), (12, 8)])
 def test_substitutes_are_all_samples_once(count, size):
-    from blip.data.loading import Request
-
     order = np.random.default_rng(0).permutation(count)
-    request = Request(order, 0, size, 0, 0, True)
+    request = Request(order=order, start=0, count=size, seed=0, epoch=0, replace_bad=True)
     for at in range(size):
         rows = list(request.substitutes(at))
         assert sorted(rows) == list(range(count)) and rows[0] == order[at]
@@ -257,8 +255,6 @@ def test_other_impossible_requests():
 
 
 def test_leaving_in_the_middle_stops_the_threads():
-    import threading
-
     before = threading.active_count()
     batches = iter(Loader(photo_source(), 4, workers=6, prefetch=3))
     next(batches)

@@ -214,7 +214,7 @@ def test_unknown_columns_are_named_with_those_expected(folder):
     (folder / "t.csv").write_text("photo,words\na.jpg,x\n")
     with pytest.raises(
         InputError,
-        match=r"t\.csv has the columns photo, words and none for the caption: call it one of caption, ",
+        match=r"t\.csv has the columns photo, words and none for the caption: call it one",
     ):
         read_pairs(folder / "t.csv")
     with pytest.raises(InputError, match=r"none for the image: call it one of image, "):

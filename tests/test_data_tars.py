@@ -218,12 +218,27 @@ def test_damage_in_the_middle_ends_the_tar_there(tmp_path):
     )
 
 
-def test_a_broken_pax_header_is_not_a_crash(tmp_path):
+@pytest.mark.parametrize("broken", [b" path!", b" size="])
+def test_a_broken_pax_header_is_not_a_crash(tmp_path, broken):
     path = write_tar(tmp_path / "a.tar", {"é" * 120 + ".txt": b"x"}, tarfile.PAX_FORMAT)
     data = path.read_bytes()
-    path.write_bytes(data.replace(b" path=", b" path!"))
+    path.write_bytes(data.replace(b" path=", broken))
     with open(path, "rb") as file, pytest.raises(CutTar, match="broken pax header"):
         list(tar_members(file))
+
+
+def test_a_file_that_cannot_be_opened_is_a_reject(tmp_path):
+    write_tar(tmp_path / "0.tar", sample("a", 0, b"one"))
+    (tmp_path / "1.tar").symlink_to(tmp_path / "gone.tar")
+    pairs = read_pairs(tmp_path)
+    assert [pair.key for pair in pairs] == ["a"]
+    (lost,) = pairs.rejects
+    assert lost.kind == "file" and lost.reason.startswith("cannot be read: ")
+
+
+def test_a_file_given_twice_is_read_twice(tmp_path):
+    path = write_tar(tmp_path / "0.tar", sample("a", 0, b"one"))
+    assert [pair.key for pair in read_pairs([path, path]).images] == ["a", "a~2"]
 
 
 def test_other_tars_go_on_beside_a_broken_one(tmp_path):

@@ -1,4 +1,4 @@
-"""What the model sees: published values, torchvision as the witness, draws that belong to a sample."""
+"""What the model sees: published values, torchvision as witness, draws keyed by sample."""
 
 import math
 
@@ -22,8 +22,9 @@ from blip.data.transforms import (
     train_transform,
 )
 
-NAMES = "identity autocontrast brightness sharpness equalize shear_x shear_y translate_x translate_y rotate"
-BY_NAME = dict(zip(NAMES.split(), AUGMENTATIONS, strict=True))
+NAMES = ["identity", "autocontrast", "brightness", "sharpness", "equalize"]
+NAMES += ["shear_x", "shear_y", "translate_x", "translate_y", "rotate"]
+BY_NAME = dict(zip(NAMES, AUGMENTATIONS, strict=True))
 
 
 def apply(name: str, image: Image.Image, strength: float = 0.5, sign: int = 1) -> np.ndarray:
@@ -35,9 +36,7 @@ def test_the_published_constants():
     assert STD == (0.26862954, 0.26130258, 0.27577711)
     assert (transforms.OPERATIONS, transforms.LEVEL, transforms.APPLY) == (2, 5, 0.5)
     assert (transforms.PRETRAIN_SCALE, transforms.FINETUNE_SCALE) == (0.2, 0.5)
-    assert [function.__name__ for function in AUGMENTATIONS] == [
-        f"_{name}" for name in NAMES.split()
-    ]
+    assert [function.__name__ for function in AUGMENTATIONS] == [f"_{name}" for name in NAMES]
 
 
 @pytest.mark.parametrize("size", [(24, 16), (7, 90), (300, 200), (1, 1)])

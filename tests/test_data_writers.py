@@ -153,12 +153,10 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, records):
 
 
 def test_a_full_disk_is_one_sentence(tmp_path):
-    with pytest.raises(
-        InputError, match=r"the disk of .* is full: free some space and start again"
-    ):
-        with replacing(tmp_path / "a.bin") as file:
-            file.write(b"some")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    full = r"the disk of .* is full: free some space and start again"
+    with pytest.raises(InputError, match=full), replacing(tmp_path / "a.bin") as file:
+        file.write(b"some")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert list(tmp_path.iterdir()) == []
 
 

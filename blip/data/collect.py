@@ -99,21 +99,19 @@ class PairCollector:
         return PairSet(rows, image_of_row, rejects, shard_of_row, renamed)
 
     def _number(self, key: str, ref: ImageRef, named: bool) -> int:
-        whole_file = ref.length is None and ref.column is None
-        known = self._files.setdefault(ref.path, self._images) if whole_file else None
         this = (key, ref.path, ref.length)
-        if known is not None and known < self._images:
-            return known
-        if named and this == self._last:
-            return self._images - 1
+        if ref.length is None and ref.column is None:
+            number = self._files.setdefault(ref.path, self._images)
+        else:
+            number = self._images - 1 if named and this == self._last else self._images
         self._last = this
-        self._images += 1
-        return self._images - 1
+        self._images = max(self._images, number + 1)
+        return number
 
     def _provenance(self, record: Record) -> tuple[str, str | None, str | None]:
         recorded = record.get("origin")
         origin = self._origin or (recorded if recorded in ORIGINS else "web")
-        truth, noise_kind = record.get("truth"), record.get("noise_kind")
+        truth, noise_kind = (record.get(name) or None for name in ("truth", "noise_kind"))
         return origin, *(text if isinstance(text, str) else None for text in (truth, noise_kind))
 
     def _flush(self) -> None:

@@ -48,7 +48,7 @@ class Batch:
         return replace(self, images=images, pair_ids=pair_ids, image_ids=image_ids)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """Which samples a batch is made of: order[start : start + count], drawn for (seed, epoch)."""
 
@@ -134,7 +134,14 @@ class Loader:
         try:
             for start in range(self.position, end, self.batch_size):
                 size = min(self.batch_size, len(order) - start)
-                request = Request(order, start, size, self.seed, epoch, self.train)
+                request = Request(
+                    order=order,
+                    start=start,
+                    count=size,
+                    seed=self.seed,
+                    epoch=epoch,
+                    replace_bad=self.train,
+                )
                 waiting.append((start + self.batch_size, self.source.begin(request, pool)))
                 if len(waiting) > self.prefetch:
                     yield from self._take(waiting, end)

@@ -152,10 +152,9 @@ class PairSet:
         return order, np.searchsorted(self.image_of_row[order], np.arange(count + 1))
 
 
-def _pair(
-    key: str, caption: str, path: str, offset: int, length: int | None, column: str | None, *rest
-) -> Pair:
-    return Pair(key, caption, ImageRef(path, offset, length, column), *rest)
+def _pair(key: str, caption: str, *rest: str | int | None) -> Pair:
+    place, provenance = rest[:4], rest[4:]
+    return Pair(key, caption, ImageRef(*place), *provenance)
 
 
 def _many(rows: Sequence[Pair] | PairTable, index: np.ndarray) -> list[Pair]:

@@ -51,17 +51,24 @@ def read_pairs(
     )
     for path in _files(source):
         into.begin_shard()
-        if os.path.isdir(path):
-            read_folder(path, into)
-        elif path.lower().endswith(".tar"):
-            read_tar(path, into)
-        else:
-            _TABLES[Path(path).suffix.lower()](path, into, options)
+        try:
+            _read(path, into, options)
+        except OSError as error:
+            into.lose(path, path, f"cannot be read: {error}", whole_file=True)
     pairs = into.done()
     lost = [reject for reject in pairs.rejects if reject.kind == "file"]
     if lost and not len(pairs.images):
         raise InputError(f"{lost[0].ref} cannot be used: {lost[0].reason}.")
     return pairs
+
+
+def _read(path: str, into: PairCollector, options: TableOptions) -> None:
+    if os.path.isdir(path):
+        read_folder(path, into)
+    elif path.lower().endswith(".tar"):
+        read_tar(path, into)
+    else:
+        _TABLES[Path(path).suffix.lower()](path, into, options)
 
 
 def _files(source: Source) -> list[str]:

@@ -99,9 +99,8 @@ def _samples(file: BinaryIO) -> tuple[list[_Sample], str | None]:
                 continue
             key = f"{folder}/{stem}".removeprefix("./") if folder else stem
             sample = latest.get(key)
-            if (
-                sample is None or getattr(sample, part) is not None
-            ):  # the same key again is another sample
+            # A second image or text of the same key belongs to another sample.
+            if sample is None or getattr(sample, part) is not None:
                 sample = latest[key] = _Sample(key)
                 samples.append(sample)
             setattr(sample, part, member)
@@ -152,7 +151,7 @@ def _size(header: bytes, at: int) -> int:
         )
     except ValueError:
         checksum = value = -1
-    if checksum != sum(header) - sum(header[148:156]) + 8 * ord(" "):
+    if value < 0 or checksum != sum(header) - sum(header[148:156]) + 8 * ord(" "):
         raise CutTar(f"has no valid header at byte {at:,}")
     return value
 
@@ -177,7 +176,7 @@ def _pax_records(data: bytes) -> dict[str, str]:
             )
         except ValueError:
             equals = b""
-        if not equals:
+        if not equals or (name == b"size" and not value.isdigit()):
             raise CutTar("has a broken pax header")
         records[_text(name)] = _text(value)
         data = data[length:]
