@@ -1,6 +1,7 @@
 """WordPiece with [DEC] and [ENC]: from a vocabulary, from BERT's file, or trained on a corpus."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,9 @@ from blip.errors import InputError
 
 LEADS = ("CLS", "ENC", "DEC")
 _BASIC = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_TIDY = tuple((f" {mark}", mark) for mark in ".?!,") + ((" ' ", "'"),)
+_ALPHABET = 1000
+"""Most characters that a trained vocabulary holds; rarer ones become [UNK]."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,22 @@ class Tokenizer:
     def train(cls, texts: Iterable[str], size: int) -> "Tokenizer":
         """Learn a WordPiece vocabulary of at most `size` tokens from a corpus; same corpus, same vocabulary."""
         pieces = BertWordPieceTokenizer(lowercase=True)
+        words = _words(pieces, texts)
+        fixed = [*_BASIC, *_alphabet(words)]
+        if size < len(fixed) + 2:
+            raise InputError(
+                f"A vocabulary of {size} tokens has no room for this corpus's characters; "
+                f"give at least {len(fixed) + 2}."
+            )
+        # The trainer numbers characters in the order of a hash map and breaks ties by number, so
+        # the same corpus would give another vocabulary each time: it is handed them in order.
         pieces.train_from_iterator(
-            texts, vocab_size=size - 2, min_frequency=1, show_progress=False, special_tokens=list(_BASIC)
+            words.elements(),
+            vocab_size=size - 2,
+            min_frequency=1,
+            limit_alphabet=0,
+            show_progress=False,
+            special_tokens=fixed,
         )
         learned = pieces.get_vocab()
         return cls(sorted(learned, key=learned.__getitem__))
@@ -107,6 +125,8 @@ class Tokenizer:
 
     def __call__(self, texts: Sequence[str], max_length: int = 30) -> Tokens:
         """[CLS] text [SEP], cut to max_length tokens (the published 30), padded to the longest."""
+        if max_length < 3:
+            raise InputError(f"max_length {max_length} has no room for a word; give 3 or more.")
         rows = [self._ids(text, max_length) for text in texts]
         length = max((len(row) for row in rows), default=0)
         ids = torch.full((len(rows), length), self.special.pad, dtype=torch.int64)
@@ -120,9 +140,12 @@ class Tokenizer:
         return [self.special.dec, *self._pieces.encode(text, add_special_tokens=False).ids]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids up to the first [SEP], special tokens left out, word pieces joined."""
+        """The text of ids up to the first [SEP]: special tokens left out, pieces joined, marks set to words.
+
+        Spaces before marks are removed as the published code does ("a dog , it ' s" -> "a dog, it's").
+        """
         words: list[str] = []
-        for i in ids:
+        for i in map(int, ids):
             if i == self.special.sep:
                 break
             if i in self._silent:
@@ -132,7 +155,10 @@ class Tokenizer:
                 words[-1] += piece[2:]
             else:
                 words.append(piece)
-        return " ".join(words)
+        text = " ".join(words)
+        for spaced, tidy in _TIDY:
+            text = text.replace(spaced, tidy)
+        return text
 
     @property
     def fingerprint(self) -> str:
@@ -147,3 +173,23 @@ class Tokenizer:
 def _with_dec_and_enc(vocab: list[str]) -> list[str]:
     """Published ids: bert-base-uncased holds 30,522 tokens, [DEC] is 30522 and [ENC] 30523."""
     return vocab + [word for word in ("[DEC]", "[ENC]") if word not in vocab]
+
+
+def _words(pieces: BertWordPieceTokenizer, texts: Iterable[str]) -> Counter[str]:
+    """How often each word of a corpus occurs, as the tokenizer cleans and splits it, in sorted order."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        cleaned = pieces.normalizer.normalize_str(text)
+        counts.update(word for word, _ in pieces.pre_tokenizer.pre_tokenize_str(cleaned))
+    return Counter(dict(sorted(counts.items())))
+
+
+def _alphabet(words: Counter[str]) -> list[str]:
+    """The commonest characters, and with ## those that stand inside a word."""
+    counts: Counter[str] = Counter()
+    for word, times in words.items():
+        for character in word:
+            counts[character] += times
+    common = sorted(sorted(counts), key=lambda c: -counts[c])[:_ALPHABET]
+    inside = {character for word in words for character in word[1:]}
+    return sorted(common) + [f"##{c}" for c in sorted(inside.intersection(common))]

@@ -1,0 +1,261 @@
+"""`lab pretrain`: ITC, ITM and LM on your own image-text pairs (paper 3.2)."""
+
+import math
+import resource
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from blip.checkpoint import Card, save
+from blip.config import SHARING, SIZE_NAMES, named, to_json
+from blip.data.images import BadImage, open_image
+from blip.data.loading import Loader
+from blip.data.pairs import Pair
+from blip.data.pairset import PairSet
+from blip.data.readers import read_pairs
+from blip.data.sources import PhotoSource
+from blip.data.text import clean_caption
+from blip.data.transforms import PRETRAIN_SCALE, eval_transform, train_transform
+from blip.errors import InputError
+from blip.feed import PairFeed
+from blip.initialize import start_from
+from blip.model import BLIP
+from blip.schedules import Schedule
+from blip.tasks.batch import PairBatch
+from blip.tasks.pretrain import ObjectiveConfig, Pretrain
+from blip.tokenizer import Tokenizer
+from blip.train import TrainConfig, precision, train
+from lab.progress import bar
+from lab.records import record, write_record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Pre-train a model with ITC, ITM and LM on image-text pairs."""
+
+    data: str
+    """Pairs: tars ('shards/*.tar', quoted), a BLIP or COCO JSON list, CSV, TSV, Parquet, or a folder of images."""
+    out: Path
+    """Folder for checkpoints, metrics, the trained model and summary.json; run again to continue."""
+    size: str = "tiny"
+    """Model size: nano, tiny, small, base (B/16) or large (L/16)."""
+    shared: str = "all-but-sa"
+    """Parts shared by text encoder and decoder: all, all-but-ca, all-but-sa (the paper's) or none."""
+    image_size: int | None = None
+    """Side of the training images in pixels; by default the size's own."""
+    vocab: Path | None = None
+    """A BERT vocab.txt; by default a WordPiece vocabulary is trained on the captions."""
+    vocab_size: int = 4000
+    """Tokens of a vocabulary trained on the captions."""
+    init_vision: Path | None = None
+    """timm or DeiT ViT weights that the image encoder starts from (the paper does)."""
+    init_text: Path | None = None
+    """BERT weights that the text transformer starts from (the paper does)."""
+    steps: int = 1000
+    """Optimizer steps."""
+    batch: int = 32
+    """Pairs a micro-batch."""
+    accumulate: int = 1
+    """Micro-batches an optimizer step."""
+    queue: int = 57_600
+    """Keys of past batches that ITC compares with; keep it below a tenth of the pairs."""
+    momentum: float = 0.995
+    """Decay of the momentum encoders."""
+    alpha: float = 0.4
+    """Weight of the momentum encoder's own distribution in the ITC targets."""
+    alpha_ramp: int | None = None
+    """Steps over which alpha rises from 0; by default two epochs, as published."""
+    peak: float = 3e-4
+    """Highest learning rate."""
+    warmup: int | None = None
+    """Steps of linear warm-up; by default 3,000 as published, at most a tenth of the steps."""
+    schedule: str = "cosine"
+    """cosine, decay (a factor an epoch, as the paper) or constant."""
+    decay: float = 0.9
+    """Factor an epoch of schedule decay: 0.9 in the published code, 0.85 in the paper's text."""
+    weight_decay: float = 0.05
+    """Weight decay of matrices."""
+    precision: str = "float32"
+    """float32 or bf16 (autocast)."""
+    checkpoint_blocks: int = 0
+    """Last image encoder blocks recomputed in the backward pass: less memory, more time."""
+    shards_per_epoch: int | None = None
+    """Files read in an epoch, in rotation (the paper rotates a fifth of LAION each epoch)."""
+    held_out: int = 64
+    """Pairs, of as many images, kept out of training to measure the losses before and after."""
+    workers: int = 2
+    """Threads that decode and augment images."""
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    """cpu or cuda."""
+    seed: int = 0
+    """Of initial weights, order, augmentation and draws."""
+
+
+def main(options: Options) -> int:
+    """Train, measure the held-out losses before and after, save the model and summary.json."""
+    pairs = read_pairs(options.data)
+    training, held = split_held_out(pairs, options.held_out)
+    tokenizer = _tokenizer(options, training)
+    model = _model(options, tokenizer)
+    task = Pretrain(model, _objectives(options)).to(options.device)
+    batch = held_out_batch(held, tokenizer, model.config.vision.image_size)
+    transform = train_transform(model.config.vision.image_size, PRETRAIN_SCALE)
+    source = PhotoSource(training, transform)
+    loader = Loader(
+        source,
+        options.batch,
+        seed=options.seed,
+        workers=options.workers,
+        shards_per_epoch=options.shards_per_epoch,
+    )
+    config = _training(options, len(loader))
+    before = held_out_losses(model, batch.to(options.device), options.precision)
+    with bar(options.steps, "pretrain") as progress:
+        rows = train(task, PairFeed(loader, tokenizer), config, out=options.out, progress=progress)
+    after = held_out_losses(model, batch.to(options.device), options.precision)
+    card = Card(stage="pretrained", notes={"data": options.data, "steps": options.steps})
+    path = save(options.out / "model.safetensors", model, tokenizer, card)
+    result = _summary(before, after, rows, held=len(batch.ids), pairs=pairs, source=source)
+    settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
+    config_record = {"options": settings, "model": to_json(model.config)}
+    write_record(
+        options.out / "summary.json",
+        record("pretrain", result, seed=options.seed, config=config_record) | result,
+    )
+    _print(result, path)
+    return 0
+
+
+def split_held_out(pairs: PairSet, count: int) -> tuple[Sequence[Pair], list[Pair]]:
+    """Training pairs, and one pair of each of the last `count` images whose image can be opened."""
+    images = {}
+    for row in range(len(pairs) - 1, -1, -1):
+        pair = pairs[row]
+        if pair.key not in images:
+            if len(images) == count:
+                break
+            images[pair.key] = pair
+    held = [pair for pair in images.values() if _opens(pair)]
+    if len(held) < 2 or len(pairs) - len(held) < 2:
+        raise InputError(
+            f"{len(pairs)} pairs are too few to hold {count} out; give more data or a smaller --held-out."
+        )
+    rows = np.array([row for row in range(len(pairs)) if pairs[row].key not in images])
+    return pairs.pairs[rows], held
+
+
+def held_out_batch(held: list[Pair], tokenizer: Tokenizer, image_size: int) -> PairBatch:
+    """The held-out pairs as one batch, without augmentation."""
+    transform, rng = eval_transform(image_size), np.random.default_rng(0)
+    images = torch.stack([transform(open_image(pair), rng) for pair in held])
+    tokens = tokenizer([clean_caption(pair.caption) for pair in held])
+    return PairBatch(images, tokens, torch.arange(len(held)))
+
+
+@torch.no_grad()
+def held_out_losses(model: BLIP, batch: PairBatch, precision_name: str) -> dict[str, float]:
+    """ITC, ITM and LM of a batch in eval mode, within the batch alone: no queue, no soft targets."""
+    plain = ObjectiveConfig(queue=0, momentum=None, alpha=0.0, negatives="online")
+    was_training = model.training
+    task = Pretrain(model, plain).eval()
+    with precision(batch.images.device, precision_name):
+        losses = task(batch, 0.0)
+    model.train(was_training)
+    return {name: float(loss) for name, loss in losses.parts.items()}
+
+
+def _opens(pair: Pair) -> bool:
+    try:
+        open_image(pair)
+    except BadImage:
+        return False
+    return True
+
+
+def _tokenizer(options: Options, training: Sequence[Pair]) -> Tokenizer:
+    if options.vocab is not None:
+        return Tokenizer.from_vocab(options.vocab)
+    captions = (clean_caption(training[row].caption) for row in range(len(training)))
+    return Tokenizer.train(captions, options.vocab_size)
+
+
+def _model(options: Options, tokenizer: Tokenizer) -> BLIP:
+    if options.size not in SIZE_NAMES or options.shared not in SHARING:
+        known = SIZE_NAMES if options.size not in SIZE_NAMES else tuple(SHARING)
+        wrong = options.size if options.size not in SIZE_NAMES else options.shared
+        raise InputError(f"There is no {wrong!r}; choose one of {', '.join(known)}.")
+    torch.manual_seed(options.seed)
+    config = named(
+        options.size,
+        image_size=options.image_size,
+        vocab_size=len(tokenizer),
+        shared=SHARING[options.shared],
+    )
+    model = BLIP(config)
+    if options.init_vision or options.init_text:
+        start_from(model, vision=options.init_vision, text=options.init_text)
+    model.image_encoder.checkpoint_gradients(options.checkpoint_blocks)
+    return model
+
+
+def _objectives(options: Options) -> ObjectiveConfig:
+    return ObjectiveConfig(
+        queue=options.queue, momentum=options.momentum, alpha=options.alpha, seed=options.seed
+    )
+
+
+def _training(options: Options, batches: int) -> TrainConfig:
+    epoch = max(1, batches // options.accumulate)
+    schedule = Schedule(
+        steps=options.steps,
+        peak=options.peak,
+        warmup=min(3000, options.steps // 10) if options.warmup is None else options.warmup,
+        kind=options.schedule,
+        decay=options.decay,
+        epoch_steps=epoch,
+        alpha=options.alpha,
+        alpha_ramp=2 * epoch if options.alpha_ramp is None else options.alpha_ramp,
+    )
+    return TrainConfig(
+        schedule=schedule,
+        weight_decay=options.weight_decay,
+        accumulate=options.accumulate,
+        precision=options.precision,
+        seed=options.seed,
+    )
+
+
+def _summary(
+    before: dict[str, float],
+    after: dict[str, float],
+    rows: list[dict[str, float]],
+    *,
+    held: int,
+    pairs: PairSet,
+    source: PhotoSource,
+) -> dict[str, Any]:
+    rates = sorted(row["samples_per_second"] for row in rows)
+    return {
+        "pairs": len(pairs),
+        "rejects": len(pairs.rejects) + len(source.rejects),
+        "held_out": {"pairs": held, "chance_itc": math.log(held), "before": before, "after": after},
+        "images_per_second": rates[len(rates) // 2] if rates else None,
+        "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "last": rows[-1] if rows else None,
+    }
+
+
+def _print(result: dict[str, Any], path: Path) -> None:
+    held = result["held_out"]
+    print(f"held-out batch of {held['pairs']} pairs, without queue (ITC at chance {held['chance_itc']:.2f}):")
+    for name in held["before"]:
+        print(f"  {name.upper():4} {held['before'][name]:7.3f} -> {held['after'][name]:7.3f}")
+    print(
+        f"{result['pairs']} pairs, {result['rejects']} rejects, "
+        f"{result['images_per_second'] or 0:.1f} images/s, peak memory {result['peak_memory_gib']:.1f} GiB"
+    )
+    print(f"model: {path}")
