@@ -67,7 +67,7 @@ class Cache:
             filled.copy_(filled.index_select(0, rows))
 
     def repeated(self, times: int, capacity: int) -> "Cache":
-        """Room for `capacity` tokens in `times` rows for each row of this one, which they continue."""
+        """Room for `capacity` tokens in `times` rows that continue each row of this one."""
         wide = copy(self)
         wide.keys = [_widened(k, times, capacity) for k in self.keys]
         wide.values = [_widened(v, times, capacity) for v in self.values]

@@ -98,7 +98,7 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int) -> "Tokenizer":
-        """Learn a WordPiece vocabulary of at most `size` tokens from a corpus; same corpus, same vocabulary."""
+        """Learn a WordPiece vocabulary of at most `size` tokens; same corpus, same vocabulary."""
         pieces = BertWordPieceTokenizer(lowercase=True)
         words = _words(pieces, texts)
         fixed = [*_BASIC, *_alphabet(words)]
@@ -140,9 +140,9 @@ class Tokenizer:
         return [self.special.dec, *self._pieces.encode(text, add_special_tokens=False).ids]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids up to the first [SEP]: special tokens left out, pieces joined, marks set to words.
+        """The text of ids up to the first [SEP], special tokens left out, word pieces joined.
 
-        Spaces before marks are removed as the published code does ("a dog , it ' s" -> "a dog, it's").
+        Marks stand where a reader expects them, as published: "a dog , it ' s" is "a dog, it's".
         """
         words: list[str] = []
         for i in map(int, ids):
@@ -176,7 +176,7 @@ def _with_dec_and_enc(vocab: list[str]) -> list[str]:
 
 
 def _words(pieces: BertWordPieceTokenizer, texts: Iterable[str]) -> Counter[str]:
-    """How often each word of a corpus occurs, as the tokenizer cleans and splits it, in sorted order."""
+    """How often each word of a corpus occurs, as the tokenizer cleans and splits it, sorted."""
     counts: Counter[str] = Counter()
     for text in texts:
         cleaned = pieces.normalizer.normalize_str(text)

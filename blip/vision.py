@@ -65,7 +65,7 @@ class ImageEncoder(nn.Module):
         side = self.config.image_size
         if images.shape[-2:] != (side, side):
             given = "x".join(map(str, images.shape[-2:]))
-            raise InputError(f"This model reads images of {side}x{side} pixels, not {given}; resize them.")
+            raise InputError(f"This model reads {side}x{side} pixels, not {given}; resize the images.")
         x = self.patches(images).flatten(2).transpose(1, 2)
         x = torch.cat([self.cls.expand(len(x), -1, -1).to(x.dtype), x], dim=1) + self.positions
         first_recomputed = len(self.blocks) - self.checkpoint_last

@@ -1,4 +1,4 @@
-"""Decoding against slow truths: every text encoded anew at every step, searched with Python lists."""
+"""Decoding against slow truths: texts encoded anew at every step, searched with Python lists."""
 
 import math
 import subprocess
@@ -73,7 +73,7 @@ def slow_penalized(scores, ids, decoding):
 
 
 def slow_pick(scores, decoding, u):
-    """The most probable token, or the one at u in the truncated distribution, in vocabulary order."""
+    """The most probable token, or the one at u of the truncated ones in vocabulary order."""
     if decoding.strategy == "greedy":
         return max(range(VOCAB), key=scores.__getitem__)
     weights = [math.exp(x) for x in slow_log_softmax([s / decoding.temperature for s in scores])]
@@ -109,7 +109,7 @@ def slow_sample(model, memory, image, decoding, candidate=0, seed=0, round=0):
 
 
 def slow_beam(model, memory, image, decoding):
-    """Beam search by lists of (score, ids): the textbook loop with the stopping rule of transformers."""
+    """Beam search by lists of (score, ids): the textbook loop, stopping as transformers does."""
     beams, running, finished = decoding.num_beams, [(0.0, list(PROMPT))], []
     while True:
         options = []
@@ -202,7 +202,10 @@ def test_limits_meet_greedy(model, memory):
 def test_more_candidates_begin_with_the_same_ones(model, memory):
     for few, many in [
         (Decoding(candidates=2), Decoding(candidates=5)),
-        (Decoding(strategy="beam", num_beams=4), Decoding(strategy="beam", num_beams=4, candidates=4)),
+        (
+            Decoding(strategy="beam", num_beams=4),
+            Decoding(strategy="beam", num_beams=4, candidates=4),
+        ),
     ]:
         some, all_ = run(model, memory, few), run(model, memory, many)
         assert str(few) == str(many)
@@ -278,6 +281,22 @@ def test_masked_memory_is_not_read(model):
         )
 
 
+@pytest.mark.parametrize("strategy", ["greedy", "beam", "nucleus"])
+def test_bf16_says_nearly_the_same(model, memory, strategy):
+    decoding = Decoding(strategy=strategy)
+    exact = run(model, memory, decoding)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        half = model.remember(model.encode_image(toy_images(IMAGES)), "decoder")
+        assert half.keys[0].dtype == torch.bfloat16
+        rough = run(model, half, decoding)
+    firsts = zip(exact, rough, strict=True)
+    agreeing = [
+        (a[0].logprobs[0], b[0].logprobs[0]) for a, b in firsts if a[0].ids[0] == b[0].ids[0]
+    ]
+    assert len(agreeing) >= IMAGES - 1
+    assert all(a == pytest.approx(b, abs=0.1) for a, b in agreeing)
+
+
 # ---- draws ----
 
 
@@ -311,7 +330,12 @@ def drawn_counts(probabilities, draws=20_000):
 
 @pytest.mark.parametrize(
     "cut",
-    [dict(top_p=0.9, top_k=0), dict(top_p=1.0, top_k=0), dict(top_p=1.0, top_k=5), dict(top_p=0.8, top_k=8)],
+    [
+        dict(top_p=0.9, top_k=0),
+        dict(top_p=1.0, top_k=0),
+        dict(top_p=1.0, top_k=5),
+        dict(top_p=0.8, top_k=8),
+    ],
     ids=str,
 )
 def test_frequencies_agree_with_the_truncated_distribution(cut):
@@ -392,7 +416,17 @@ def test_a_very_large_vocabulary_draw_is_the_same_for_one_row_and_for_many():
 
 def test_captions_have_text(model):
     tokenizer = Tokenizer(
-        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "picture", "of", *"bcdefghijklmnopqrstuvwxyz", "##s"]
+        [
+            "[PAD]",
+            "[UNK]",
+            "[CLS]",
+            "[SEP]",
+            "a",
+            "picture",
+            "of",
+            *"bcdefghijklmnopqrstuvwxyz",
+            "##s",
+        ]
         + ["red", "dog", "cat", "sun", "sky"]
     )
     assert len(tokenizer) <= VOCAB
@@ -420,7 +454,9 @@ def test_captions_have_text(model):
 
 
 def test_decoding_needs_no_torch():
-    code = "import sys; from blip.generate import Decoding; print(Decoding(), 'torch' in sys.modules)"
+    code = (
+        "import sys; from blip.generate import Decoding; print(Decoding(), 'torch' in sys.modules)"
+    )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "nucleus(p=0.9,length=5-20,prompt='a picture of ') False"
 

@@ -129,7 +129,10 @@ def test_a_part_per_role():
     part = PerRole(lambda: torch.nn.Linear(1, 1), ("encoder", "decoder"), shared=False)
     assert part["encoder"] is not part["decoder"] and len(part) == 2
     part = PerRole(lambda: torch.nn.Linear(1, 1), ("encoder", "decoder"), shared=True)
-    assert part["encoder"] is part["decoder"] and list(part.state_dict()) == ["encoder.weight", "encoder.bias"]
+    assert part["encoder"] is part["decoder"] and list(part.state_dict()) == [
+        "encoder.weight",
+        "encoder.bias",
+    ]
 
 
 # ---- shapes ----
@@ -158,7 +161,9 @@ def test_every_named_size_is_whole(size):
     config = named(size)
     with torch.device("meta"):
         model = BLIP(config)
-        states = model.encode_image(torch.zeros(2, 3, config.vision.image_size, config.vision.image_size))
+        states = model.encode_image(
+            torch.zeros(2, 3, config.vision.image_size, config.vision.image_size)
+        )
     assert states.shape == (2, config.vision.tokens, config.vision.width)
     assert config.text.memory_width == config.vision.width
 
@@ -386,7 +391,7 @@ def test_images_of_another_size_are_refused():
 
 
 def slow_bicubic(grid, side):
-    """Cubic convolution (a = -0.75), pixel centres, edges repeated: the textbook sum over 16 neighbours."""
+    """Cubic convolution (a = -0.75) at pixel centres: the textbook sum over 16 neighbours."""
 
     def weight(x, a=-0.75):
         x = abs(x)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_models import toy_config, toy_model, toy_tokens
 from torch import nn
+from toy_models import toy_config, toy_model, toy_tokens
 
 from blip.model import BLIP, narrowed
 from blip.momentum import FeatureQueue, Teacher

@@ -30,7 +30,10 @@ def slow_targets(ids, key_ids):
 
 def slow_soft(similarity, targets, alpha):
     return [
-        [alpha * math.exp(p) + (1 - alpha) * t for p, t in zip(slow_log_softmax(row), target, strict=True)]
+        [
+            alpha * math.exp(p) + (1 - alpha) * t
+            for p, t in zip(slow_log_softmax(row), target, strict=True)
+        ]
         for row, target in zip(similarity, targets, strict=True)
     ]
 
@@ -90,7 +93,7 @@ def test_itc_is_the_mean_of_both_directions():
 
 @pytest.mark.parametrize("alpha", [0.0, 0.4])
 def test_the_tasks_itc_reads_batch_and_queue(alpha):
-    """The whole of ITC from features on: online against [batch; queue] keys, teacher's soft targets."""
+    """ITC from features on: online queries, [batch; queue] keys, the teacher's soft targets."""
     task = Pretrain(toy_model(spread=0.2), ObjectiveConfig(queue=5))
     ids = torch.tensor([4, 6, 4])
     unit = [torch.nn.functional.normalize(random(3, 16, seed=s), dim=1) for s in range(6)]
@@ -99,7 +102,9 @@ def test_the_tasks_itc_reads_batch_and_queue(alpha):
     found = task.contrast(unit[4], unit[5], keys, alpha)
 
     def similarity(queries, keys):
-        return [[sum(a * b for a, b in zip(q, k, strict=True)) / 0.07 for k in keys] for q in queries]
+        return [
+            [sum(a * b for a, b in zip(q, k, strict=True)) / 0.07 for k in keys] for q in queries
+        ]
 
     texts = unit[3].tolist() + task.text_queue.rows.tolist()
     images = unit[2].tolist() + task.image_queue.rows.tolist()
@@ -136,7 +141,7 @@ def test_negatives_are_drawn_with_their_weights():
 
 
 def test_without_a_floor_and_far_apart_no_excluded_row_is_ever_drawn():
-    """Similarities so far apart that every allowed weight underflows: an even draw among the allowed."""
+    """Similarities so far apart that every allowed weight underflows: an even draw among those."""
     similarity = torch.tensor([[1000.0, 0.0, -3.0, 5.0]]).expand(9_000, -1)
     excluded = torch.tensor([[True, False, True, False]]).expand(9_000, -1)
     draws = uniform(torch.arange(9_000))
@@ -205,7 +210,7 @@ def test_knowing_only_the_class_prior_costs_0_6365():
 
 
 def test_the_task_draws_one_negative_a_side_from_the_other_pairs(monkeypatch):
-    """The rows of the fused pass: positives, each text with its hard image, each image with its hard text."""
+    """The fused pass: positives, each text with its hard image, each image with its hard text."""
     task = Pretrain(toy_model(spread=0.2).eval(), ObjectiveConfig(queue=0))
     batch = toy_batch([5, 5, 7, 8])
     seen = {}
@@ -227,7 +232,9 @@ def test_the_task_draws_one_negative_a_side_from_the_other_pairs(monkeypatch):
     ids = batch.ids.tolist()
     assert all(ids[a] != ids[b] for a, b in zip(image[4:], text[4:], strict=True))
     equal = batch.ids[:, None] == batch.ids[None]
-    for stream, (drawn, weights) in enumerate([(image[4:8], similarity[1]), (text[8:], similarity[0])]):
+    for stream, (drawn, weights) in enumerate(
+        [(image[4:8], similarity[1]), (text[8:], similarity[0])]
+    ):
         draws = uniform(0, batch.step, stream, torch.arange(4) + batch.first_row)
         expected, _ = objectives.hard_negatives(weights, equal, draws, 1e-4)
         assert drawn == expected.tolist()
@@ -321,7 +328,7 @@ def test_a_batch_of_one_pair_trains_without_negatives():
 
 
 def test_one_batch_overfitted_knows_its_pairs():
-    """ITM well below the 0.6365 of a model that knows only the class prior, negatives drawn anew each step."""
+    """ITM well below the 0.6365 of the class prior, with negatives drawn anew at each step."""
     torch.manual_seed(0)
     task = Pretrain(BLIP(toy_config(dropout=0.0)), ObjectiveConfig(queue=0, momentum=0.9)).train()
     optimizer = torch.optim.AdamW(task.model.parameters(), lr=3e-3)

@@ -1,11 +1,17 @@
 """Decoding token for token as transformers' BLIP decodes with the same weights."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from toy_models import SPECIAL, toy_images, toy_model
+from toy_models import SPECIAL, toy_config, toy_images, toy_model, toy_tokens
 
+import blip.generate
 from blip.generate import Decoding, generate
+from blip.generate.sampling import truncated
 from blip.model import BLIP
+from blip.tasks.batch import PairBatch
+from blip.tasks.captioning import Captioning
 
 transformers = pytest.importorskip("transformers")
 
@@ -13,7 +19,7 @@ IMAGES = 5
 PROMPT = (SPECIAL.dec, 5, 6, 7)
 
 
-def to_transformers(model: BLIP) -> "transformers.BlipForConditionalGeneration":
+def to_transformers(model: BLIP, special=SPECIAL) -> "transformers.BlipForConditionalGeneration":
     """The captioner in transformers' layout, every tensor given and none left over."""
     vision, text = model.config.vision, model.config.text
     config = transformers.BlipConfig(
@@ -36,10 +42,10 @@ def to_transformers(model: BLIP) -> "transformers.BlipForConditionalGeneration":
             num_attention_heads=text.heads,
             max_position_embeddings=text.max_positions,
             layer_norm_eps=text.eps,
-            bos_token_id=SPECIAL.dec,
-            sep_token_id=SPECIAL.sep,
-            eos_token_id=SPECIAL.sep,
-            pad_token_id=SPECIAL.pad,
+            bos_token_id=special.dec,
+            sep_token_id=special.sep,
+            eos_token_id=special.sep,
+            pad_token_id=special.pad,
         ),
     )
     theirs = transformers.BlipForConditionalGeneration(config).eval()
@@ -86,7 +92,10 @@ def _text_block(at, block):
     yield from _both(f"{at}.attention.output.LayerNorm", own.norm)
     yield from _both(f"{at}.crossattention.self.query", cross.query)
     for name, weight, bias in zip(
-        ("key", "value"), cross.key_value.weight.chunk(2), cross.key_value.bias.chunk(2), strict=True
+        ("key", "value"),
+        cross.key_value.weight.chunk(2),
+        cross.key_value.bias.chunk(2),
+        strict=True,
     ):
         yield f"{at}.crossattention.self.{name}.weight", weight
         yield f"{at}.crossattention.self.{name}.bias", bias
@@ -104,22 +113,22 @@ def _both(at, module):
 
 
 def random_pair(seed, sep_bias=1.2):
-    """A random captioner here and there; [SEP] is likely, so that captions end at different lengths."""
+    """A random captioner here and there; [SEP] is likely, so that captions end somewhere."""
     ours = toy_model(seed, spread=0.2)
     with torch.no_grad():
         ours.text.lm_head.bias[SPECIAL.sep] += sep_bias
     return ours, to_transformers(ours)
 
 
-def our_ids(model, images, decoding, prompt=PROMPT):
+def our_ids(model, images, decoding, prompt=PROMPT, special=SPECIAL):
     with torch.no_grad():
         memory = model.remember(model.encode_image(images), "decoder")
-    found = generate(model, memory, decoding, prompt_ids=prompt, special=SPECIAL)
+    found = generate(model, memory, decoding, prompt_ids=prompt, special=special)
     return [list(caption.ids) for image in found for caption in image]
 
 
-def their_ids(theirs, images, decoding, prompt=PROMPT):
-    prompts = torch.tensor([[*prompt, SPECIAL.sep]]).expand(len(images), -1).clone()
+def their_ids(theirs, images, decoding, prompt=PROMPT, special=SPECIAL):
+    prompts = torch.tensor([[*prompt, special.sep]]).expand(len(images), -1).clone()
     beams = decoding.num_beams if decoding.strategy == "beam" else 1
     whole = theirs.generate(
         pixel_values=images,
@@ -132,11 +141,11 @@ def their_ids(theirs, images, decoding, prompt=PROMPT):
         min_length=decoding.min_length,
         repetition_penalty=float(decoding.repetition_penalty),
     )
-    return [_until_sep(row[len(prompt) :]) for row in whole.tolist()]
+    return [_until(special.sep, row[len(prompt) :]) for row in whole.tolist()]
 
 
-def _until_sep(ids):
-    return ids[: ids.index(SPECIAL.sep) + 1] if SPECIAL.sep in ids else ids
+def _until(sep, ids):
+    return ids[: ids.index(sep) + 1] if sep in ids else ids
 
 
 CASES = [
@@ -188,3 +197,66 @@ def test_another_image_changes_their_logits_and_ours_alike():
         found = ours.text.logits(ours.text(ids, None, "decoder", memory=memory))
     assert (expected[0] - expected[1]).abs().max() > 0.1
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A small captioner taught captions of different lengths, so that it ends them by itself."""
+    torch.manual_seed(0)
+    model = BLIP(toy_config(dropout=0.0).reading("decode")).train()
+    task = Captioning(model, prompt_length=1)
+    batch = PairBatch(toy_images(6), toy_tokens([5, 7, 9, 11, 14, 17], seed=1), torch.arange(6))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(120):
+        optimizer.zero_grad()
+        loss = task(batch).total
+        loss.backward()
+        optimizer.step()
+    return model.eval(), batch
+
+
+def test_trained_weights_end_their_captions_alike(trained):
+    model, batch = trained
+    theirs = to_transformers(model)
+    images = torch.cat([batch.images, (batch.images + batch.images.roll(1, 0)) / 2])
+    greedy = our_ids(model, images, Decoding(strategy="greedy", min_length=0), (SPECIAL.dec,))
+    taught = [_until(SPECIAL.sep, row[1:]) for row in batch.tokens.ids.tolist()]
+    assert greedy[:6] == taught, "the captions were not learned"
+    for decoding in CASES:
+        found = our_ids(model, images, decoding, (SPECIAL.dec,))
+        assert found == their_ids(theirs, images, decoding, (SPECIAL.dec,)), decoding
+        assert len(set(map(len, found))) > 1
+
+
+def test_shipped_weights_end_their_captions_alike():
+    """The nano captioner that comes with the package."""
+    path = Path(blip.generate.__file__).parents[1] / "weights" / "captioner.safetensors"
+    if not path.is_file():
+        pytest.skip(f"the nano captioner {path.name} is not in blip/weights: train it first")
+    from blip.checkpoint import load_model
+
+    model, tokenizer = load_model(path)
+    model.eval()
+    theirs = to_transformers(model, tokenizer.special)
+    images = toy_images(8, side=model.config.vision.image_size)
+    prompt = tokenizer.prompt("a picture of ")
+    lengths = set()
+    for decoding in CASES:
+        found = our_ids(model, images, decoding, prompt, tokenizer.special)
+        assert found == their_ids(theirs, images, decoding, prompt, tokenizer.special), decoding
+        lengths |= {len(ids) for ids in found}
+    assert len(lengths) > 1, "captions must end at different lengths"
+
+
+@pytest.mark.parametrize("top_p", [0.5, 0.9, 0.99])
+@pytest.mark.parametrize("top_k", [0, 7, 50])
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_what_sampling_cuts_is_what_their_warpers_cut(top_p, top_k, temperature):
+    logits = 3 * torch.randn(20, 1_000, generator=torch.Generator().manual_seed(4))
+    scores = transformers.TemperatureLogitsWarper(temperature)(None, logits)
+    if top_k:
+        scores = transformers.TopKLogitsWarper(top_k)(None, scores)
+    expected = transformers.TopPLogitsWarper(top_p)(None, scores).softmax(dim=1)
+    kept = truncated(logits, top_p=top_p, top_k=top_k, temperature=temperature)
+    assert torch.equal(kept > 0, expected > 0)
+    torch.testing.assert_close(kept / kept.sum(1, keepdim=True), expected)

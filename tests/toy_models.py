@@ -32,7 +32,7 @@ def toy_config(*, shared=SHARE_ALL_BUT_SA, memory_width=24, dropout=0.1, **visio
 
 
 def toy_model(seed=0, *, spread=None, config=None) -> BLIP:
-    """A random model in eval mode; `spread` draws every weight wide, so that its outputs differ sharply."""
+    """A random model in eval mode; `spread` draws its weights wide, so that outputs differ."""
     torch.manual_seed(seed)
     model = BLIP(config or toy_config()).eval()
     if spread is not None:

@@ -21,7 +21,7 @@ _NEVER = float("-inf")
 
 @dataclass(frozen=True)
 class Hypotheses:
-    """n texts for each of B images: ids (B, n, L), log-probabilities of their tokens (B, n, L), scores (B, n)."""
+    """n texts for each of B images: ids and their tokens' logprobs (B, n, L), scores (B, n)."""
 
     ids: Tensor
     logprobs: Tensor
@@ -29,7 +29,7 @@ class Hypotheses:
 
     @classmethod
     def begin(cls, images: int, beams: int, prompt: Tensor, length: int, pad: int) -> "Hypotheses":
-        """Prompts, of which only each image's first may be continued: the others would say the same."""
+        """Prompts; of an image's only the first may go on, since the others would say the same."""
         ids = prompt.new_full((images, beams, length), pad)
         ids[:, :, : len(prompt)] = prompt
         scores = torch.full((images, beams), _NEVER, device=prompt.device)
@@ -62,7 +62,9 @@ class Hypotheses:
         )
 
 
-def beam(steps: Steps, decoding: Decoding, prompt: Sequence[int], special: SpecialIds) -> Hypotheses:
+def beam(
+    steps: Steps, decoding: Decoding, prompt: Sequence[int], special: SpecialIds
+) -> Hypotheses:
     """The `candidates` best of `num_beams` finished texts for each image."""
     images, beams, longest = len(steps.memory), decoding.num_beams, decoding.max_length
     logits = steps.start(prompt, beams, longest - 1).repeat_interleave(beams, dim=0)
@@ -82,7 +84,10 @@ def beam(steps: Steps, decoding: Decoding, prompt: Sequence[int], special: Speci
         opened = opened & (running.scores[:, :1] / generated > worst)
         if length + 1 == longest or not opened.any():
             break
-        rows = parents.take_along_dim(kept, dim=1) + beams * torch.arange(images, device=kept.device)[:, None]
+        rows = (
+            parents.take_along_dim(kept, dim=1)
+            + beams * torch.arange(images, device=kept.device)[:, None]
+        )
         steps.reorder(rows.flatten())
         logits = steps.step(running.ids[:, :, length].flatten())
     return finished.pick(torch.arange(decoding.candidates, device=opened.device).expand(images, -1))
@@ -98,7 +103,9 @@ def _grow(
     """
     images, beams = running.scores.shape
     logprobs = logits.log_softmax(dim=1)
-    scores = penalize(logprobs, running.ids[:, :, :length].flatten(0, 1), decoding.repetition_penalty)
+    scores = penalize(
+        logprobs, running.ids[:, :, :length].flatten(0, 1), decoding.repetition_penalty
+    )
     if length < decoding.min_length:
         scores = forbid(scores, sep)
     totals = (scores.view(images, beams, -1) + running.scores[:, :, None]).flatten(1)

@@ -28,16 +28,21 @@ class Decoding:
     max_length: int = 20
     """Most tokens of a whole text: [DEC], the prompt and [SEP] count (published meaning)."""
     min_length: int = 5
-    """[SEP] is forbidden until [DEC], prompt and caption have this many tokens (published meaning)."""
+    """[SEP] is forbidden before [DEC], prompt and caption are so many tokens (published meaning)."""
     repetition_penalty: float = 1.0
-    """Divides the logits of tokens used before, prompt included (the published nucleus path has 1.1)."""
+    """Weakens tokens used before, the prompt's too; 1 does not (published nucleus path: 1.1)."""
     prompt: str = "a picture of "
     """Begins every caption and is not part of what is returned."""
     candidates: int = 1
     """Captions for each image: independent draws, or the best beams."""
 
     def __post_init__(self) -> None:
-        _require(self.strategy in STRATEGIES, "strategy", self.strategy, f"one of {', '.join(STRATEGIES)}")
+        _require(
+            self.strategy in STRATEGIES,
+            "strategy",
+            self.strategy,
+            f"one of {', '.join(STRATEGIES)}",
+        )
         _require(0 < self.top_p <= 1, "top_p", self.top_p, "above 0 and at most 1")
         _require(self.top_k >= 0, "top_k", self.top_k, "0 (no cut) or more")
         _require(0 < self.temperature < float("inf"), "temperature", self.temperature, "above 0")
@@ -55,7 +60,7 @@ class Decoding:
     def __str__(self) -> str:
         """Short canonical form for the ledger: what decides a caption, and nothing else.
 
-        `candidates` is left out, since the first captions of an image are the same whatever follows.
+        `candidates` is left out: the first captions of an image are the same whatever follows.
         """
         return f"{self.strategy}({','.join(self._own_values() + self._common_values())})"
 
@@ -77,13 +82,19 @@ class Decoding:
     def _common_values(self) -> list[str]:
         penalty = self.repetition_penalty
         repetition = [f"penalty={_short(penalty)}"] if penalty != 1 else []
-        return [f"length={self.min_length}-{self.max_length}", *repetition, f"prompt={self.prompt!r}"]
+        return [
+            f"length={self.min_length}-{self.max_length}",
+            *repetition,
+            f"prompt={self.prompt!r}",
+        ]
 
     def _check_strategy(self) -> None:
         if self.strategy == "top_k":
             _require(self.top_k >= 1, "top_k", self.top_k, "1 or more for the strategy top_k")
         if self.strategy == "greedy":
-            _require(self.candidates == 1, "candidates", self.candidates, "1: greedy finds one caption")
+            _require(
+                self.candidates == 1, "candidates", self.candidates, "1: greedy finds one caption"
+            )
         if self.strategy == "beam":
             what = f"at most num_beams, {self.num_beams}"
             _require(self.candidates <= self.num_beams, "candidates", self.candidates, what)

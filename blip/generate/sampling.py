@@ -1,4 +1,4 @@
-"""From next-token logits to tokens: penalties, truncation, and a draw by inverse distribution function.
+"""From next-token logits to tokens: penalties, truncation, a draw by inverse distribution function.
 
 Pure functions of (R, V) scores, no loop over rows.
 """
@@ -11,7 +11,7 @@ _FIRST_LOOK = 512
 
 
 def penalize(scores: Tensor, ids: Tensor, penalty: float) -> Tensor:
-    """Scores (R, V) with those of the tokens in ids (R, L) made less likely: divided, or multiplied below 0."""
+    """Scores (R, V), those of tokens in ids (R, L) divided by the penalty, or times it below 0."""
     if penalty == 1.0:
         return scores
     seen = scores.gather(1, ids)
@@ -40,7 +40,7 @@ def truncated(scores: Tensor, *, top_p: float, top_k: int, temperature: float) -
 
 
 def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """Tokens (R,) of weights (R, V) at uniform draws (R,) in [0, 1), by inverse distribution function.
+    """Tokens (R,) of weights (R, V) at uniform draws (R,) in [0, 1): inverse distribution function.
 
     Tokens stand in vocabulary order, not by rank: where two are almost equally probable, the last
     bits of a matrix product may swap their ranks but move no edge by more than themselves.
@@ -48,7 +48,9 @@ def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
     edges = probabilities.double().cumsum(dim=1)
     total = edges[:, -1:]
     # Rounding must not lift the target to the total, beyond which there is no token.
-    target = torch.minimum(uniform.double()[:, None] * total, total.nextafter(torch.zeros_like(total)))
+    target = torch.minimum(
+        uniform.double()[:, None] * total, total.nextafter(torch.zeros_like(total))
+    )
     return torch.searchsorted(edges, target, right=True).squeeze(1)
 
 

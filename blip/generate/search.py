@@ -103,7 +103,7 @@ def _sample(
     *,
     draws: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Texts token by token, the most probable (draws None) or drawn: ids and log-probabilities (B, k, L)."""
+    """Token by token, the most probable (draws None) or drawn: ids and logprobs (B, k, L)."""
     images, texts, longest = len(steps.memory), decoding.candidates, decoding.max_length
     logits = steps.start(prompt, texts, longest - 1).repeat_interleave(texts, dim=0)
     ids = torch.full((images * texts, longest), special.pad, device=logits.device)
@@ -137,10 +137,8 @@ def _logprob(logits: Tensor, tokens: Tensor) -> Tensor:
     return logits.gather(1, tokens[:, None]).squeeze(1) - logits.logsumexp(dim=1)
 
 
-def _draws(
-    decoding: Decoding, image_hashes: Tensor | None, seed: int, round: int
-) -> Tensor | None:
-    """All draws of a call, (B * k, max_length), image-major; None where the most probable is taken."""
+def _draws(decoding: Decoding, image_hashes: Tensor | None, seed: int, round: int) -> Tensor | None:
+    """All draws of a call, (B * k, max_length), grouped by image; None where none are needed."""
     if not decoding.draws or image_hashes is None:
         return None
     device = image_hashes.device
@@ -164,7 +162,7 @@ def _check(
         )
     if prompt >= longest:
         raise InputError(
-            f"The prompt takes {prompt} of max_length {longest} tokens; raise max_length or shorten it."
+            f"The prompt takes {prompt} of max_length {longest} tokens; raise it or shorten that."
         )
     if model.training:
         raise InputError("Captions need a model in eval mode, without dropout; call model.eval().")

@@ -20,7 +20,7 @@ class Steps:
         self.text, self.memory = model.text, memory
 
     def start(self, prompt: Sequence[int], texts: int, capacity: int) -> Tensor:
-        """Read the prompt, once for each image; next-token logits (B, V), the same for its `texts` rows.
+        """Read the prompt once an image; next-token logits (B, V), the same for its `texts` rows.
 
         capacity: most tokens that will be fed, prompt included.
         """
