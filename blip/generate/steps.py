@@ -17,7 +17,7 @@ class Steps:
     """
 
     def __init__(self, model: BLIP, memory: Memory) -> None:
-        self.text, self.memory = model.text, memory
+        self.text, self.memory = model.text, memory.packed()
 
     def start(self, prompt: Sequence[int], texts: int, capacity: int) -> Tensor:
         """Read the prompt once an image; next-token logits (B, V), the same for its `texts` rows.

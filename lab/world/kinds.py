@@ -1,0 +1,198 @@
+"""How each kind of object is drawn: a painter works in [-1, 1] x [-1, 1], y down, main colour and shades."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from PIL import ImageDraw
+
+Colour = tuple[int, int, int]
+Point = tuple[float, float]
+_WOOD, _GLASS, _INK, _LEAF = (121, 85, 58), (214, 236, 245), (45, 42, 50), (76, 140, 74)
+
+
+def shade(colour: Colour, factor: float) -> Colour:
+    """Darker below 1, lighter above 1 (towards white)."""
+    if factor <= 1:
+        return tuple(round(c * factor) for c in colour)
+    return tuple(round(c + (255 - c) * (factor - 1)) for c in colour)
+
+
+class Painter:
+    """Draws filled, outlined shapes of one object onto a picture."""
+
+    def __init__(self, draw: ImageDraw.ImageDraw, side: int, colour: Colour) -> None:
+        self.draw, self.side, self.main = draw, side, colour
+        self.line = max(1, round(side * 0.028))
+        self.edge, self.light = shade(colour, 0.62), shade(colour, 1.45)
+
+    def at(self, points: Sequence[Point]) -> list[Point]:
+        """Unit coordinates to pixels, with a small margin."""
+        half = self.side / 2
+        return [(half + x * half * 0.94, half + y * half * 0.94) for x, y in points]
+
+    def polygon(self, points: Sequence[Point], fill: Colour | None = None) -> None:
+        """A filled polygon with a dark edge."""
+        fill = fill or self.main
+        spots = self.at(points)
+        self.draw.polygon(spots, fill=fill)
+        self.draw.line([*spots, spots[0], spots[1]], fill=shade(fill, 0.62), width=self.line, joint="curve")
+
+    def ellipse(self, x: float, y: float, rx: float, ry: float, fill: Colour | None = None) -> None:
+        """A filled ellipse with a dark edge."""
+        fill = fill or self.main
+        box = self.at([(x - rx, y - ry), (x + rx, y + ry)])
+        self.draw.ellipse([*box[0], *box[1]], fill=fill, outline=shade(fill, 0.62), width=self.line)
+
+    def box(self, x0: float, y0: float, x1: float, y1: float, fill: Colour | None = None, round_by: float = 0.0) -> None:
+        """A filled rectangle, its corners rounded by a share of the side."""
+        fill = fill or self.main
+        spots = self.at([(x0, y0), (x1, y1)])
+        radius = round_by * self.side / 2
+        self.draw.rounded_rectangle(
+            [*spots[0], *spots[1]], radius=radius, fill=fill, outline=shade(fill, 0.62), width=self.line
+        )
+
+    def stroke(self, points: Sequence[Point], width: float, fill: Colour | None = None) -> None:
+        """A line of a width in unit coordinates."""
+        pixels = max(1, round(width * self.side / 2))
+        self.draw.line(self.at(points), fill=fill or self.main, width=pixels, joint="curve")
+
+    def arc(self, x: float, y: float, r: float, start: float, end: float, width: float) -> None:
+        """A thick arc, degrees clockwise from the right."""
+        box = self.at([(x - r, y - r), (x + r, y + r)])
+        pixels = max(1, round(width * self.side / 2))
+        self.draw.arc([*box[0], *box[1]], start, end, fill=self.main, width=pixels)
+
+    def dot(self, x: float, y: float, r: float, fill: Colour) -> None:
+        """A spot without an edge."""
+        box = self.at([(x - r, y - r), (x + r, y + r)])
+        self.draw.ellipse([*box[0], *box[1]], fill=fill)
+
+
+def ball(p: Painter) -> None:
+    p.ellipse(0, 0, 0.92, 0.92)
+    p.dot(-0.32, -0.36, 0.2, p.light)
+
+
+def box(p: Painter) -> None:
+    p.box(-0.85, -0.85, 0.85, 0.85, round_by=0.06)
+    p.stroke([(-0.82, -0.2), (0.82, -0.2)], 0.07, p.edge)
+    p.box(-0.2, -0.42, 0.2, 0.02, p.light)
+
+
+def star(p: Painter) -> None:
+    p.polygon([_polar(1.0 if i % 2 == 0 else 0.44, i * 36 - 90) for i in range(10)])
+
+
+def cup(p: Painter) -> None:
+    p.arc(0.52, 0.05, 0.4, -90, 90, 0.17)
+    p.polygon([(-0.85, -0.7), (0.55, -0.7), (0.4, 0.85), (-0.7, 0.85)])
+    p.ellipse(-0.15, -0.7, 0.7, 0.16, p.light)
+
+
+def tree(p: Painter) -> None:
+    p.box(-0.15, 0.4, 0.15, 0.98, _WOOD)
+    p.polygon([(0, -0.35), (0.85, 0.55), (-0.85, 0.55)])
+    p.polygon([(0, -0.98), (0.66, -0.02), (-0.66, -0.02)])
+
+
+def house(p: Painter) -> None:
+    p.box(-0.72, -0.12, 0.72, 0.92)
+    p.polygon([(0, -0.95), (0.95, -0.08), (-0.95, -0.08)], shade(p.main, 0.55))
+    p.box(-0.2, 0.32, 0.2, 0.92, _GLASS)
+
+
+def fish(p: Painter) -> None:
+    p.polygon([(0.4, 0), (0.98, -0.55), (0.98, 0.55)])
+    p.ellipse(-0.2, 0, 0.76, 0.52)
+    p.dot(-0.6, -0.12, 0.1, _INK)
+    p.arc(-0.75, 0, 0.5, -45, 45, 0.05)
+
+
+def hat(p: Painter) -> None:
+    p.box(-0.5, -0.8, 0.5, 0.5, round_by=0.08)
+    p.box(-0.5, 0.1, 0.5, 0.36, p.light)
+    p.ellipse(0, 0.52, 0.97, 0.2)
+
+
+def car(p: Painter) -> None:
+    p.polygon([(-0.55, -0.05), (-0.35, -0.55), (0.35, -0.55), (0.6, -0.05)], _GLASS)
+    p.box(-0.97, -0.1, 0.97, 0.42, round_by=0.16)
+    p.ellipse(-0.5, 0.45, 0.25, 0.25, _INK)
+    p.ellipse(0.5, 0.45, 0.25, 0.25, _INK)
+
+
+def boat(p: Painter) -> None:
+    p.stroke([(0, -0.95), (0, 0.35)], 0.09, _WOOD)
+    p.polygon([(0.1, -0.9), (0.8, 0.15), (0.1, 0.15)], (246, 243, 235))
+    p.polygon([(-0.95, 0.3), (0.95, 0.3), (0.6, 0.85), (-0.6, 0.85)])
+
+
+def flower(p: Painter) -> None:
+    p.stroke([(0, 0), (0, 0.97)], 0.12, _LEAF)
+    for i in range(5):
+        x, y = _polar(0.42, i * 72 - 90)
+        p.ellipse(x, y - 0.24, 0.33, 0.33)
+    p.dot(0, -0.24, 0.22, (250, 235, 170))
+
+
+def key(p: Painter) -> None:
+    p.box(-0.1, -0.12, 0.97, 0.12)
+    p.box(0.5, 0.1, 0.66, 0.42)
+    p.box(0.8, 0.1, 0.96, 0.5)
+    p.ellipse(-0.5, 0, 0.46, 0.46)
+    p.dot(-0.55, 0, 0.18, _GLASS)
+
+
+def kite(p: Painter) -> None:
+    p.stroke([(0, 0.5), (0.2, 0.72), (-0.1, 0.85), (0.1, 0.99)], 0.06, _INK)
+    p.polygon([(0, -0.97), (0.66, -0.25), (0, 0.6), (-0.66, -0.25)])
+    p.stroke([(0, -0.95), (0, 0.58)], 0.05, p.edge)
+    p.stroke([(-0.64, -0.25), (0.64, -0.25)], 0.05, p.edge)
+
+
+def lamp(p: Painter) -> None:
+    p.stroke([(0, 0), (0, 0.85)], 0.12, _INK)
+    p.ellipse(0, 0.86, 0.5, 0.12, _INK)
+    p.polygon([(-0.4, -0.85), (0.4, -0.85), (0.8, 0.12), (-0.8, 0.12)])
+
+
+def bird(p: Painter) -> None:
+    p.polygon([(0.62, -0.55), (0.98, -0.4), (0.62, -0.3)], (235, 160, 50))
+    p.polygon([(-0.5, 0.1), (-0.98, -0.25), (-0.9, 0.35)])
+    p.ellipse(0, 0.15, 0.66, 0.5)
+    p.ellipse(0.45, -0.42, 0.34, 0.34)
+    p.dot(0.52, -0.48, 0.08, _INK)
+    p.polygon([(-0.35, 0.05), (0.3, 0.02), (-0.2, 0.5)], p.edge)
+
+
+def apple(p: Painter) -> None:
+    p.stroke([(0, -0.5), (0.1, -0.95)], 0.1, _WOOD)
+    p.ellipse(0.34, -0.76, 0.26, 0.12, _LEAF)
+    p.ellipse(-0.32, 0.15, 0.58, 0.72)
+    p.ellipse(0.32, 0.15, 0.58, 0.72)
+    p.dot(0, 0.15, 0.5, p.main)
+
+
+def umbrella(p: Painter) -> None:
+    p.stroke([(0, -0.2), (0, 0.75)], 0.08, _WOOD)
+    p.arc(-0.16, 0.74, 0.2, 0, 180, 0.08)
+    p.draw.pieslice([*p.at([(-0.97, -0.85)])[0], *p.at([(0.97, 0.95)])[0]], 180, 360, fill=p.main, outline=p.edge, width=p.line)
+    for x in (-0.33, 0.33):
+        p.stroke([(0, -0.83), (x, 0.04)], 0.05, p.edge)
+
+
+def moon(p: Painter) -> None:
+    outer = [_polar(0.95, a) for a in range(50, 311, 10)]
+    inner = [(x * 0.62 + 0.36, y * 0.78) for x, y in (_polar(0.95, a) for a in range(310, 49, -10))]
+    p.polygon(outer + inner)
+
+
+def _polar(radius: float, degrees: float) -> Point:
+    return radius * math.cos(math.radians(degrees)), radius * math.sin(math.radians(degrees))
+
+
+PAINTERS: dict[str, Callable[[Painter], None]] = {
+    f.__name__: f
+    for f in (ball, box, star, cup, tree, house, fish, hat, car, boat, flower, key, kite, lamp, bird, apple, umbrella, moon)
+}

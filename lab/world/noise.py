@@ -1,0 +1,108 @@
+"""Six kinds of web noise. Each is a way to write a text; its truth is decided by the checker afterwards."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+from lab.world.checker import check
+from lab.world.language import full_caption, partial_caption
+from lab.world.levels import SIZES, Level
+from lab.world.scene import Scene, compose
+
+CLEAN = "clean"
+# Shares of the noise. Near-miss text is what only a careful filter finds, so there is much of it.
+MIX = {
+    "mismatched": 0.35,
+    "near_miss": 0.30,
+    "boilerplate": 0.12,
+    "vague": 0.09,
+    "truncated": 0.07,
+    "gibberish": 0.07,
+}
+_TRIES = 50
+_BOILERPLATE = (
+    "img {n}", "dsc {n} jpg", "free shipping on all orders", "click to enlarge", "buy now save {n} percent",
+    "photo {n} of the day", "subscribe to our newsletter", "image not available", "best price online",
+    "stock photo id {n}", "download the app today", "all rights reserved {n}",
+)  # fmt: skip
+_VAGUE = (
+    "a nice picture", "some things", "this is so beautiful", "what a great day", "my favourite one",
+    "look at this", "something from last week", "things we saw", "so cute", "the best moment ever",
+)  # fmt: skip
+_SYLLABLES = ("ka", "zu", "mo", "ri", "te", "lo", "vi", "sha", "pe", "do", "xi", "nu")
+
+
+def mismatched(scene: Scene, level: Level, rng: random.Random) -> str:
+    """The caption of another scene, false of this one."""
+    return _false(lambda: full_caption(compose(level, rng), level, rng), scene)
+
+
+def near_miss(scene: Scene, level: Level, rng: random.Random) -> str:
+    """A caption with one part changed: a colour, a kind, a relation, a size or a count."""
+    return _false(lambda: full_caption(_altered(scene, level, rng), level, rng), scene)
+
+
+def boilerplate(scene: Scene, level: Level, rng: random.Random) -> str:
+    """What a content management system writes."""
+    return rng.choice(_BOILERPLATE).format(n=rng.randint(1, 9999))
+
+
+def vague(scene: Scene, level: Level, rng: random.Random) -> str:
+    """Words that fit any picture."""
+    return rng.choice(_VAGUE)
+
+
+def truncated(scene: Scene, level: Level, rng: random.Random) -> str:
+    """A caption cut off; what is left may still be true."""
+    words = full_caption(scene, level, rng).split()
+    return " ".join(words[: rng.randint(1, max(1, len(words) - 2))])
+
+
+def gibberish(scene: Scene, level: Level, rng: random.Random) -> str:
+    """Syllables without sense."""
+    word = lambda: "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 3)))  # noqa: E731
+    return " ".join(word() for _ in range(rng.randint(2, 4)))
+
+
+KINDS: dict[str, Callable[[Scene, Level, random.Random], str]] = {
+    f.__name__: f for f in (mismatched, near_miss, boilerplate, vague, truncated, gibberish)
+}
+
+
+def clean(scene: Scene, level: Level, rng: random.Random) -> str:
+    """Text that belongs to the picture: mostly complete, sometimes of only a part."""
+    return full_caption(scene, level, rng) if rng.random() < 0.8 else partial_caption(scene, level, rng)
+
+
+def _false(write: Callable[[], str], scene: Scene) -> str:
+    """A text that the checker finds false of the scene."""
+    for _ in range(_TRIES):
+        text = write()
+        if check(text, scene).truth == "false":
+            return text
+    raise RuntimeError(f"no false text found for {scene} in {_TRIES} tries")
+
+
+def _altered(scene: Scene, level: Level, rng: random.Random) -> Scene:
+    """The scene with one part of one object changed, or with objects swapped so that relations turn."""
+    at = rng.randrange(len(scene.things))
+    thing = scene.things[at]
+    parts = ["colour", "colour", "kind"] + (["size"] if level.sizes else [])
+    if len(scene.things) > 1:
+        parts.append("relation")
+    part = rng.choice(parts)
+    if part == "relation":
+        other = (at + rng.randrange(1, len(scene.things))) % len(scene.things)
+        return _swapped(scene, at, other)
+    options = {"colour": level.colour_names, "kind": level.kind_names, "size": tuple(SIZES)}[part]
+    new = rng.choice([value for value in options if value != getattr(thing, part)])
+    changed = replace(thing, **{part: new})
+    return replace(scene, things=(*scene.things[:at], changed, *scene.things[at + 1 :]))
+
+
+def _swapped(scene: Scene, i: int, j: int) -> Scene:
+    """Two objects in each other's place."""
+    things = list(scene.things)
+    a, b = things[i], things[j]
+    things[i], things[j] = replace(a, x=b.x, y=b.y), replace(b, x=a.x, y=a.y)
+    return replace(scene, things=tuple(things))

@@ -1,0 +1,134 @@
+"""The sets of the generated world: web pairs, human-annotated pairs, held-out pairs by domain.
+
+An item depends on (world seed, set, index) alone, never on how many are asked for. Held-out scenes
+differ from all training scenes by construction: a hash of the layout sends each scene to one side.
+"""
+
+import hashlib
+import random
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from blip.data.pairs import Pair
+from blip.errors import InputError
+from lab.world import noise as noises
+from lab.world.checker import check, meaning
+from lab.world.draw import draw
+from lab.world.language import captions
+from lab.world.levels import Level
+from lab.world.levels import level as named_level
+from lab.world.scene import Scene, compose
+
+DOMAINS = ("in", "near", "out", "all")
+HELD_OUT_SHARE = 0.1  # of all layouts
+_TRIES = 10_000
+
+
+@dataclass(frozen=True)
+class WorldPair:
+    """A scene with a text, and what is known of it."""
+
+    key: str
+    scene: Scene
+    caption: str
+    origin: str
+    truth: str
+    noise_kind: str
+    references: tuple[str, ...] = field(default=(), compare=False)
+    """Other true captions of the scene, where they were asked for."""
+    style: str = "flat"
+
+    def image(self, px: int) -> np.ndarray:
+        """The picture (px, px, 3) uint8."""
+        return draw(self.scene, px, self.style)
+
+    @property
+    def meaning(self) -> Hashable:
+        """What the caption says, equal for paraphrases; knows nothing of the scene."""
+        return meaning(self.caption)
+
+
+@dataclass(frozen=True)
+class World:
+    """A generated world of a level, wholly decided by its seed."""
+
+    level: Level
+    seed: int = 0
+
+    @classmethod
+    def of(cls, level: str, seed: int = 0) -> "World":
+        """A world by its level's name: nano, tiny, small, medium or rich."""
+        return cls(named_level(level), seed)
+
+    def web(
+        self, count: int, noise: float = 0.4, mix: Mapping[str, float] = noises.MIX, start: int = 0
+    ) -> list[WorldPair]:
+        """Noisy web pairs: a share `noise` of the texts is noise, of kinds in proportion to `mix`."""
+        if not 0 <= noise <= 1:
+            raise InputError(f"A noise rate of {noise} cannot be; give 0 to 1.")
+        if unknown := sorted(set(mix) - set(noises.KINDS)):
+            raise InputError(f"There is no noise {unknown[0]!r}; choose from {', '.join(noises.KINDS)}.")
+        return [self._web_pair(i, noise, mix) for i in range(start, start + count)]
+
+    def human(self, count: int, captions_each: int = 1, start: int = 0) -> list[WorldPair]:
+        """Human-annotated pairs: full true captions of scenes that show only what people covered."""
+        pairs = []
+        for i in range(start, start + -(-count // captions_each)):
+            rng = self._rng("human", i)
+            scene = self._scene(rng, lambda s: not held_out(s) and self.domain(s) == "in")
+            for text in captions(scene, self.level, rng, captions_each):
+                pairs.append(WorldPair(f"human-{i:07d}", scene, text, "human", "true", noises.CLEAN))
+        return pairs[:count]
+
+    def evaluation(
+        self, count: int, domain: str = "all", style: str = "flat", references: int = 5
+    ) -> list[WorldPair]:
+        """Held-out scenes with true captions; in, near or out of the human-annotated domain, or all."""
+        if domain not in DOMAINS:
+            raise InputError(f"There is no domain {domain!r}; choose one of {', '.join(DOMAINS)}.")
+        return [self._held_out_pair(i, domain, style, references) for i in range(count)]
+
+    def domain(self, scene: Scene) -> str:
+        """in: people covered everything shown; out: nothing of it; near: some."""
+        known = [self.level.covered(t.kind, t.colour) for t in scene.things]
+        return "in" if all(known) else "near" if any(known) else "out"
+
+    def _web_pair(self, i: int, noise: float, mix: Mapping[str, float]) -> WorldPair:
+        rng = self._rng("web", i)
+        scene = self._scene(rng, lambda s: not held_out(s))
+        noisy = rng.random() < noise
+        kind = rng.choices(list(mix), list(mix.values()))[0] if noisy else noises.CLEAN
+        write = noises.KINDS[kind] if noisy else noises.clean
+        text = write(scene, self.level, rng)
+        return WorldPair(f"web-{i:07d}", scene, text, "web", check(text, scene).truth, kind)
+
+    def _held_out_pair(self, i: int, domain: str, style: str, references: int) -> WorldPair:
+        rng = self._rng(f"evaluation/{domain}", i)
+        scene = self._scene(rng, lambda s: held_out(s) and domain in ("all", self.domain(s)))
+        said = captions(scene, self.level, rng, max(1, references))
+        pair = WorldPair(f"{domain}-{i:06d}", scene, said[0], "human", "true", noises.CLEAN, said, style)
+        return replace(pair, key=f"{style}-{pair.key}")
+
+    def _scene(self, rng: random.Random, wanted: Callable[[Scene], bool]) -> Scene:
+        for _ in range(_TRIES):
+            scene = compose(self.level, rng)
+            if wanted(scene):
+                return scene
+        raise InputError(f"The level {self.level.name} has no such scenes; choose a larger one.")
+
+    def _rng(self, name: str, index: int) -> random.Random:
+        return random.Random(f"{self.level.name}/{self.seed}/{name}/{index}")
+
+
+def held_out(scene: Scene) -> bool:
+    """Whether a scene belongs to evaluation: decided by its layout, so jitter does not matter."""
+    digest = hashlib.blake2b(repr(scene.layout()).encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") < HELD_OUT_SHARE * 2**32
+
+
+def as_pairs(items: Iterable[WorldPair], px: int) -> Iterator[Pair]:
+    """World pairs as the pairs every tool reads, drawn at px."""
+    for item in items:
+        yield Pair(item.key, item.caption, item.image(px), item.origin, item.truth, item.noise_kind)
