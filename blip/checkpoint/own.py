@@ -1,0 +1,113 @@
+"""Our own files: one safetensors file holds weights, configuration, vocabulary and card."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from blip.config import blip_config_from_json, to_json
+from blip.errors import InputError
+from blip.model import BLIP
+from blip.tokenizer import Tokenizer
+
+FORMAT = "1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What weights are: the stage that made them, how they are prompted, and what is known of them."""
+
+    stage: str
+    """pretrained, captioner, filter, or the name of a downstream task."""
+    prompt: str = ""
+    """Words that began every caption in training, as decoding must give them again."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """Plain values: data, samples, run record."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in eval mode with the tokenizer it was trained with.
+
+    `fingerprint` is the SHA-256 of the file's content (16 hex digits); a ledger's captioner and
+    filter are named by it.
+    """
+
+    model: BLIP
+    tokenizer: Tokenizer
+    card: Card
+    fingerprint: str
+
+
+def save(path: str | Path, model: BLIP, tokenizer: Tokenizer, card: Card) -> Path:
+    """Write weights with all that is needed to use them, whole or not at all."""
+    path = Path(path)
+    if len(tokenizer) != model.config.text.vocab_size:
+        raise InputError(
+            f"The vocabulary has {len(tokenizer)} tokens and the model {model.config.text.vocab_size}; "
+            "save a model with the vocabulary it was trained with."
+        )
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(to_json(model.config), sort_keys=True),
+        "vocab": json.dumps(tokenizer.vocab),
+        "card": json.dumps(asdict(card), sort_keys=True),
+    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".writing")
+    save_file(weights, temporary, metadata)
+    os.replace(temporary, path)
+    return path
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
+    """Read what `save` wrote; anything else is an InputError that names the file."""
+    path = Path(path)
+    metadata, weights = _read(path)
+    try:
+        config = blip_config_from_json(json.loads(metadata["config"]))
+        tokenizer = Tokenizer(json.loads(metadata["vocab"]))
+        card = Card(**json.loads(metadata["card"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} was written by another version of BLIP Lab ({error}); export it anew.") from None
+    if len(tokenizer) != config.text.vocab_size:
+        raise InputError(
+            f"The vocabulary in {path} has {len(tokenizer)} tokens, its weights {config.text.vocab_size}; "
+            "export the weights with the vocabulary they were trained with."
+        )
+    model = BLIP(config)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:200]
+        raise InputError(f"The weights in {path} do not fit their configuration ({detail}); export it anew.") from None
+    return Loaded(model.to(device).eval(), tokenizer, card, file_fingerprint(path))
+
+
+def file_fingerprint(path: Path) -> str:
+    """SHA-256 of a file's content, 16 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    if not path.is_file():
+        raise InputError(f"There are no weights at {path}; check the path.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a whole safetensors file ({error}); copy it again.") from None
+    if metadata.get("format") != FORMAT or "config" not in metadata:
+        raise InputError(
+            f"{path} was not written by BLIP Lab; turn it into our format with lab import-checkpoint."
+        )
+    return metadata, weights
