@@ -3,6 +3,7 @@
 Both are read from files in their own layouts (timm, DeiT; BERT as transformers stores it).
 """
 
+import pickle
 from pathlib import Path
 
 import torch
@@ -49,7 +50,7 @@ def read_tensors(path: Path) -> State:
         raise InputError(f"There is no weights file {file}; check the path.") from None
     except (OSError, RuntimeError, SafetensorError, EOFError, ValueError):
         raise InputError(f"{file} is no whole weights file; download or export it again.") from None
-    except Exception as error:  # torch raises its own pickle error for anything but tensors
+    except pickle.UnpicklingError as error:  # what torch raises for anything but tensors
         raise InputError(
             f"{file} holds more than tensors and is not loaded ({type(error).__name__}); "
             "convert it to safetensors."

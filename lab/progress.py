@@ -19,3 +19,14 @@ def bar(steps: int, name: str) -> Iterator[Callable[[dict[str, float]], None]]:
             line.update(int(row["step"]) - line.n)
 
         yield show
+
+
+@contextmanager
+def images_bar(images: int, name: str) -> Iterator[Callable[[int], None]]:
+    """A progress bar over images, told how many more are done."""
+    with tqdm(total=images, desc=name, unit="image", dynamic_ncols=True, mininterval=0.5) as line:
+
+        def show(done: int) -> None:
+            line.update(done)
+
+        yield show

@@ -20,7 +20,7 @@ from blip.tokenizer import Tokenizer
 from blip.train import train
 from lab.recipes import Recipe, Stage
 
-Progress = Callable[[str, dict[str, float]], None]
+Progress = Callable[[dict[str, float]], None]
 MAX_TOKENS = 30  # published length of pre-training texts
 
 
@@ -95,6 +95,5 @@ def _run(
     progress: Progress | None,
 ) -> None:
     config = stage.training(alpha=recipe.objectives.alpha, seed=seed, precision=recipe.precision)
-    report = None if progress is None else (lambda row: progress(name, row))
-    train(task, feed, config, out=out and out / name, progress=report)
+    train(task, feed, config, out=out and out / name, progress=progress)
     task.eval()

@@ -87,15 +87,15 @@ def test_it_needs_no_torch():
 
 def test_impossible_models_are_refused():
     for values, sentence in [
-        (dict(image_size=17), "image_size must be a multiple of patch_size"),
-        (dict(heads=5), "vision width must be a multiple of heads"),
+        ({"image_size": 17}, "image_size must be a multiple of patch_size"),
+        ({"heads": 5}, "vision width must be a multiple of heads"),
     ]:
         with pytest.raises(InputError, match=sentence):
             replace(toy_config().vision, **values)
     for values, sentence in [
-        (dict(heads=5), "text width must be a multiple of heads"),
-        (dict(shared=frozenset({"mlp", "memory"})), "shared names 'memory'; choose from cross"),
-        (dict(readings=frozenset({"speak"})), "readings names 'speak'"),
+        ({"heads": 5}, "text width must be a multiple of heads"),
+        ({"shared": frozenset({"mlp", "memory"})}, "shared names 'memory'; choose from cross"),
+        ({"readings": frozenset({"speak"})}, "readings names 'speak'"),
     ]:
         with pytest.raises(InputError, match=sentence):
             replace(toy_config().text, **values)

@@ -349,10 +349,10 @@ def test_one_batch_overfitted_knows_its_pairs():
 @pytest.mark.parametrize(
     "values, word",
     [
-        (dict(queue=-1), "queue of -1"),
-        (dict(negatives="soft"), "momentum, online, random"),
-        (dict(momentum=1.5), "momentum of 1.5"),
-        (dict(momentum=None), "queue needs momentum"),
+        ({"queue": -1}, "queue of -1"),
+        ({"negatives": "soft"}, "momentum, online, random"),
+        ({"momentum": 1.5}, "momentum of 1.5"),
+        ({"momentum": None}, "queue needs momentum"),
     ],
     ids=str,
 )

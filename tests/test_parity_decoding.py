@@ -23,30 +23,30 @@ def to_transformers(model: BLIP, special=SPECIAL) -> "transformers.BlipForCondit
     """The captioner in transformers' layout, every tensor given and none left over."""
     vision, text = model.config.vision, model.config.text
     config = transformers.BlipConfig(
-        vision_config=dict(
-            hidden_size=vision.width,
-            intermediate_size=vision.mlp_ratio * vision.width,
-            num_hidden_layers=vision.depth,
-            num_attention_heads=vision.heads,
-            image_size=vision.image_size,
-            patch_size=vision.patch_size,
-            layer_norm_eps=vision.eps,
-            initializer_range=0.02,
-        ),
-        text_config=dict(
-            vocab_size=text.vocab_size,
-            hidden_size=text.width,
-            encoder_hidden_size=text.memory_width,
-            intermediate_size=text.mlp_width,
-            num_hidden_layers=text.depth,
-            num_attention_heads=text.heads,
-            max_position_embeddings=text.max_positions,
-            layer_norm_eps=text.eps,
-            bos_token_id=special.dec,
-            sep_token_id=special.sep,
-            eos_token_id=special.sep,
-            pad_token_id=special.pad,
-        ),
+        vision_config={
+            "hidden_size": vision.width,
+            "intermediate_size": vision.mlp_ratio * vision.width,
+            "num_hidden_layers": vision.depth,
+            "num_attention_heads": vision.heads,
+            "image_size": vision.image_size,
+            "patch_size": vision.patch_size,
+            "layer_norm_eps": vision.eps,
+            "initializer_range": 0.02,
+        },
+        text_config={
+            "vocab_size": text.vocab_size,
+            "hidden_size": text.width,
+            "encoder_hidden_size": text.memory_width,
+            "intermediate_size": text.mlp_width,
+            "num_hidden_layers": text.depth,
+            "num_attention_heads": text.heads,
+            "max_position_embeddings": text.max_positions,
+            "layer_norm_eps": text.eps,
+            "bos_token_id": special.dec,
+            "sep_token_id": special.sep,
+            "eos_token_id": special.sep,
+            "pad_token_id": special.pad,
+        },
     )
     theirs = transformers.BlipForConditionalGeneration(config).eval()
     theirs.load_state_dict(dict(_tensors(model)), strict=True)

@@ -66,7 +66,7 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
     train(whole, feed(), CONFIG)
     config = replace(CONFIG, save_seconds=0.0)
     train(pretrain(), feed(), config, out=tmp_path, stop_at=4)
-    newest = sorted((tmp_path / "checkpoints").glob("*.pt"))[-1]
+    newest = max((tmp_path / "checkpoints").glob("*.pt"))
     newest.write_bytes(newest.read_bytes()[:-100])
     resumed = pretrain()
     train(resumed, feed(), config, out=tmp_path)

@@ -3,14 +3,17 @@
 A text is *false* when any of its claims is wrong, *true* when it claims something and all of it
 holds, *uninformative* when it claims nothing (boilerplate, vague words, gibberish).
 
-"a red ball" claims that there is one, more may stand beside it; "two red balls" claims exactly two.
-Two mentions are two things: "a red ball and a red ball" needs two. Words outside the grammar, and
-adjectives whose noun was cut off, claim nothing. "next to", "with" and "and" claim only presence.
+"a red ball" claims that there is one, more may stand beside it; "two red balls" claims exactly two,
+"red balls" at least two. Two mentions are two things: "a red ball and a red ball" needs two. Words
+outside the grammar, and adjectives whose noun was cut off, claim nothing. "next to", "with" and "and"
+claim only presence. A contradiction ("a red blue ball", two backgrounds) is false of every scene.
 """
 
+import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import combinations
 
 from lab.world.language import NUMBERS, PHRASES, Mention, plural
 from lab.world.levels import BACKGROUNDS, COLOURS, KINDS, SIZES
@@ -22,19 +25,21 @@ _RELATION_WORDS = sorted(
     key=lambda entry: -len(entry[0]),
 )
 _PLACES = [(tuple(phrase.split()), name) for name, phrase in BACKGROUNDS.items() if phrase]
+_PUNCTUATION = re.compile(r"[^\w\s]+")
+_COUNTS = {"a": 1, "an": 1, "one": 1} | NUMBERS | {str(n): n for n in range(1, 10)}
 PARTS = ("relation", "background", "count", "size", "colour", "kind")
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What a text says: mentions in order, (i, relation, j) among them, a background."""
+    """What a text says: mentions in order, (i, relation, i + 1) among them, backgrounds."""
 
     mentions: tuple[Mention, ...]
     relations: tuple[tuple[int, str, int], ...] = ()
-    background: str | None = None
+    backgrounds: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
-        return bool(self.mentions or self.background)
+        return bool(self.mentions or self.backgrounds)
 
 
 @dataclass(frozen=True)
@@ -67,10 +72,10 @@ def meaning(caption: str) -> Hashable:
     for i, relation, j in claims.relations:
         a, b = claims.mentions[i], claims.mentions[j]
         relations.add((a, relation, b) if relation in ("left", "above") else (b, INVERSE[relation], a))
-    return frozenset(enumerate_counts(claims.mentions)), frozenset(relations), claims.background
+    return frozenset(_numbered(claims.mentions)), frozenset(relations), claims.backgrounds
 
 
-def enumerate_counts(mentions: tuple[Mention, ...]) -> Iterator[tuple[Mention, int]]:
+def _numbered(mentions: tuple[Mention, ...]) -> Iterator[tuple[Mention, int]]:
     """Each mention with how often it occurred before, so that a set keeps repeats."""
     seen: dict[Mention, int] = {}
     for mention in mentions:
@@ -81,10 +86,10 @@ def enumerate_counts(mentions: tuple[Mention, ...]) -> Iterator[tuple[Mention, i
 @lru_cache(maxsize=65536)
 def read(caption: str) -> Claims:
     """The claims of any text; never fails."""
-    words = caption.lower().replace(",", " ").replace(".", " ").split()
+    words = _PUNCTUATION.sub(" ", caption.lower()).split()
     mentions: list[Mention] = []
     relations: list[tuple[int, str, int]] = []
-    background, waiting, described, at = None, None, {}, 0
+    backgrounds, waiting, described, at = set(), None, {}, 0
     while at < len(words):
         word = words[at]
         step = 1
@@ -93,6 +98,7 @@ def read(caption: str) -> Claims:
             waiting, described = (relation if mentions else None), {}
         elif phrase := _phrase(words, at, _PLACES):
             step, background = phrase
+            backgrounds.add(background)
             waiting, described = None, {}
         elif word in _KIND_OF:
             kind, many = _KIND_OF[word]
@@ -101,16 +107,16 @@ def read(caption: str) -> Claims:
                 relations.append((len(mentions) - 2, waiting, len(mentions) - 1))
             waiting, described = None, {}
         elif word in COLOURS:
-            described["colour"] = word
+            _describe(described, "colour", word)
         elif word in SIZES:
-            described["size"] = word
-        elif word in NUMBERS or word in ("a", "an"):
-            described = {"count": NUMBERS.get(word, 1)}
+            _describe(described, "size", word)
+        elif word in _COUNTS:
+            described = {"count": _COUNTS[word]}
         else:
             described = {}
             waiting = waiting if word in ("the", "is") else None
         at += step
-    return Claims(tuple(mentions), tuple(relations), background)
+    return Claims(tuple(mentions), tuple(relations), frozenset(backgrounds))
 
 
 def _phrase(words: list[str], at: int, phrases: list[tuple[tuple[str, ...], str]]) -> tuple[int, str] | None:
@@ -120,16 +126,23 @@ def _phrase(words: list[str], at: int, phrases: list[tuple[tuple[str, ...], str]
     return None
 
 
+def _describe(described: dict, part: str, word: str) -> None:
+    """Note an adjective; two that differ become one that nothing has."""
+    known = described.get(part, word)
+    described[part] = word if known == word else f"{known} {word}"
+
+
 def _mention(kind: str, many: bool, described: dict) -> Mention:
-    count = described.get("count", 2 if many else 1)
-    return Mention(kind, described.get("colour"), described.get("size"), count)
+    bare = many and "count" not in described
+    count = 2 if bare else described.get("count", 1)
+    return Mention(kind, described.get("colour"), described.get("size"), count, at_least=bare)
 
 
-def _match(claims: Claims, scene: Scene, strict_counts: bool = True) -> set[int] | None:
+def _match(claims: Claims, scene: Scene) -> set[int] | None:
     """Indices of the things the mentions stand for, if they can stand for different ones; else None."""
-    if claims.background is not None and claims.background != scene.background:
+    if not claims.backgrounds <= {scene.background} or len(claims.mentions) > len(scene.things):
         return None
-    choices = [list(_choices(mention, scene, strict_counts)) for mention in claims.mentions]
+    choices = [list(_choices(mention, scene)) for mention in claims.mentions]
     every = _assignments(choices, frozenset(), ())
     chosen = next((choice for choice in every if _related(claims, choice, scene)), None)
     return None if chosen is None else {index for group in chosen for index in group}
@@ -147,19 +160,26 @@ def _assignments(
             yield from _assignments(choices, taken | set(group), (*chosen, group))
 
 
-def _choices(mention: Mention, scene: Scene, strict_counts: bool) -> Iterator[tuple[int, ...]]:
-    """The groups of things a mention can stand for: any one, or exactly as many as said."""
-    fitting = [
+def _choices(mention: Mention, scene: Scene) -> Iterator[tuple[int, ...]]:
+    """The groups of things a mention can stand for: any one, exactly as many as said, or any of enough."""
+    fitting = _fitting(mention, scene)
+    if mention.count == 1:
+        yield from ((i,) for i in fitting)
+    elif mention.at_least:
+        for size in range(len(fitting), mention.count - 1, -1):
+            yield from combinations(fitting, size)
+    elif len(fitting) == mention.count:
+        yield tuple(fitting)
+
+
+def _fitting(mention: Mention, scene: Scene) -> list[int]:
+    return [
         i
         for i, t in enumerate(scene.things)
         if t.kind == mention.kind
         and mention.colour in (None, t.colour)
         and mention.size in (None, t.size)
     ]
-    if mention.count == 1 or not strict_counts:
-        yield from ((i,) for i in fitting)
-    elif len(fitting) == mention.count:
-        yield tuple(fitting)
 
 
 def _related(claims: Claims, choice: tuple[tuple[int, ...], ...], scene: Scene) -> bool:
@@ -183,10 +203,30 @@ def _would_hold(part: str, claims: Claims, scene: Scene) -> bool:
     if part == "relation":
         return _match(replace(claims, relations=()), scene) is not None
     if part == "background":
-        return _match(replace(claims, background=None), scene) is not None
+        return _match(replace(claims, backgrounds=frozenset()), scene) is not None
     if part == "count":
-        return _match(claims, scene, strict_counts=False) is not None
+        return _holds_of_any_number(claims, scene)
     return any(_match(changed, scene) is not None for changed in _changed(part, claims, scene))
+
+
+def _holds_of_any_number(claims: Claims, scene: Scene) -> bool:
+    """Whether the claims hold if numbers are not counted and two mentions may be one thing.
+
+    A relation joins a mention to the one before it, so one walk along the mentions finds out.
+    """
+    if not claims.backgrounds <= {scene.background}:
+        return False
+    joined = {j: relation for _, relation, j in claims.relations}
+    before: list[int] = []
+    for j, mention in enumerate(claims.mentions):
+        here = _fitting(mention, scene)
+        if j in joined:
+            things, relation = scene.things, joined[j]
+            here = [b for b in here if any(scene.stands(things[a], relation, things[b]) for a in before)]
+        if not here:
+            return False
+        before = here
+    return True
 
 
 def _changed(part: str, claims: Claims, scene: Scene) -> Iterator[Claims]:

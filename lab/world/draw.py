@@ -3,36 +3,42 @@
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from blip.errors import InputError
+from lab.world.backdrops import PAPER, backdrop
 from lab.world.kinds import PAINTERS, Painter, shade
 from lab.world.levels import COLOURS
 from lab.world.scene import Scene
 
 STYLES = ("flat", "sketch")
-_PAPER = (247, 243, 232)
-_SKIES = {
-    "plain": ((240, 240, 236), (240, 240, 236)),
-    "grass": ((205, 228, 240), (172, 208, 140)),
-    "beach": ((190, 225, 240), (240, 222, 170)),
-    "night": ((40, 48, 86), (70, 78, 110)),
-    "room": ((235, 224, 214), (196, 168, 140)),
-    "snow": ((214, 226, 238), (245, 248, 252)),
-}
+MIN_PX = 8
 
 
 def draw(scene: Scene, px: int, style: str = "flat") -> np.ndarray:
     """A picture (px, px, 3) uint8 of a scene. flat: the world's own style; sketch: hatched, on paper."""
-    if style not in STYLES:
-        raise InputError(f"There is no drawing style {style!r}; choose one of {', '.join(STYLES)}.")
+    check_style(style)
+    if px < MIN_PX:
+        raise InputError(f"A picture of {px} pixels shows nothing; give at least {MIN_PX}.")
     picture = _background(scene.background, px, style).copy()
     for thing in scene.things:
         side = max(4, round(2 * thing.half * px))
         sprite = _sprite(thing.kind, thing.colour, side, style)
         corner = (round(thing.x * px - side / 2), round(thing.y * px - side / 2))
         picture.paste(sprite, corner, sprite)
-    return np.asarray(picture)
+    return np.array(picture)
+
+
+def blank(background: str, px: int, style: str = "flat") -> np.ndarray:
+    """The background alone (px, px, 3) uint8."""
+    check_style(style)
+    return np.array(_background(background, px, style))
+
+
+def check_style(style: str) -> None:
+    """Raise InputError for a style that is none."""
+    if style not in STYLES:
+        raise InputError(f"There is no drawing style {style!r}; choose one of {', '.join(STYLES)}.")
 
 
 @lru_cache(maxsize=4096)
@@ -47,33 +53,29 @@ def _sprite(kind: str, colour: str, side: int, style: str) -> Image.Image:
 
 
 def _hatched(sprite: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
-    """The object as a coloured drawing: pale wash, diagonal strokes, a strong outline."""
-    side, alpha = sprite.width, sprite.getchannel("A")
+    """The object as a coloured drawing: strokes over a pale wash, details in crayon, a strong outline."""
+    side, alpha, flat = sprite.width, sprite.getchannel("A"), sprite.convert("RGB")
     strokes = Image.new("L", sprite.size, 0)
     pen = ImageDraw.Draw(strokes)
     for start in range(-side, side, max(6, side // 14)):
         pen.line([(start, side), (start + side, 0)], fill=255, width=max(2, side // 40))
     wash = Image.new("RGB", sprite.size, shade(colour, 1.35))
     wash.paste(shade(colour, 0.9), mask=strokes)
-    drawn = Image.blend(sprite.convert("RGB"), wash, 0.62)
+    drawn = Image.blend(flat, wash, 0.62)
+    drawn.paste(Image.blend(flat, Image.new("RGB", flat.size, PAPER), 0.2), mask=_details(flat, colour))
     inner = alpha.filter(ImageFilter.MinFilter(2 * (side // 50) + 1))
-    drawn.paste(shade(colour, 0.45), mask=Image.fromarray(np.asarray(alpha) - np.asarray(inner)))
+    drawn.paste(shade(colour, 0.45), mask=ImageChops.subtract(alpha, inner))
     drawn.putalpha(alpha)
     return drawn
 
 
+def _details(flat: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
+    """Where an object is not of its main colour: edges, windows, wood."""
+    apart = ImageChops.difference(flat, Image.new("RGB", flat.size, colour)).split()
+    most = ImageChops.lighter(ImageChops.lighter(apart[0], apart[1]), apart[2])
+    return most.point([255 if value > 24 else 0 for value in range(256)])
+
+
 @lru_cache(maxsize=64)
 def _background(name: str, px: int, style: str) -> Image.Image:
-    """Sky and ground, or paper with a tint of them."""
-    top, bottom = _SKIES[name]
-    large = 4 * px
-    picture = Image.new("RGB", (large, large), top)
-    pen = ImageDraw.Draw(picture)
-    pen.rectangle([0, round(0.68 * large), large, large], fill=bottom)
-    if name == "night":
-        for i in range(24):
-            x, y = (i * 137 % 101) / 101 * large, (i * 61 % 67) / 100 * large
-            pen.ellipse([x, y, x + large / 90, y + large / 90], fill=(240, 236, 200))
-    if style == "sketch":
-        picture = Image.blend(Image.new("RGB", picture.size, _PAPER), picture, 0.35)
-    return picture.resize((px, px), Image.Resampling.LANCZOS)
+    return backdrop(name, px, style)

@@ -8,6 +8,9 @@ from PIL import ImageDraw
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 _WOOD, _GLASS, _INK, _LEAF = (121, 85, 58), (214, 236, 245), (45, 42, 50), (76, 140, 74)
+_BEAK = (235, 160, 50)
+_SCALLOPS = (0.792, 0.475, 0.158, -0.158, -0.475, -0.792)  # of an umbrella's hem, from the right
+_HALF_TURN = [math.pi * step / 6 for step in range(7)]
 
 
 def shade(colour: Colour, factor: float) -> Colour:
@@ -57,15 +60,18 @@ class Painter:
         pixels = max(1, round(width * self.side / 2))
         self.draw.line(self.at(points), fill=fill or self.main, width=pixels, joint="curve")
 
-    def arc(self, x: float, y: float, r: float, start: float, end: float, width: float) -> None:
+    def arc(
+        self, x: float, y: float, r: float, start: float, end: float, width: float, fill: Colour | None = None
+    ) -> None:
         """A thick arc, degrees clockwise from the right."""
         box = self.at([(x - r, y - r), (x + r, y + r)])
         pixels = max(1, round(width * self.side / 2))
-        self.draw.arc([*box[0], *box[1]], start, end, fill=self.main, width=pixels)
+        self.draw.arc([*box[0], *box[1]], start, end, fill=fill or self.main, width=pixels)
 
-    def dot(self, x: float, y: float, r: float, fill: Colour) -> None:
-        """A spot without an edge."""
-        box = self.at([(x - r, y - r), (x + r, y + r)])
+    def dot(self, x: float, y: float, r: float, fill: Colour, ry: float | None = None) -> None:
+        """A round spot without an edge, or an oval one."""
+        ry = ry or r
+        box = self.at([(x - r, y - ry), (x + r, y + ry)])
         self.draw.ellipse([*box[0], *box[1]], fill=fill)
 
 
@@ -116,20 +122,26 @@ def hat(p: Painter) -> None:
 
 
 def car(p: Painter) -> None:
-    p.polygon([(-0.55, -0.05), (-0.35, -0.55), (0.35, -0.55), (0.6, -0.05)], _GLASS)
+    p.polygon([(-0.62, -0.05), (-0.36, -0.6), (0.32, -0.6), (0.66, -0.05)])
+    p.polygon([(-0.46, -0.08), (-0.28, -0.47), (-0.06, -0.47), (-0.06, -0.08)], _GLASS)
+    p.polygon([(0.06, -0.08), (0.06, -0.47), (0.26, -0.47), (0.48, -0.08)], _GLASS)
     p.box(-0.97, -0.1, 0.97, 0.42, round_by=0.16)
-    p.ellipse(-0.5, 0.45, 0.25, 0.25, _INK)
-    p.ellipse(0.5, 0.45, 0.25, 0.25, _INK)
+    p.dot(0.86, 0.1, 0.08, (250, 235, 170))
+    for x in (-0.5, 0.5):
+        p.ellipse(x, 0.45, 0.26, 0.26, _INK)
+        p.dot(x, 0.45, 0.1, (200, 204, 208))
 
 
 def boat(p: Painter) -> None:
-    p.stroke([(0, -0.95), (0, 0.35)], 0.09, _WOOD)
-    p.polygon([(0.1, -0.9), (0.8, 0.15), (0.1, 0.15)], (246, 243, 235))
+    p.stroke([(-0.02, -0.97), (-0.02, 0.35)], 0.09, _WOOD)
+    p.polygon([(0.05, -0.9), (0.8, 0.15), (0.05, 0.15)], (246, 243, 235))
+    p.polygon([(-0.09, -0.62), (-0.09, 0.15), (-0.6, 0.15)], (246, 243, 235))
     p.polygon([(-0.95, 0.3), (0.95, 0.3), (0.6, 0.85), (-0.6, 0.85)])
 
 
 def flower(p: Painter) -> None:
     p.stroke([(0, 0), (0, 0.97)], 0.12, _LEAF)
+    p.polygon([(0, 0.82), (0.18, 0.52), (0.52, 0.44), (0.36, 0.74)], _LEAF)
     for i in range(5):
         x, y = _polar(0.42, i * 72 - 90)
         p.ellipse(x, y - 0.24, 0.33, 0.33)
@@ -137,55 +149,68 @@ def flower(p: Painter) -> None:
 
 
 def key(p: Painter) -> None:
-    p.box(-0.1, -0.12, 0.97, 0.12)
-    p.box(0.5, 0.1, 0.66, 0.42)
-    p.box(0.8, 0.1, 0.96, 0.5)
-    p.ellipse(-0.5, 0, 0.46, 0.46)
-    p.dot(-0.55, 0, 0.18, _GLASS)
+    p.box(0.44, 0.1, 0.62, 0.44)
+    p.box(0.78, 0.1, 0.96, 0.54)
+    p.box(-0.1, -0.13, 0.97, 0.13)
+    p.ellipse(-0.48, 0, 0.5, 0.5)
+    p.ellipse(-0.56, 0, 0.2, 0.2, _GLASS)
 
 
 def kite(p: Painter) -> None:
-    p.stroke([(0, 0.5), (0.2, 0.72), (-0.1, 0.85), (0.1, 0.99)], 0.06, _INK)
-    p.polygon([(0, -0.97), (0.66, -0.25), (0, 0.6), (-0.66, -0.25)])
-    p.stroke([(0, -0.95), (0, 0.58)], 0.05, p.edge)
-    p.stroke([(-0.64, -0.25), (0.64, -0.25)], 0.05, p.edge)
+    p.stroke([(0, 0.5), (0.16, 0.68), (-0.08, 0.82), (0.1, 0.97)], 0.05, _INK)
+    for x, y in ((0.15, 0.67), (-0.07, 0.83)):
+        p.polygon([(x - 0.17, y - 0.09), (x + 0.17, y + 0.09), (x + 0.17, y - 0.09), (x - 0.17, y + 0.09)])
+    p.polygon([(0, -0.97), (0.66, -0.3), (0, 0.56), (-0.66, -0.3)])
+    p.stroke([(0, -0.95), (0, 0.54)], 0.05, p.edge)
+    p.stroke([(-0.64, -0.3), (0.64, -0.3)], 0.05, p.edge)
 
 
 def lamp(p: Painter) -> None:
-    p.stroke([(0, 0), (0, 0.85)], 0.12, _INK)
+    p.dot(0, 0.14, 0.17, (250, 235, 170))
+    p.stroke([(0, 0.1), (0, 0.85)], 0.12, _INK)
     p.ellipse(0, 0.86, 0.5, 0.12, _INK)
-    p.polygon([(-0.4, -0.85), (0.4, -0.85), (0.8, 0.12), (-0.8, 0.12)])
+    p.polygon([(-0.4, -0.9), (0.4, -0.9), (0.8, 0.12), (-0.8, 0.12)])
 
 
 def bird(p: Painter) -> None:
-    p.polygon([(0.62, -0.55), (0.98, -0.4), (0.62, -0.3)], (235, 160, 50))
-    p.polygon([(-0.5, 0.1), (-0.98, -0.25), (-0.9, 0.35)])
+    for x in (-0.08, 0.16):
+        p.stroke([(x, 0.55), (x, 0.92), (x + 0.16, 0.92)], 0.06, _BEAK)
+    p.polygon([(0.7, -0.52), (0.98, -0.38), (0.7, -0.26)], _BEAK)
+    p.polygon([(-0.45, 0.05), (-0.98, -0.3), (-0.88, 0.3)])
     p.ellipse(0, 0.15, 0.66, 0.5)
-    p.ellipse(0.45, -0.42, 0.34, 0.34)
-    p.dot(0.52, -0.48, 0.08, _INK)
-    p.polygon([(-0.35, 0.05), (0.3, 0.02), (-0.2, 0.5)], p.edge)
+    p.ellipse(0.45, -0.38, 0.36, 0.36)
+    p.dot(0.54, -0.46, 0.08, _INK)
+    wing = [(-0.1 + 0.36 * math.cos(a / 8), 0.06 + 0.36 * math.sin(a / 8)) for a in range(26)]
+    p.polygon([(-0.56, -0.02), (0.3, 0.0), *wing[1:]], shade(p.main, 0.72))
 
 
 def apple(p: Painter) -> None:
-    p.stroke([(0, -0.5), (0.1, -0.95)], 0.1, _WOOD)
-    p.ellipse(0.34, -0.76, 0.26, 0.12, _LEAF)
-    p.ellipse(-0.32, 0.15, 0.58, 0.72)
-    p.ellipse(0.32, 0.15, 0.58, 0.72)
-    p.dot(0, 0.15, 0.5, p.main)
+    p.stroke([(0.02, -0.3), (0.1, -0.95)], 0.1, _WOOD)
+    p.polygon([(0.12, -0.7), (0.34, -0.92), (0.66, -0.84), (0.42, -0.62)], _LEAF)
+    for x in (-0.31, 0.31):
+        p.ellipse(x, 0.17, 0.59, 0.74)
+    for x in (-0.31, 0.31):
+        p.dot(x, 0.17, 0.53, p.main, 0.68)
+    p.dot(-0.46, -0.14, 0.14, p.light)
 
 
 def umbrella(p: Painter) -> None:
-    p.stroke([(0, -0.2), (0, 0.75)], 0.08, _WOOD)
-    p.arc(-0.16, 0.74, 0.2, 0, 180, 0.08)
-    p.draw.pieslice([*p.at([(-0.97, -0.85)])[0], *p.at([(0.97, 0.95)])[0]], 180, 360, fill=p.main, outline=p.edge, width=p.line)
-    for x in (-0.33, 0.33):
-        p.stroke([(0, -0.83), (x, 0.04)], 0.05, p.edge)
+    p.stroke([(0, -0.97), (0, 0.75)], 0.09, _WOOD)
+    p.arc(-0.17, 0.74, 0.215, 0, 180, 0.09, _WOOD)
+    dome = [_polar(0.95, a) for a in range(180, 361, 6)]
+    hem = [(x + 0.158 * math.cos(a), 0.09 - 0.1 * math.sin(a)) for x in _SCALLOPS for a in _HALF_TURN]
+    p.polygon([(x, 0.09 + 0.96 * y) for x, y in dome] + hem)
+    for x in (-0.32, 0.32):
+        p.stroke([(0, -0.8), (0.62 * x, -0.42), (x, 0.07)], 0.04, p.edge)
 
 
 def moon(p: Painter) -> None:
-    outer = [_polar(0.95, a) for a in range(50, 311, 10)]
-    inner = [(x * 0.62 + 0.36, y * 0.78) for x, y in (_polar(0.95, a) for a in range(310, 49, -10))]
+    outer = [_polar(0.95, a) for a in range(52, 309, 8)]
+    # The inner edge is the arc through the same two tips of a circle to the right.
+    inner = [(x + 0.45, y) for x, y in (_polar(0.76, a) for a in range(280, 79, -8))]
     p.polygon(outer + inner)
+    for x, y, r in ((-0.62, -0.2, 0.1), (-0.5, 0.36, 0.13), (-0.7, 0.1, 0.06)):
+        p.dot(x, y, r, shade(p.main, 0.85))
 
 
 def _polar(radius: float, degrees: float) -> Point:

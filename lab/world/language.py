@@ -33,6 +33,8 @@ class Mention:
     colour: str | None = None
     size: str | None = None
     count: int = 1
+    at_least: bool = False
+    """Whether more would do as well: what a plural without a number says."""
 
     def words(self) -> str:
         """The noun phrase."""
@@ -77,7 +79,7 @@ def partial_caption(scene: Scene, level: Level, rng: random.Random) -> str:
 def captions(scene: Scene, level: Level, rng: random.Random, count: int) -> tuple[str, ...]:
     """Several full captions, different where the grammar has as many."""
     said: list[str] = []
-    for _ in range(4 * count):
+    for _ in range(10 * count):
         text = full_caption(scene, level, rng)
         if text not in said:
             said.append(text)
@@ -112,4 +114,5 @@ def _pair(
         if rng.random() < 0.5:
             a, b, relation = b, a, INVERSE[relation]
         return rng.choice(_RELATED).format(a.words(), rng.choice(PHRASES[relation]), b.words())
-    return rng.choice(_JOINED).format(a.words(), b.words())
+    text = rng.choice(_JOINED).format(a.words(), b.words())
+    return text.replace("there is", "there are", 1) if a.count > 1 else text

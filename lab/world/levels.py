@@ -49,6 +49,15 @@ class Level:
     """Whether equal objects are counted ("two red balls")."""
     backgrounds: int = 1
 
+    def __post_init__(self) -> None:
+        limits = {"kinds": (2, len(KINDS)), "colours": (2, len(COLOURS)), "most": (1, 6)}
+        limits |= {"backgrounds": (1, len(BACKGROUNDS)), "px": (8, 4096)}
+        for name, (least, most) in limits.items():
+            if not least <= getattr(self, name) <= most:
+                raise InputError(f"A world level with {name}={getattr(self, name)} cannot be; give {least} to {most}.")
+        if self.kinds * self.colours <= self.most:
+            raise InputError(f"{self.kinds} kinds in {self.colours} colours are too few for {self.most} objects.")
+
     @property
     def kind_names(self) -> tuple[str, ...]:
         """Kinds of this level."""

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lab.world.checker import check
-from lab.world.language import full_caption, partial_caption
+from lab.world.language import NUMBERS, full_caption, partial_caption
 from lab.world.levels import SIZES, Level
-from lab.world.scene import Scene, compose
+from lab.world.scene import Scene, Thing, compose
 
 CLEAN = "clean"
 # Shares of the noise. Near-miss text is what only a careful filter finds, so there is much of it.
@@ -39,7 +39,12 @@ def mismatched(scene: Scene, level: Level, rng: random.Random) -> str:
 
 def near_miss(scene: Scene, level: Level, rng: random.Random) -> str:
     """A caption with one part changed: a colour, a kind, a relation, a size or a count."""
-    return _false(lambda: full_caption(_altered(scene, level, rng), level, rng), scene)
+
+    def write() -> str | None:
+        altered = _altered(scene, level, rng)
+        return altered and full_caption(altered, level, rng)
+
+    return _false(write, scene)
 
 
 def boilerplate(scene: Scene, level: Level, rng: random.Random) -> str:
@@ -60,7 +65,7 @@ def truncated(scene: Scene, level: Level, rng: random.Random) -> str:
 
 def gibberish(scene: Scene, level: Level, rng: random.Random) -> str:
     """Syllables without sense."""
-    word = lambda: "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 3)))  # noqa: E731
+    word = lambda: "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 3)))
     return " ".join(word() for _ in range(rng.randint(2, 4)))
 
 
@@ -74,30 +79,48 @@ def clean(scene: Scene, level: Level, rng: random.Random) -> str:
     return full_caption(scene, level, rng) if rng.random() < 0.8 else partial_caption(scene, level, rng)
 
 
-def _false(write: Callable[[], str], scene: Scene) -> str:
+def _false(write: Callable[[], str | None], scene: Scene) -> str:
     """A text that the checker finds false of the scene."""
     for _ in range(_TRIES):
         text = write()
-        if check(text, scene).truth == "false":
+        if text and check(text, scene).truth == "false":
             return text
     raise RuntimeError(f"no false text found for {scene} in {_TRIES} tries")
 
 
-def _altered(scene: Scene, level: Level, rng: random.Random) -> Scene:
-    """The scene with one part of one object changed, or with objects swapped so that relations turn."""
+def _altered(scene: Scene, level: Level, rng: random.Random) -> Scene | None:
+    """The scene with one part changed: of an object and its equals, their number, or two places swapped.
+
+    None if the changed objects would be the equals of others: then the number would change as well.
+    """
     at = rng.randrange(len(scene.things))
     thing = scene.things[at]
     parts = ["colour", "colour", "kind"] + (["size"] if level.sizes else [])
     if len(scene.things) > 1:
         parts.append("relation")
+    if level.counts:
+        parts.append("count")
     part = rng.choice(parts)
+    if part == "count":
+        return _recounted(scene, thing, rng)
     if part == "relation":
         other = (at + rng.randrange(1, len(scene.things))) % len(scene.things)
         return _swapped(scene, at, other)
     options = {"colour": level.colour_names, "kind": level.kind_names, "size": tuple(SIZES)}[part]
     new = rng.choice([value for value in options if value != getattr(thing, part)])
-    changed = replace(thing, **{part: new})
-    return replace(scene, things=(*scene.things[:at], changed, *scene.things[at + 1 :]))
+    looks = {t.look for t in scene.things}
+    if replace(thing, **{part: new}).look in looks:
+        return None
+    things = (replace(t, **{part: new}) if t.look == thing.look else t for t in scene.things)
+    return replace(scene, things=tuple(things))
+
+
+def _recounted(scene: Scene, thing: Thing, rng: random.Random) -> Scene:
+    """The scene with one more or one less of a thing."""
+    others = tuple(t for t in scene.things if t.look != thing.look)
+    count = len(scene.things) - len(others)
+    new = rng.choice([n for n in (count - 1, count + 1) if n in NUMBERS.values()])
+    return replace(scene, things=(*others, *([thing] * new)))
 
 
 def _swapped(scene: Scene, i: int, j: int) -> Scene:

@@ -1,6 +1,7 @@
 """A scene is a description: what stands where. Pictures and texts are made from it."""
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,8 @@ APART = 0.15  # less than this is neither left nor right, above nor below
 RELATIONS = {"left": (-1, 0), "right": (1, 0), "above": (0, -1), "below": (0, 1)}
 INVERSE = {"left": "right", "right": "left", "above": "below", "below": "above"}
 _GRIDS = {1: ((1, 1),), 2: ((2, 1), (1, 2)), 3: ((2, 2),), 4: ((2, 2),), 5: ((3, 2),), 6: ((3, 2),)}
+_MOVE = 0.03
+_FILL = 0.86  # of its cell, by a big object
 _JITTER = 0.065  # two neighbours can differ by 0.13 at most, which is not APART
 
 
@@ -23,6 +26,11 @@ class Thing:
     x: float
     y: float
     half: float
+
+    @property
+    def look(self) -> tuple[str, str, str]:
+        """Kind, colour and size: things of one look are counted together."""
+        return self.kind, self.colour, self.size
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class Scene:
 
     def layout(self) -> tuple:
         """What the scene means, without jitter: scenes with an equal layout count as the same scene."""
-        cells = ((t.kind, t.colour, t.size, round(t.x * 6), round(t.y * 6)) for t in self.things)
+        cells = ((t.kind, t.colour, t.size, _third(t.x), _third(t.y)) for t in self.things)
         return self.background, tuple(sorted(cells))
 
     def to_json(self) -> dict[str, Any]:
@@ -59,9 +67,8 @@ def compose(level: Level, rng: random.Random) -> Scene:
     columns, rows = rng.choice(_GRIDS[count])
     cells = rng.sample([(c, r) for c in range(columns) for r in range(rows)], count)
     looks = _looks(level, count, rng)
-    room = 0.5 / max(columns, rows)
     things = [
-        Thing(kind, colour, size, *_place(cell, (columns, rows), rng), round(room * 0.86 * SIZES[size], 4))
+        Thing(kind, colour, size, *_place(cell, (columns, rows), rng), _half(size, max(columns, rows), level))
         for (kind, colour, size), cell in zip(looks, cells, strict=True)
     ]
     background = rng.choice(level.background_names)
@@ -71,15 +78,26 @@ def compose(level: Level, rng: random.Random) -> Scene:
 def jittered(scene: Scene, rng: random.Random) -> Scene:
     """The same scene with every object moved a little: what is true of one is true of the other.
 
-    Moves are small against APART and start from each object's cell, so no relation changes.
+    No object leaves the picture, touches another, or changes a relation or its cell of the layout.
     """
-    def move(value: float, half: float) -> float:
-        room = min(0.03, max(0.0, value - half), max(0.0, 1 - half - value))
-        return round(value + rng.uniform(-room, room), 4)
+    moved = []
+    for thing in scene.things:
+        room = max(0.0, min(_MOVE, *_free(thing, scene)))
+        x, y = (round(v + rng.uniform(-room, room), 4) for v in (thing.x, thing.y))
+        moved.append(replace(thing, x=x, y=y))
+    new = replace(scene, things=tuple(moved))
+    return new if new.layout() == scene.layout() and _same_relations(scene, new) else scene
 
-    moved = tuple(replace(t, x=move(t.x, t.half), y=move(t.y, t.half)) for t in scene.things)
-    new = replace(scene, things=moved)
-    return new if _same_relations(scene, new) else scene
+
+def _free(thing: Thing, scene: Scene) -> Iterator[float]:
+    """How far a thing can go towards each edge, and half way towards each other thing."""
+    for value in (thing.x, thing.y):
+        yield value - thing.half
+        yield 1 - thing.half - value
+    for other in scene.things:
+        if other is not thing:
+            gap = max(abs(thing.x - other.x), abs(thing.y - other.y)) - thing.half - other.half
+            yield gap / 2
 
 
 def _same_relations(a: Scene, b: Scene) -> bool:
@@ -105,6 +123,17 @@ def _looks(level: Level, count: int, rng: random.Random) -> list[tuple[str, str,
         if look not in looks:
             looks.append(look)
     return looks
+
+
+def _half(size: str, widest: int, level: Level) -> float:
+    """Half the side of an object. A small one is small in every scene of a level, beside others or alone."""
+    most = max(max(grid) for grid in _GRIDS[level.most])
+    return round(0.5 / (widest if size == "big" else most) * _FILL * SIZES[size], 4)
+
+
+def _third(value: float) -> int:
+    """1, 3 or 5: which part of the picture; cells of all grids lie at least a jitter and a move inside one."""
+    return 1 + 2 * (value > 0.375) + 2 * (value > 0.625)
 
 
 def _place(cell: tuple[int, int], grid: tuple[int, int], rng: random.Random) -> tuple[float, float]:

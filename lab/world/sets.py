@@ -5,8 +5,9 @@ differ from all training scenes by construction: a hash of the layout sends each
 """
 
 import hashlib
+import math
 import random
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from blip.data.pairs import Pair
 from blip.errors import InputError
 from lab.world import noise as noises
 from lab.world.checker import check, meaning
-from lab.world.draw import draw
+from lab.world.draw import check_style, draw
 from lab.world.language import captions
 from lab.world.levels import Level
 from lab.world.levels import level as named_level
@@ -66,20 +67,29 @@ class World:
         self, count: int, noise: float = 0.4, mix: Mapping[str, float] = noises.MIX, start: int = 0
     ) -> list[WorldPair]:
         """Noisy web pairs: a share `noise` of the texts is noise, of kinds in proportion to `mix`."""
+        _check_number("pairs", count, least=0)
+        _check_number("start", start, least=0)
         if not 0 <= noise <= 1:
             raise InputError(f"A noise rate of {noise} cannot be; give 0 to 1.")
-        if unknown := sorted(set(mix) - set(noises.KINDS)):
-            raise InputError(f"There is no noise {unknown[0]!r}; choose from {', '.join(noises.KINDS)}.")
-        return [self._web_pair(i, noise, mix) for i in range(start, start + count)]
+        weights = _weights(mix)
+        return [self._web_pair(i, noise, weights) for i in range(start, start + count)]
 
     def human(self, count: int, captions_each: int = 1, start: int = 0) -> list[WorldPair]:
-        """Human-annotated pairs: full true captions of scenes that show only what people covered."""
-        pairs = []
-        for i in range(start, start + -(-count // captions_each)):
+        """Human-annotated pairs: full true captions of scenes that show only what people covered.
+
+        `start` counts scenes; a scene that can be said in fewer ways gives fewer captions.
+        """
+        _check_number("pairs", count, least=0)
+        _check_number("captions_each", captions_each, least=1)
+        _check_number("start", start, least=0)
+        pairs: list[WorldPair] = []
+        i = start
+        while len(pairs) < count:
             rng = self._rng("human", i)
-            scene = self._scene(rng, lambda s: not held_out(s) and self.domain(s) == "in")
+            scene = self._scene(rng, lambda s: self.domain(s) == "in" and not held_out(s))
             for text in captions(scene, self.level, rng, captions_each):
                 pairs.append(WorldPair(f"human-{i:07d}", scene, text, "human", "true", noises.CLEAN))
+            i += 1
         return pairs[:count]
 
     def evaluation(
@@ -88,6 +98,9 @@ class World:
         """Held-out scenes with true captions; in, near or out of the human-annotated domain, or all."""
         if domain not in DOMAINS:
             raise InputError(f"There is no domain {domain!r}; choose one of {', '.join(DOMAINS)}.")
+        check_style(style)
+        _check_number("pairs", count, least=0)
+        _check_number("references", references, least=1)
         return [self._held_out_pair(i, domain, style, references) for i in range(count)]
 
     def domain(self, scene: Scene) -> str:
@@ -95,19 +108,19 @@ class World:
         known = [self.level.covered(t.kind, t.colour) for t in scene.things]
         return "in" if all(known) else "near" if any(known) else "out"
 
-    def _web_pair(self, i: int, noise: float, mix: Mapping[str, float]) -> WorldPair:
+    def _web_pair(self, i: int, noise: float, weights: Sequence[float]) -> WorldPair:
         rng = self._rng("web", i)
         scene = self._scene(rng, lambda s: not held_out(s))
         noisy = rng.random() < noise
-        kind = rng.choices(list(mix), list(mix.values()))[0] if noisy else noises.CLEAN
+        kind = rng.choices(list(noises.KINDS), weights)[0] if noisy else noises.CLEAN
         write = noises.KINDS[kind] if noisy else noises.clean
         text = write(scene, self.level, rng)
         return WorldPair(f"web-{i:07d}", scene, text, "web", check(text, scene).truth, kind)
 
     def _held_out_pair(self, i: int, domain: str, style: str, references: int) -> WorldPair:
         rng = self._rng(f"evaluation/{domain}", i)
-        scene = self._scene(rng, lambda s: held_out(s) and domain in ("all", self.domain(s)))
-        said = captions(scene, self.level, rng, max(1, references))
+        scene = self._scene(rng, lambda s: domain in ("all", self.domain(s)) and held_out(s))
+        said = captions(scene, self.level, rng, references)
         pair = WorldPair(f"{domain}-{i:06d}", scene, said[0], "human", "true", noises.CLEAN, said, style)
         return replace(pair, key=f"{style}-{pair.key}")
 
@@ -120,6 +133,21 @@ class World:
 
     def _rng(self, name: str, index: int) -> random.Random:
         return random.Random(f"{self.level.name}/{self.seed}/{name}/{index}")
+
+
+def _weights(mix: Mapping[str, float]) -> list[float]:
+    """The weight of each noise kind, in their own order, so that the order of the mix does not matter."""
+    if unknown := sorted(set(mix) - set(noises.KINDS)):
+        raise InputError(f"There is no noise {unknown[0]!r}; choose from {', '.join(noises.KINDS)}.")
+    weights = [mix.get(kind, 0.0) for kind in noises.KINDS]
+    if not all(0 <= weight < math.inf for weight in weights) or not sum(weights):
+        raise InputError("The mix of noise needs weights of 0 or more, at least one of them above 0.")
+    return weights
+
+
+def _check_number(name: str, value: int, *, least: int) -> None:
+    if value < least:
+        raise InputError(f"{name} = {value} cannot be; give {least} or more.")
 
 
 def held_out(scene: Scene) -> bool:

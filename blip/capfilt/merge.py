@@ -1,0 +1,53 @@
+"""The bootstrapped data set: human-annotated pairs, and what the filter kept of web and synthetic ones."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import pyarrow as pa
+
+from blip.capfilt.decide import Policy, verdicts
+from blip.capfilt.ledger import Ledger
+from blip.data.pairs import ImageRef, Pair
+from blip.data.writers import Record
+from blip.errors import InputError
+
+_PROVENANCE = ("row_id", "candidate", "round", "captioner_id", "decoding", "mean_logprob")
+
+
+def kept(
+    ledger: Ledger, policy: Policy | None = None, images: Mapping[str, Pair] | None = None
+) -> Iterator[Record]:
+    """Every kept caption as a pair with its provenance, in the ledger's order (paper 3.3, Figure 3).
+
+    images: pairs by image key, for a ledger whose input held the pixels itself.
+    """
+    policy = policy or Policy()
+    shards = zip(ledger.entries("candidates"), verdicts(ledger, policy), strict=True)
+    for entry, decided in shards:
+        rows = ledger.read("candidates", entry.shard).filter(decided["kept"])
+        scores = decided["score"].filter(decided["kept"]).to_pylist()
+        for row, score in zip(rows.to_pylist(), scores, strict=True):
+            provenance = {name: row[name] for name in _PROVENANCE} | {"score": score, "policy": str(policy)}
+            yield _pair(row, images), provenance
+
+
+def summary(decided: pa.Table, origin: str) -> tuple[int, int]:
+    """How many captions of an origin were kept and filtered; "web" counts all that came with the image."""
+    rows = [
+        kept
+        for kept, own in zip(decided["kept"].to_pylist(), decided["origin"].to_pylist(), strict=True)
+        if (own == "synthetic") == (origin == "synthetic")
+    ]
+    return sum(rows), len(rows) - sum(rows)
+
+
+def _pair(row: dict, images: Mapping[str, Pair] | None) -> Pair:
+    truth = {"truth": row["truth"], "noise_kind": row["noise_kind"]}
+    if row["image_ref"]:
+        image = ImageRef.parse(row["image_ref"])
+        return Pair(row["image_key"], row["caption"], image, row["origin"], **truth)
+    if images is None or row["image_key"] not in images:
+        raise InputError(
+            f"The ledger does not say where the image {row['image_key']} lies; give the images it was made from."
+        )
+    return replace(images[row["image_key"]], caption=row["caption"], origin=row["origin"], **truth)

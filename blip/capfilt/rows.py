@@ -1,0 +1,114 @@
+"""The rows of a ledger, from opened images and captions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyarrow as pa
+from PIL import Image
+
+from blip.capfilt.schema import row_id
+from blip.data.pairs import Pair, Reject, image_ref
+from blip.data.text import normalized_text_hash
+from blip.generate import Caption
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An image of a shard: its pair, its captions, and the picture or why there is none."""
+
+    pair: Pair
+    texts: list[Pair]
+    digest: str = ""
+    picture: Image.Image | None = None
+    reason: str = ""
+
+
+def given_rows(opened: Opened, round: int) -> list[dict]:
+    """Rows of the texts that came with the image."""
+    return [
+        _row(opened, pair.caption, pair.origin, number, round)
+        | {"truth": pair.truth, "noise_kind": pair.noise_kind}
+        for number, pair in enumerate(opened.texts)
+    ]
+
+
+def synthetic_rows(
+    opened: Opened,
+    captions: list[Caption],
+    round: int,
+    *,
+    made: dict[str, str | int],
+    judge: Callable[[str, str], str | None],
+) -> list[dict]:
+    """Rows of generated captions. made: captioner_id, decoding and seed; judge: truth by key and text."""
+    return [
+        _row(opened, caption.text, "synthetic", number, round, **made)
+        | {"mean_logprob": caption.mean_logprob, "truth": judge(opened.pair.key, caption.text)}
+        for number, caption in enumerate(captions)
+    ]
+
+
+def _row(
+    opened: Opened, caption: str, origin: str, candidate: int, round: int, **made: str | int
+) -> dict:
+    identity = row_id(
+        opened.pair.key, opened.digest, origin, caption, candidate=candidate, round=round, **made
+    )
+    return {
+        "row_id": identity,
+        "image_key": opened.pair.key,
+        "image_sha256": opened.digest,
+        "image_ref": image_ref(opened.pair),
+        "caption": caption,
+        "caption_hash": normalized_text_hash(caption),
+        "origin": origin,
+        "candidate": candidate,
+        "round": round,
+        "captioner_id": "",
+        "decoding": "",
+        "seed": None,
+    } | made
+
+
+def lost_rows(opened: Opened) -> list[dict]:
+    """An image that cannot be opened: one reject for each pair lost with it, at least one."""
+    common = {"image_key": opened.pair.key, "ref": image_ref(opened.pair), "reason": opened.reason, "kind": "image"}
+    if not opened.texts:  # its text was rejected before
+        return [common | {"caption": None, "pairs": 0}]
+    return [common | {"caption": pair.caption, "pairs": 1} for pair in opened.texts]
+
+
+def failure_row(row: dict) -> dict:
+    reason = "the captioner gave an empty caption"
+    return {
+        "image_key": row["image_key"],
+        "ref": row["image_ref"],
+        "reason": reason,
+        "kind": "caption",
+        "caption": None,
+        "pairs": 0,
+    }
+
+
+def reject_row(reject: Reject) -> dict:
+    lost = 0 if reject.kind == "file" else 1
+    own = {"image_key": reject.key, "ref": reject.ref, "reason": reject.reason, "kind": reject.kind}
+    return own | {"caption": None, "pairs": lost}
+
+
+def reject_counts(rows: list[dict]) -> dict[str, int]:
+    return {"rejects": len(rows), "rejected_pairs": sum(row["pairs"] for row in rows)}
+
+
+def candidate_counts(rows: list[dict], *, images: int, failed: int) -> dict[str, int]:
+    synthetic = sum(row["origin"] == "synthetic" for row in rows)
+    return {
+        "images": images,
+        "given_rows": len(rows) - synthetic,
+        "synthetic_rows": synthetic,
+        "failed_captions": failed,
+    }
+
+
+def table(rows: list[dict], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=schema)

@@ -1,0 +1,1 @@
+"""The lab: the generated world, experiments, records and the `lab` command. Imports blip."""

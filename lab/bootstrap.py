@@ -1,0 +1,112 @@
+"""A whole round of the paper's Figure 3 in the generated world, up to captioner and filter."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from blip.capfilt import Ledger, kept
+from blip.checkpoint import Card, Loaded, load, save
+from blip.data.pairs import Pair
+from blip.model import BLIP
+from blip.tasks.captioning import PROMPT
+from blip.tokenizer import Tokenizer
+from lab import stages
+from lab.evaluate import bootstrap_quality
+from lab.progress import bar
+from lab.recipes import Recipe
+from lab.sources import array_source, tokenizer_of
+from lab.world.sets import World, WorldPair
+
+NAMES = ("pretrained", "captioner", "filter")
+
+
+@dataclass
+class Seconds:
+    """Wall-clock seconds by stage, in order."""
+
+    of: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a block."""
+        start = time.perf_counter()
+        yield
+        self.of[name] = round(time.perf_counter() - start, 2)
+
+
+def train_models(
+    recipe: Recipe, world: World, out: Path, *, seed: int = 0, seconds: Seconds | None = None
+) -> dict[str, Loaded]:
+    """Pre-train, fine-tune captioner and filter from the same weights; files NAME.safetensors in `out`.
+
+    A run that was cut off continues where it was.
+    """
+    seconds = seconds or Seconds()
+    with seconds.stage("draw"):
+        web = world.web(recipe.web, recipe.noise)
+        tokenizer = tokenizer_of(web)
+        web_source = array_source(web, world.level.px)
+        human_source = array_source(world.human(recipe.human, captions_each=2), world.level.px)
+    keep = _keeper(recipe, tokenizer, out, seed)
+    with seconds.stage("pretrain"), bar(recipe.pretrain.steps, "pretrain") as show:
+        model = stages.pretrain(recipe, web_source, tokenizer, seed=seed, out=out, progress=show)
+        keep("pretrained", model)
+    with seconds.stage("tune captioner"), bar(recipe.captioner.steps, "captioner") as show:
+        tuned = stages.tune_captioner(
+            recipe, model, human_source, tokenizer, seed=seed, out=out, progress=show
+        )
+        keep("captioner", tuned)
+    with seconds.stage("tune filter"), bar(recipe.filter.steps, "filter") as show:
+        tuned = stages.tune_filter(recipe, model, human_source, tokenizer, seed=seed, out=out, progress=show)
+        keep("filter", tuned)
+    return {name: load(out / f"{name}.safetensors") for name in NAMES}
+
+
+def _keeper(recipe: Recipe, tokenizer: Tokenizer, out: Path, seed: int) -> Callable[[str, BLIP], None]:
+    """Writes a model of the run under its stage's name."""
+
+    def keep(stage: str, model: BLIP) -> None:
+        notes = {"recipe": recipe.name, "level": recipe.level, "seed": seed}
+        prompt = PROMPT if stage == "captioner" else ""
+        save(out / f"{stage}.safetensors", model, tokenizer, Card(stage=stage, prompt=prompt, notes=notes))
+
+    return keep
+
+
+def second_model(
+    recipe: Recipe,
+    world: World,
+    ledger: Ledger,
+    items: Sequence[WorldPair],
+    out: Path,
+    *,
+    seed: int = 0,
+    seconds: Seconds | None = None,
+) -> dict[str, dict]:
+    """A new model pre-trained from scratch on the bootstrapped set, beside one on the web texts alone.
+
+    Both see the same images for the same number of samples (paper 3.3: the new model starts anew,
+    not from the old weights). Returns each one's quality on held-out scenes and unseen web pairs.
+    """
+    seconds = seconds or Seconds()
+    scenes = {item.key: item for item in items}
+    human = world.human(recipe.human, captions_each=2)
+    cleaned = [
+        replace(scenes[pair.key], caption=pair.caption, origin=pair.origin)
+        for pair, _ in kept(ledger, images={item.key: Pair(item.key, "", b"") for item in items})
+    ]
+    sets = {"web": [*items, *human], "bootstrapped": [*cleaned, *human]}
+    found = {}
+    for name, pairs in sets.items():
+        with seconds.stage(f"pretrain on {name}"), bar(recipe.pretrain.steps, f"on {name}") as show:
+            tokenizer = tokenizer_of(pairs)
+            source = array_source(pairs, world.level.px)
+            model = stages.pretrain(recipe, source, tokenizer, seed=seed, out=out / name, progress=show)
+            _keeper(recipe, tokenizer, out / name, seed)("pretrained", model)
+        loaded = load(out / name / "pretrained.safetensors")
+        found[name] = {"pairs": len(pairs)} | bootstrap_quality(
+            loaded, loaded, world, count=recipe.evaluation, start=recipe.web + len(items)
+        )
+    return found

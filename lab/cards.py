@@ -1,0 +1,33 @@
+"""Which images of a ledger a contact sheet shows: every kind of outcome, as evenly as there are cards."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Sequence
+
+from blip.capfilt import Ledger, Policy, decide
+from lab.figures import Caption, Card
+from lab.world.sets import WorldPair
+
+PEOPLE_PX = 256  # models see few pixels, people see this many of the same scene
+
+
+def chosen_cards(
+    ledger: Ledger, items: Sequence[WorldPair], policy: Policy | None = None, count: int = 16
+) -> list[Card]:
+    """Cards in turn from images where both captions, only one, or none was kept."""
+    truths = ledger.table("candidates", ["truth"])["truth"].to_pylist()
+    captions: dict[str, dict[str, Caption]] = defaultdict(dict)
+    for row, truth in zip(decide(ledger, policy).to_pylist(), truths, strict=True):
+        origin = "synthetic" if row["origin"] == "synthetic" else "web"
+        caption = Caption(row["caption"], row["score"] or 0.0, row["kept"], truth)
+        captions[row["image_key"]].setdefault(origin, caption)
+    groups: dict[tuple[bool, bool], list[Card]] = defaultdict(list)
+    for item in items:
+        own = captions.get(item.key, {})
+        outcome = tuple(own[origin].kept if origin in own else False for origin in ("web", "synthetic"))
+        if len(groups[outcome]) < count:
+            groups[outcome].append(Card(item.image(PEOPLE_PX), own.get("web"), own.get("synthetic")))
+    # What the paper's Figure 4 is about comes first: a bad web text replaced by a good synthetic one.
+    order = [groups[key] for key in ((False, True), (True, False), (True, True), (False, False))]
+    turns = itertools.zip_longest(*order)
+    return [card for turn in turns for card in turn if card is not None][:count]

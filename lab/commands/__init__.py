@@ -1,0 +1,1 @@
+"""One module a command: an Options dataclass and `main(options) -> int`."""

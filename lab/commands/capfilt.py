@@ -1,0 +1,118 @@
+"""`lab capfilt`: caption and filter your own image-text pairs (paper 3.3)."""
+
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from blip.checkpoint.opening import load_any
+
+from blip.capfilt import Job, Policy, run
+from blip.captioner import Captioner
+from blip.data.readers import read_pairs
+from blip.errors import InputError
+from blip.generate import Decoding
+from blip.matching import Matcher
+from blip.tiles import TILE
+from blip.train import PRECISIONS
+from lab.progress import images_bar
+from lab.records import record, write_record
+from lab.report import seconds_line, summarize, table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Caption every image, score web and synthetic captions, and keep every decision in a ledger."""
+
+    data: str
+    """Pairs: tars ('shards/*.tar', quoted), a BLIP or COCO JSON list, CSV, TSV, Parquet, or a folder of images."""
+    captioner: str
+    """Weights that caption: our .safetensors, a published .pth, a folder in transformers' layout, or hf:NAME."""
+    filter: str
+    """Weights that filter: with ITC and ITM heads, in any of these forms."""
+    out: Path
+    """Folder of the ledger; the same command continues where it stopped."""
+    first: int | None = None
+    """Only the first so many images."""
+    decoding: Decoding = field(default_factory=Decoding)
+    """How captions are decoded; the default is the paper's nucleus sampling with p = 0.9."""
+    web_threshold: float = 0.5
+    """Match probability from which a web caption is kept."""
+    synthetic_threshold: float = 0.5
+    """Match probability from which a synthetic caption is kept."""
+    vocab: Path | None = None
+    """A BERT vocab.txt, for weights that come without one (published .pth)."""
+    image_size: int | None = None
+    """Side in pixels at which the models see images; by default that of the weights."""
+    seed: int = 0
+    """Of the draws of sampled captions."""
+    round: int = 0
+    """Number of the bootstrapping round, for a second pass over the same images."""
+    images_per_shard: int = 512
+    """Images a shard: the piece of work that is committed whole."""
+    tile: int = TILE
+    """Images the models see at once; part of the job, since it can change a score's last digits."""
+    workers: int = 2
+    """Threads that open images."""
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    """cpu or cuda."""
+    precision: str = "float32"
+    """float32 or bf16 (autocast)."""
+
+
+def main(options: Options) -> int:
+    """Run, decide, and leave summary.json beside the ledger."""
+    _check(options)
+    start = time.perf_counter()
+    pairs = read_pairs(options.data)
+    if options.first is not None:
+        pairs = pairs.first(options.first)
+    job = _job(options)
+    loaded = time.perf_counter()
+    with images_bar(len(pairs.images), "capfilt") as show:
+        ledger = run(job, pairs, options.out, show)
+    done = time.perf_counter()
+    policy = Policy(web=options.web_threshold, synthetic=options.synthetic_threshold)
+    summary = summarize(ledger, policy)
+    summary["seconds"] = {"read and load": round(loaded - start, 2), "capfilt": round(done - loaded, 2)}
+    settings = {name: _plain(value) for name, value in asdict(options).items()}
+    written = record("capfilt", summary, seed=options.seed, config={"options": settings} | job.about())
+    write_record(options.out / "summary.json", written | summary)
+    print(table(summary))
+    print(seconds_line(summary["seconds"]))
+    print(f"ledger: {options.out}   look at it with: lab studio {options.out}")
+    return 0
+
+
+def _check(options: Options) -> None:
+    if options.precision not in PRECISIONS:
+        raise InputError(
+            f"There is no precision {options.precision!r}; choose one of {', '.join(PRECISIONS)}."
+        )
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError("This machine has no usable GPU; give --device cpu.")
+    for name in ("first", "tile", "images_per_shard", "workers"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name.replace('_', '-')} {value} cannot be; give 1 or more.")
+
+
+def _job(options: Options) -> Job:
+    use = {"device": options.device, "dtype": options.precision, "tile": options.tile}
+    opened = {"vocab": options.vocab, "image_size": options.image_size}
+    captioner = Captioner(load_any(options.captioner, **opened), options.decoding, **use)
+    matcher = Matcher(load_any(options.filter, **opened), **use)
+    return Job(
+        captioner=captioner,
+        filters={"itm": matcher},
+        seed=options.seed,
+        round=options.round,
+        images_per_shard=options.images_per_shard,
+        workers=options.workers,
+        notes={"source": options.data, "device": options.device, "precision": options.precision},
+    )
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value

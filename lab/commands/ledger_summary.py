@@ -1,0 +1,30 @@
+"""`lab ledger summary`: what was kept and filtered."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional
+
+from blip.capfilt import Ledger, Policy
+from lab.report import summarize, table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Counts of a ledger under a policy, and against truth where it is known."""
+
+    ledger: Annotated[Path, Positional]
+    """Folder of the ledger."""
+    policy: Policy = field(default_factory=Policy)
+    """Which captions are kept."""
+    json: bool = False
+    """Print JSON for scripts."""
+
+
+def main(options: Options) -> int:
+    """Print the summary."""
+    summary = summarize(Ledger.open(options.ledger), options.policy)
+    print(json.dumps(summary, indent=1) if options.json else table(summary))
+    return 0
