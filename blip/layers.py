@@ -36,6 +36,17 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
+def attend(query: Tensor, keys: Tensor, values: Tensor, keep: Tensor | None, drop: float = 0.0) -> Tensor:
+    """Attention of queries (k * B, L, D) over keys and values (B, H, N, d) of B images: (k * B, L, D)."""
+    # k texts of one image become one long query, so that keys and values are never repeated.
+    images, heads = keys.shape[:2]
+    q = split_heads(query, heads).unflatten(0, (images, -1))
+    folded = q.transpose(1, 2).flatten(2, 3)
+    mask = None if keep is None else keep[:, None, None, :]
+    out = F.scaled_dot_product_attention(folded, keys, values, attn_mask=mask, dropout_p=drop)
+    return merge_heads(out.unflatten(2, q.shape[1:2] + q.shape[3:4]).transpose(1, 2).flatten(0, 1))
+
+
 class DropPath(nn.Module):
     """Stochastic depth: a residual branch is left out for whole samples while training."""
 

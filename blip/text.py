@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from blip.config import CROSS_ATTENTION, EMBEDDINGS, MLP, SELF_ATTENTION, TextConfig
 from blip.errors import InputError
 from blip.layers import MLP as FeedForward
-from blip.layers import PerRole, init_bert, merge_heads, split_heads
+from blip.layers import PerRole, attend, init_bert, merge_heads, split_heads
 
 
 @dataclass(frozen=True)
@@ -139,15 +139,8 @@ class CrossAttention(nn.Module):
         return split_heads(keys, self.heads), split_heads(values, self.heads)
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, keep: Tensor | None) -> Tensor:
-        # k texts of one image become one long query, so that keys and values are never repeated.
-        images = len(keys)
-        q = split_heads(self.query(x), self.heads).unflatten(0, (images, -1))
-        folded = q.transpose(1, 2).flatten(2, 3)
-        mask = None if keep is None else keep[:, None, None, :]
-        drop = self.drop if self.training else 0.0
-        out = F.scaled_dot_product_attention(folded, keys, values, attn_mask=mask, dropout_p=drop)
-        out = out.unflatten(2, q.shape[1:2] + q.shape[3:4]).transpose(1, 2).flatten(0, 1)
-        return self.norm(x + self.dropout(self.out(merge_heads(out))))
+        heads = attend(self.query(x), keys, values, keep, self.drop if self.training else 0.0)
+        return self.norm(x + self.dropout(self.out(heads)))
 
 
 class TextMLP(nn.Module):
@@ -169,9 +162,7 @@ class TextBlock(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         roles, shared = config.roles, config.shared
-        self.self_attention = PerRole(
-            lambda: SelfAttention(config), roles, shared=SELF_ATTENTION in shared
-        )
+        self.self_attention = PerRole(lambda: SelfAttention(config), roles, shared=SELF_ATTENTION in shared)
         self.cross_attention = PerRole(
             lambda: CrossAttention(config), config.grounded_roles, shared=CROSS_ATTENTION in shared
         )

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from blip.capfilt import Ledger, Policy, decide
 from lab.figures import Caption, Card
+from lab.world.draw import PEOPLE_PX
 from lab.world.sets import WorldPair
-
-PEOPLE_PX = 256  # models see few pixels, people see this many of the same scene
 
 
 def chosen_cards(

@@ -1,5 +1,6 @@
 """Every picture the lab draws: matplotlib, no pyplot state, colours that colour-blind people can tell apart."""
 
+import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from PIL import Image
 
 KEPT, FILTERED, INK, QUIET, PAPER = "#0072B2", "#D55E00", "#1F2328", "#6E7781", "#FFFFFF"
 SIGNS = {True: "✓ kept", False: "✗ filtered"}
@@ -55,6 +57,18 @@ def save(figure: Figure, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, facecolor=figure.get_facecolor())
     return path
+
+
+def png(figure: Figure, dpi: int = 96) -> bytes:
+    """A figure as PNG in at most 256 colours, a fraction of the usual size: what notebooks show."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=dpi, facecolor=figure.get_facecolor())
+    small = io.BytesIO()
+    picture = Image.open(drawn).convert("RGB")
+    # One step of k-means brings rare colours back: those of the marks are a few pixels each.
+    palette = picture.quantize(256, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
+    palette.save(small, format="PNG", optimize=True)
+    return small.getvalue()
 
 
 def _draw_card(figure: Figure, box: tuple[float, float, float, float], card: Card) -> None:

@@ -1,9 +1,10 @@
 """World pairs as what training reads: pictures in one tensor, identities by meaning."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from blip.data.sources import ArraySource
 from blip.tokenizer import Tokenizer
@@ -13,16 +14,24 @@ VOCAB_SIZE = 400
 
 
 def array_source(items: Sequence[WorldPair], px: int) -> ArraySource:
-    """Pairs drawn at px. Pairs whose texts mean the same are no negatives of each other."""
+    """Pairs drawn at px, identified by meaning, so that equals are no negatives of each other.
+
+    Texts that say the same are one text, and scenes that show the same (whatever their jitter) one image.
+    """
     images = torch.from_numpy(np.stack([item.image(px) for item in items]))
-    numbers: dict = {}
-    meanings = [numbers.setdefault(item.meaning, len(numbers)) for item in items]
     return ArraySource(
         images,
         [item.caption for item in items],
         keys=[item.key for item in items],
-        pair_ids=torch.tensor(meanings),
+        pair_ids=_numbered(item.meaning for item in items),
+        image_ids=_numbered(item.scene.layout() for item in items),
     )
+
+
+def _numbered(values: Iterable[Hashable]) -> Tensor:
+    """Equal values get equal numbers, (N,) int64."""
+    numbers: dict[Hashable, int] = {}
+    return torch.tensor([numbers.setdefault(value, len(numbers)) for value in values])
 
 
 def tokenizer_of(items: Sequence[WorldPair]) -> Tokenizer:

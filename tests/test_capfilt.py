@@ -197,11 +197,12 @@ def test_a_score_at_its_threshold_is_kept(copy):
         assert verdicts(copy, Policy(web=score)).to_pylist()[0]["kept"]
 
 
-def test_a_score_that_is_missing_filters(copy):
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_score_that_is_missing_filters(copy, missing):
     entry = next(copy.entries("scores/itm"))
     rows = copy.read("scores/itm", entry.shard)
     at = rows.schema.get_field_index("itm_prob")
-    empty = pa.array([None, *rows["itm_prob"].to_pylist()[1:]], pa.float32())
+    empty = pa.array([missing, *rows["itm_prob"].to_pylist()[1:]], pa.float32())
     copy.write("scores/itm", entry.shard, rows.set_column(at, "itm_prob", empty))
     for verdicts in (decide, decide_duckdb):
         assert verdicts(copy, Policy(web=0.0)).to_pylist()[0]["kept"] is False

@@ -4,120 +4,33 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from toy_models import SPECIAL, toy_config, toy_images, toy_model, toy_tokens
+from transformers_models import to_transformers, toy_tokenizer
 
 import blip.generate
+from blip.checkpoint import load
 from blip.generate import Decoding, generate
 from blip.generate.sampling import truncated
-from blip.model import BLIP
+from blip.model import BLIP, narrowed
 from blip.tasks.batch import PairBatch
 from blip.tasks.captioning import Captioning
-
-transformers = pytest.importorskip("transformers")
 
 IMAGES = 5
 PROMPT = (SPECIAL.dec, 5, 6, 7)
 
 
-def to_transformers(model: BLIP, special=SPECIAL) -> "transformers.BlipForConditionalGeneration":
-    """The captioner in transformers' layout, every tensor given and none left over."""
-    vision, text = model.config.vision, model.config.text
-    config = transformers.BlipConfig(
-        vision_config={
-            "hidden_size": vision.width,
-            "intermediate_size": vision.mlp_ratio * vision.width,
-            "num_hidden_layers": vision.depth,
-            "num_attention_heads": vision.heads,
-            "image_size": vision.image_size,
-            "patch_size": vision.patch_size,
-            "layer_norm_eps": vision.eps,
-            "initializer_range": 0.02,
-        },
-        text_config={
-            "vocab_size": text.vocab_size,
-            "hidden_size": text.width,
-            "encoder_hidden_size": text.memory_width,
-            "intermediate_size": text.mlp_width,
-            "num_hidden_layers": text.depth,
-            "num_attention_heads": text.heads,
-            "max_position_embeddings": text.max_positions,
-            "layer_norm_eps": text.eps,
-            "bos_token_id": special.dec,
-            "sep_token_id": special.sep,
-            "eos_token_id": special.sep,
-            "pad_token_id": special.pad,
-        },
-    )
-    theirs = transformers.BlipForConditionalGeneration(config).eval()
-    theirs.load_state_dict(dict(_tensors(model)), strict=True)
-    return theirs
-
-
-def _tensors(model: BLIP):
-    image, text = model.image_encoder, model.text
-    yield "vision_model.embeddings.class_embedding", image.cls
-    yield "vision_model.embeddings.position_embedding", image.positions
-    yield from _both("vision_model.embeddings.patch_embedding", image.patches)
-    yield from _both("vision_model.post_layernorm", image.norm)
-    for i, block in enumerate(image.blocks):
-        at = f"vision_model.encoder.layers.{i}"
-        yield from _both(f"{at}.self_attn.qkv", block.attention.qkv)
-        yield from _both(f"{at}.self_attn.projection", block.attention.out)
-        yield from _both(f"{at}.layer_norm1", block.attention_norm)
-        yield from _both(f"{at}.layer_norm2", block.mlp_norm)
-        yield from _both(f"{at}.mlp.fc1", block.mlp.up)
-        yield from _both(f"{at}.mlp.fc2", block.mlp.down)
-    embeddings = text.embeddings["decoder"]
-    yield "text_decoder.bert.embeddings.word_embeddings.weight", embeddings.word.weight
-    yield "text_decoder.bert.embeddings.position_embeddings.weight", embeddings.position.weight
-    yield from _both("text_decoder.bert.embeddings.LayerNorm", embeddings.norm)
-    for i, block in enumerate(text.blocks):
-        yield from _text_block(f"text_decoder.bert.encoder.layer.{i}", block)
-    head, at = text.lm_head, "text_decoder.cls.predictions"
-    yield from _both(f"{at}.transform.dense", head.dense)
-    yield from _both(f"{at}.transform.LayerNorm", head.norm)
-    yield f"{at}.decoder.weight", embeddings.word.weight
-    yield f"{at}.decoder.bias", head.bias
-    yield f"{at}.bias", head.bias
-
-
-def _text_block(at, block):
-    own, cross = block.self_attention["decoder"], block.cross_attention["decoder"]
-    for name, weight, bias in zip(
-        ("query", "key", "value"), own.qkv.weight.chunk(3), own.qkv.bias.chunk(3), strict=True
-    ):
-        yield f"{at}.attention.self.{name}.weight", weight
-        yield f"{at}.attention.self.{name}.bias", bias
-    yield from _both(f"{at}.attention.output.dense", own.out)
-    yield from _both(f"{at}.attention.output.LayerNorm", own.norm)
-    yield from _both(f"{at}.crossattention.self.query", cross.query)
-    for name, weight, bias in zip(
-        ("key", "value"),
-        cross.key_value.weight.chunk(2),
-        cross.key_value.bias.chunk(2),
-        strict=True,
-    ):
-        yield f"{at}.crossattention.self.{name}.weight", weight
-        yield f"{at}.crossattention.self.{name}.bias", bias
-    yield from _both(f"{at}.crossattention.output.dense", cross.out)
-    yield from _both(f"{at}.crossattention.output.LayerNorm", cross.norm)
-    mlp = block.mlp["decoder"]
-    yield from _both(f"{at}.intermediate.dense", mlp.mlp.up)
-    yield from _both(f"{at}.output.dense", mlp.mlp.down)
-    yield from _both(f"{at}.output.LayerNorm", mlp.norm)
-
-
-def _both(at, module):
-    yield f"{at}.weight", module.weight
-    yield f"{at}.bias", module.bias
+def captioner(model, tokenizer=None):
+    """Our captioner as transformers' class."""
+    return to_transformers(model, transformers.BlipForConditionalGeneration, tokenizer or toy_tokenizer())
 
 
 def random_pair(seed, sep_bias=1.2):
     """A random captioner here and there; [SEP] is likely, so that captions end somewhere."""
-    ours = toy_model(seed, spread=0.2)
+    ours = narrowed(toy_model(seed, spread=0.2), "decode").eval()
     with torch.no_grad():
         ours.text.lm_head.bias[SPECIAL.sep] += sep_bias
-    return ours, to_transformers(ours)
+    return ours, captioner(ours)
 
 
 def our_ids(model, images, decoding, prompt=PROMPT, special=SPECIAL):
@@ -217,7 +130,7 @@ def trained():
 
 def test_trained_weights_end_their_captions_alike(trained):
     model, batch = trained
-    theirs = to_transformers(model)
+    theirs = captioner(model)
     images = torch.cat([batch.images, (batch.images + batch.images.roll(1, 0)) / 2])
     greedy = our_ids(model, images, Decoding(strategy="greedy", min_length=0), (SPECIAL.dec,))
     taught = [_until(SPECIAL.sep, row[1:]) for row in batch.tokens.ids.tolist()]
@@ -233,11 +146,9 @@ def test_shipped_weights_end_their_captions_alike():
     path = Path(blip.generate.__file__).parents[1] / "weights" / "captioner.safetensors"
     if not path.is_file():
         pytest.skip(f"the nano captioner {path.name} is not in blip/weights: train it first")
-    from blip.checkpoint import load_model
-
-    model, tokenizer = load_model(path)
-    model.eval()
-    theirs = to_transformers(model, tokenizer.special)
+    loaded = load(path)
+    model, tokenizer = loaded.model, loaded.tokenizer
+    theirs = captioner(model, tokenizer)
     images = toy_images(8, side=model.config.vision.image_size)
     prompt = tokenizer.prompt("a picture of ")
     lengths = set()

@@ -23,7 +23,9 @@ class Policy:
     """
 
     filter: str = "itm"
+    """The filter that decides, by its name in the ledger."""
     column: str = "itm_prob"
+    """Which of its scores is compared with the thresholds."""
     web: float = 0.5
     """Threshold of captions that came with the image, human ones too."""
     synthetic: float = 0.5
@@ -70,15 +72,9 @@ def decide_duckdb(ledger: Ledger, policy: Policy | None = None) -> pa.Table:
     files = {name: [str(ledger.path(name, shard)) for shard in shards] for name in ("candidates", table)}
     with duckdb.connect() as connection:
         connection.register("overrides", ledger.table("overrides", ["row_id", "kept"]))
-        return connection.execute(
-            _SQL.format(column=policy.column),
-            {
-                "web": policy.web,
-                "synthetic": policy.synthetic,
-                "candidates": files["candidates"],
-                "scores": files[table],
-            },
-        ).to_arrow_table()
+        values = {"web": policy.web, "synthetic": policy.synthetic}
+        paths = {"candidates": files["candidates"], "scores": files[table]}
+        return connection.sql(_SQL.format(column=policy.column), params=values | paths).to_arrow_table()
 
 
 _SQL = """
@@ -89,7 +85,8 @@ WITH last AS (
 SELECT c.row_id, c.image_key, c.origin, c.caption, s.{column} AS score,
     coalesce(
         o.kept,
-        s.{column} >= CASE WHEN c.origin = 'synthetic' THEN $synthetic ELSE $web END::FLOAT,
+        NOT isnan(s.{column}) -- DuckDB takes NaN for the largest value
+        AND s.{column} >= CASE WHEN c.origin = 'synthetic' THEN $synthetic ELSE $web END::FLOAT,
         false
     ) AS kept,
     CASE WHEN o.kept IS NULL THEN 'filter' ELSE 'person' END AS by

@@ -79,6 +79,7 @@ def lost_rows(opened: Opened) -> list[dict]:
 
 
 def failure_row(row: dict) -> dict:
+    """The reject row of a candidate whose caption came out empty."""
     reason = "the captioner gave an empty caption"
     return {
         "image_key": row["image_key"],
@@ -91,16 +92,19 @@ def failure_row(row: dict) -> dict:
 
 
 def reject_row(reject: Reject) -> dict:
+    """The reject row of an input that its reader could not use."""
     lost = 0 if reject.kind == "file" else 1
     own = {"image_key": reject.key, "ref": reject.ref, "reason": reject.reason, "kind": reject.kind}
     return own | {"caption": None, "pairs": lost}
 
 
 def reject_counts(rows: list[dict]) -> dict[str, int]:
+    """What the manifest counts of a shard of rejects; `lab ledger verify` adds them up."""
     return {"rejects": len(rows), "rejected_pairs": sum(row["pairs"] for row in rows)}
 
 
 def candidate_counts(rows: list[dict], *, images: int, failed: int) -> dict[str, int]:
+    """What the manifest counts of a shard of candidates."""
     synthetic = sum(row["origin"] == "synthetic" for row in rows)
     return {
         "images": images,
@@ -111,4 +115,5 @@ def candidate_counts(rows: list[dict], *, images: int, failed: int) -> dict[str,
 
 
 def table(rows: list[dict], schema: pa.Schema) -> pa.Table:
+    """Rows as a table with exactly the columns of a schema."""
     return pa.Table.from_pylist(rows, schema=schema)

@@ -11,12 +11,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from blip.checkpoint.stored import Model, built
 from blip.config import blip_config_from_json, to_json
 from blip.errors import InputError
 from blip.model import BLIP
+from blip.tasks.nlvr import NLVR
+from blip.tasks.vqa import VQA
 from blip.tokenizer import Tokenizer
 
 FORMAT = "1"
+_ARCHITECTURES: dict[str, type[Model]] = {"BLIP": BLIP, "VQA": VQA, "NLVR": NLVR}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,16 @@ class Card:
     """Words that began every caption in training, as decoding must give them again."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Plain values: data, samples, run record."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Any model in eval mode: BLIP, or a task's own architecture (VQA, NLVR); the rest as in `Loaded`."""
+
+    model: Model
+    tokenizer: Tokenizer
+    card: Card
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -45,16 +59,13 @@ class Loaded:
     fingerprint: str
 
 
-def save(path: str | Path, model: BLIP, tokenizer: Tokenizer, card: Card) -> Path:
+def save(path: str | Path, model: Model, tokenizer: Tokenizer, card: Card) -> Path:
     """Write weights with all that is needed to use them, whole or not at all."""
     path = Path(path)
-    if len(tokenizer) != model.config.text.vocab_size:
-        raise InputError(
-            f"The vocabulary has {len(tokenizer)} tokens and the model {model.config.text.vocab_size}; "
-            "save a model with the vocabulary it was trained with."
-        )
+    check_vocabulary(tokenizer, model, "the model")
     metadata = {
         "format": FORMAT,
+        "architecture": type(model).__name__,
         "config": json.dumps(to_json(model.config), sort_keys=True),
         "vocab": json.dumps(tokenizer.vocab),
         "card": json.dumps(asdict(card), sort_keys=True),
@@ -68,27 +79,49 @@ def save(path: str | Path, model: BLIP, tokenizer: Tokenizer, card: Card) -> Pat
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
-    """Read what `save` wrote; anything else is an InputError that names the file."""
+    """Read what `save` wrote of a BLIP; anything else is an InputError that names the file."""
+    return require_blip(read(path), path, device)
+
+
+def read(path: str | Path) -> Opened:
+    """Read what `save` wrote of any architecture; anything else is an InputError that names the file."""
     path = Path(path)
     metadata, weights = _read(path)
     try:
+        # Files from before there were tasks name no architecture.
+        architecture = _ARCHITECTURES[metadata.get("architecture", "BLIP")]
         config = blip_config_from_json(json.loads(metadata["config"]))
         tokenizer = Tokenizer(json.loads(metadata["vocab"]))
         card = Card(**json.loads(metadata["card"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} was written by another version of BLIP Lab ({error}); export it anew.") from None
-    if len(tokenizer) != config.text.vocab_size:
-        raise InputError(
-            f"The vocabulary in {path} has {len(tokenizer)} tokens, its weights {config.text.vocab_size}; "
-            "export the weights with the vocabulary they were trained with."
-        )
-    model = BLIP(config)
     try:
-        model.load_state_dict(weights)
+        model = built(architecture, config, weights)
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:200]
         raise InputError(f"The weights in {path} do not fit their configuration ({detail}); export it anew.") from None
-    return Loaded(model.to(device).eval(), tokenizer, card, file_fingerprint(path))
+    check_vocabulary(tokenizer, model, str(path))
+    return Opened(model, tokenizer, card, file_fingerprint(path))
+
+
+def require_blip(opened: Opened, source: str | Path, device: str | torch.device = "cpu") -> Loaded:
+    """The BLIP in what was opened, on a device; another architecture is an InputError."""
+    if not isinstance(opened.model, BLIP):
+        raise InputError(
+            f"{source} holds a {type(opened.model).__name__} model, which neither captions nor filters; "
+            "give a pre-trained model, a captioner or a filter."
+        )
+    return Loaded(opened.model.to(device), opened.tokenizer, opened.card, opened.fingerprint)
+
+
+def check_vocabulary(tokenizer: Tokenizer, model: Model, source: str) -> None:
+    """A vocabulary that is not as long as the model's word embeddings is an InputError."""
+    have, want = len(tokenizer), model.config.text.vocab_size
+    if have != want:
+        raise InputError(
+            f"The vocabulary has {have} tokens with [DEC] and [ENC], and {source} has {want}; "
+            "give the vocabulary that the weights were trained with."
+        )
 
 
 def file_fingerprint(path: Path) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from blip.checkpoint.opening import load_any
 
 from blip.capfilt import Job, Policy, run
 from blip.captioner import Captioner
+from blip.checkpoint.opening import load_any
 from blip.data.readers import read_pairs
 from blip.errors import InputError
 from blip.generate import Decoding

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import pyarrow.csv
 import pyarrow.parquet as pq
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from blip.capfilt import Ledger, Policy, decide_duckdb
 from blip.data.files import replacing
@@ -17,7 +17,7 @@ from blip.errors import InputError
 class Options:
     """Write row_id, image_key, origin, caption, score, kept and by for every caption."""
 
-    ledger: Annotated[Path, Positional]
+    ledger: Annotated[Path, Positional, arg(metavar="LEDGER")]
     """Folder of the ledger."""
     out: Path
     """File to write, .parquet or .csv."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import pyarrow.compute as pc
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from blip.capfilt import Ledger, Policy, decide
 from blip.errors import InputError
@@ -15,9 +15,9 @@ from blip.errors import InputError
 class Options:
     """Show what the ledger knows of an image."""
 
-    ledger: Annotated[Path, Positional]
+    ledger: Annotated[Path, Positional, arg(metavar="LEDGER")]
     """Folder of the ledger."""
-    key: Annotated[str, Positional]
+    key: Annotated[str, Positional, arg(metavar="KEY")]
     """Key of the image."""
     policy: Policy = field(default_factory=Policy)
     """Which captions are kept."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from blip.capfilt import Ledger, Policy
 from lab.report import summarize, table
@@ -15,7 +15,7 @@ from lab.report import summarize, table
 class Options:
     """Counts of a ledger under a policy, and against truth where it is known."""
 
-    ledger: Annotated[Path, Positional]
+    ledger: Annotated[Path, Positional, arg(metavar="LEDGER")]
     """Folder of the ledger."""
     policy: Policy = field(default_factory=Policy)
     """Which captions are kept."""

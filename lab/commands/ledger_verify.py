@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from blip.capfilt import Ledger, verify
 
@@ -13,7 +13,7 @@ from blip.capfilt import Ledger, verify
 class Options:
     """Check every invariant of a ledger against its files; exit status 1 if one does not hold."""
 
-    ledger: Annotated[Path, Positional]
+    ledger: Annotated[Path, Positional, arg(metavar="LEDGER")]
     """Folder of the ledger."""
 
 

@@ -103,8 +103,7 @@ def main(options: Options) -> int:
     model = _model(options, tokenizer)
     task = Pretrain(model, _objectives(options)).to(options.device)
     batch = held_out_batch(held, tokenizer, model.config.vision.image_size)
-    transform = train_transform(model.config.vision.image_size, PRETRAIN_SCALE)
-    source = PhotoSource(training, transform)
+    source = PhotoSource(training, train_transform(model.config.vision.image_size, PRETRAIN_SCALE))
     loader = Loader(
         source,
         options.batch,

@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from blip.config import to_json
+from blip.errors import InputError
 from lab.bootstrap import NAMES, Seconds, train_models
 from lab.evaluate import bootstrap_quality
-from lab.recipes import recipe
+from lab.recipes import overridden, recipe
 from lab.records import RESULTS, record, write_record
 from lab.weights import WEIGHTS
 from lab.world.sets import World
@@ -21,6 +22,8 @@ class Options:
     """Folder for checkpoints, metrics, the three models and record.json; run again to continue."""
     recipe: str = "shipped"
     """shipped, cell (about four minutes on two cores) or smoke (seconds)."""
+    set: tuple[str, ...] = ()
+    """Fields of the recipe to change, for a trial: pretrain.batch=64 dropout=0.1."""
     seed: int = 0
     """Of initial weights, order and draws; the world itself is always that of seed 0."""
     install: bool = False
@@ -29,7 +32,9 @@ class Options:
 
 def main(options: Options) -> int:
     """Train, evaluate on held-out scenes and unseen web pairs, write the record, say what came out."""
-    chosen, seconds = recipe(options.recipe), Seconds()
+    if options.install and options.set:
+        raise InputError("Shipped weights come from a committed recipe; leave out --set or --install.")
+    chosen, seconds = overridden(recipe(options.recipe), options.set), Seconds()
     world = World.of(chosen.level)
     models = train_models(chosen, world, options.out, seed=options.seed, seconds=seconds)
     with seconds.stage("evaluate"):

@@ -106,11 +106,11 @@ def _moved(images: Tensor, behind: Tensor, objects: Tensor, moves: Tensor) -> Te
 
 
 def _shifted(values: Tensor, steps: Tensor) -> Tensor:
-    """Each row of values moved on by so many places; what comes in from outside means nothing."""
-    count, size = len(values), values.shape[1:].numel()
-    flat = np.pad(values.numpy().reshape(-1), size)
-    starts = (np.arange(count) + 1) * size - steps.numpy()
-    return torch.from_numpy(sliding_window_view(flat, size)[starts]).view(values.shape)
+    """Each picture's values moved on by so many places of its own; zeros come in from outside."""
+    count, size, reach = len(values), values.shape[1:].numel(), int(steps.abs().max())
+    flat = np.pad(values.numpy().reshape(count, size), ((0, 0), (reach, reach)))
+    starts = np.arange(count) * flat.shape[1] + reach - steps.numpy()
+    return torch.from_numpy(sliding_window_view(flat.reshape(-1), size)[starts]).view(values.shape)
 
 
 def _lit(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -3,7 +3,8 @@
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageDraw
+from scipy.ndimage import minimum_filter
 
 from blip.errors import InputError
 from lab.world.backdrops import PAPER, backdrop
@@ -13,6 +14,7 @@ from lab.world.scene import Scene
 
 STYLES = ("flat", "sketch")
 MIN_PX = 8
+PEOPLE_PX = 256  # models see few pixels, people see this many of the same scene
 
 
 def draw(scene: Scene, px: int, style: str = "flat") -> np.ndarray:
@@ -63,7 +65,7 @@ def _hatched(sprite: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
     wash.paste(shade(colour, 0.9), mask=strokes)
     drawn = Image.blend(flat, wash, 0.62)
     drawn.paste(Image.blend(flat, Image.new("RGB", flat.size, PAPER), 0.2), mask=_details(flat, colour))
-    inner = alpha.filter(ImageFilter.MinFilter(2 * (side // 50) + 1))
+    inner = Image.fromarray(minimum_filter(np.asarray(alpha), 2 * (side // 50) + 1, mode="nearest"))
     drawn.paste(shade(colour, 0.45), mask=ImageChops.subtract(alpha, inner))
     drawn.putalpha(alpha)
     return drawn

@@ -76,39 +76,46 @@ class Painter:
 
 
 def ball(p: Painter) -> None:
+    """A disc with a spot of light."""
     p.ellipse(0, 0, 0.92, 0.92)
     p.dot(-0.32, -0.36, 0.2, p.light)
 
 
 def box(p: Painter) -> None:
+    """A chest with a lid and a lock."""
     p.box(-0.85, -0.85, 0.85, 0.85, round_by=0.06)
     p.stroke([(-0.82, -0.2), (0.82, -0.2)], 0.07, p.edge)
     p.box(-0.2, -0.42, 0.2, 0.02, p.light)
 
 
 def star(p: Painter) -> None:
+    """Five points, one of them up."""
     p.polygon([_polar(1.0 if i % 2 == 0 else 0.44, i * 36 - 90) for i in range(10)])
 
 
 def cup(p: Painter) -> None:
+    """A cup with its handle at the right."""
     p.arc(0.52, 0.05, 0.4, -90, 90, 0.17)
     p.polygon([(-0.85, -0.7), (0.55, -0.7), (0.4, 0.85), (-0.7, 0.85)])
     p.ellipse(-0.15, -0.7, 0.7, 0.16, p.light)
 
 
 def tree(p: Painter) -> None:
+    """Two tiers of a fir on a trunk."""
     p.box(-0.15, 0.4, 0.15, 0.98, _WOOD)
     p.polygon([(0, -0.35), (0.85, 0.55), (-0.85, 0.55)])
     p.polygon([(0, -0.98), (0.66, -0.02), (-0.66, -0.02)])
 
 
 def house(p: Painter) -> None:
+    """A gable front with a dark roof and a door."""
     p.box(-0.72, -0.12, 0.72, 0.92)
     p.polygon([(0, -0.95), (0.95, -0.08), (-0.95, -0.08)], shade(p.main, 0.55))
     p.box(-0.2, 0.32, 0.2, 0.92, _GLASS)
 
 
 def fish(p: Painter) -> None:
+    """A fish that looks to the left."""
     p.polygon([(0.4, 0), (0.98, -0.55), (0.98, 0.55)])
     p.ellipse(-0.2, 0, 0.76, 0.52)
     p.dot(-0.6, -0.12, 0.1, _INK)
@@ -116,12 +123,14 @@ def fish(p: Painter) -> None:
 
 
 def hat(p: Painter) -> None:
+    """A top hat with a band."""
     p.box(-0.5, -0.8, 0.5, 0.5, round_by=0.08)
     p.box(-0.5, 0.1, 0.5, 0.36, p.light)
     p.ellipse(0, 0.52, 0.97, 0.2)
 
 
 def car(p: Painter) -> None:
+    """A car that drives to the right."""
     p.polygon([(-0.62, -0.05), (-0.36, -0.6), (0.32, -0.6), (0.66, -0.05)])
     p.polygon([(-0.46, -0.08), (-0.28, -0.47), (-0.06, -0.47), (-0.06, -0.08)], _GLASS)
     p.polygon([(0.06, -0.08), (0.06, -0.47), (0.26, -0.47), (0.48, -0.08)], _GLASS)
@@ -133,6 +142,7 @@ def car(p: Painter) -> None:
 
 
 def boat(p: Painter) -> None:
+    """A hull of the main colour under two pale sails."""
     p.stroke([(-0.02, -0.97), (-0.02, 0.35)], 0.09, _WOOD)
     p.polygon([(0.05, -0.9), (0.8, 0.15), (0.05, 0.15)], (246, 243, 235))
     p.polygon([(-0.09, -0.62), (-0.09, 0.15), (-0.6, 0.15)], (246, 243, 235))
@@ -140,6 +150,7 @@ def boat(p: Painter) -> None:
 
 
 def flower(p: Painter) -> None:
+    """Five petals on a stem with a leaf."""
     p.stroke([(0, 0), (0, 0.97)], 0.12, _LEAF)
     p.polygon([(0, 0.82), (0.18, 0.52), (0.52, 0.44), (0.36, 0.74)], _LEAF)
     for i in range(5):
@@ -149,6 +160,7 @@ def flower(p: Painter) -> None:
 
 
 def key(p: Painter) -> None:
+    """A key with its bit at the right."""
     p.box(0.44, 0.1, 0.62, 0.44)
     p.box(0.78, 0.1, 0.96, 0.54)
     p.box(-0.1, -0.13, 0.97, 0.13)
@@ -157,6 +169,7 @@ def key(p: Painter) -> None:
 
 
 def kite(p: Painter) -> None:
+    """A kite with two bows on its tail."""
     p.stroke([(0, 0.5), (0.16, 0.68), (-0.08, 0.82), (0.1, 0.97)], 0.05, _INK)
     for x, y in ((0.15, 0.67), (-0.07, 0.83)):
         p.polygon([(x - 0.17, y - 0.09), (x + 0.17, y + 0.09), (x + 0.17, y - 0.09), (x - 0.17, y + 0.09)])
@@ -166,6 +179,7 @@ def kite(p: Painter) -> None:
 
 
 def lamp(p: Painter) -> None:
+    """A table lamp; the shade has the main colour."""
     p.dot(0, 0.14, 0.17, (250, 235, 170))
     p.stroke([(0, 0.1), (0, 0.85)], 0.12, _INK)
     p.ellipse(0, 0.86, 0.5, 0.12, _INK)
@@ -173,6 +187,7 @@ def lamp(p: Painter) -> None:
 
 
 def bird(p: Painter) -> None:
+    """A bird that looks to the right."""
     for x in (-0.08, 0.16):
         p.stroke([(x, 0.55), (x, 0.92), (x + 0.16, 0.92)], 0.06, _BEAK)
     p.polygon([(0.7, -0.52), (0.98, -0.38), (0.7, -0.26)], _BEAK)
@@ -185,6 +200,7 @@ def bird(p: Painter) -> None:
 
 
 def apple(p: Painter) -> None:
+    """An apple with stalk and leaf."""
     p.stroke([(0.02, -0.3), (0.1, -0.95)], 0.1, _WOOD)
     p.polygon([(0.12, -0.7), (0.34, -0.92), (0.66, -0.84), (0.42, -0.62)], _LEAF)
     for x in (-0.31, 0.31):
@@ -195,6 +211,7 @@ def apple(p: Painter) -> None:
 
 
 def umbrella(p: Painter) -> None:
+    """An open umbrella with a scalloped hem."""
     p.stroke([(0, -0.97), (0, 0.75)], 0.09, _WOOD)
     p.arc(-0.17, 0.74, 0.215, 0, 180, 0.09, _WOOD)
     dome = [_polar(0.95, a) for a in range(180, 361, 6)]
@@ -205,6 +222,7 @@ def umbrella(p: Painter) -> None:
 
 
 def moon(p: Painter) -> None:
+    """A crescent, open to the right, with craters."""
     outer = [_polar(0.95, a) for a in range(52, 309, 8)]
     # The inner edge is the arc through the same two tips of a circle to the right.
     inner = [(x + 0.45, y) for x, y in (_polar(0.76, a) for a in range(280, 79, -8))]

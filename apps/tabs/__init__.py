@@ -1,0 +1,1 @@
+"""The studio's rooms, one file a room: layout and wiring."""

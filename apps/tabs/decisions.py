@@ -1,0 +1,166 @@
+"""The room "Decisions": what the filter kept and filtered, image by image, under thresholds that move."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from apps import charts
+from apps.cards import cards
+from apps.questions import ALL, AS_WRITTEN, ORDERS, SIZES, VIEWS, WRONG, Question
+from apps.service import Page, Service, Tally
+from apps.theme import text
+from blip.capfilt import Policy
+
+_QUIETLY = {"show_progress": "hidden", "api_visibility": "private"}
+
+# A number typed beyond the slider's ends means its end.
+_WITHIN = "(...all) => all.map((value, at) => (at < 2 ? Math.min(1, Math.max(0, value)) : value))"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The inputs of the room, in the order in which handlers get their values."""
+
+    web: gr.Slider
+    synthetic: gr.Slider
+    view: gr.Radio
+    search: gr.Textbox
+    order: gr.Dropdown
+    size: gr.Dropdown
+    page: gr.State
+
+    def parts(self) -> list[Any]:
+        return list(vars(self).values())
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The outputs of the room, in the order in which handlers give their values."""
+
+    web: gr.HTML
+    synthetic: gr.HTML
+    curve: gr.HTML
+    truth: gr.HTML
+    view: gr.Radio
+    where: gr.HTML
+    back: gr.Button
+    on: gr.Button
+    cards: gr.HTML
+    page: gr.State
+
+    def parts(self) -> list[Any]:
+        return list(vars(self).values())
+
+
+def build(service: Service, demo: gr.Blocks) -> None:
+    """Lay the room out and wire it, inside the tab that is open in demo."""
+    page = gr.State(0)
+    with gr.Row(elem_classes="room", equal_height=False):
+        with gr.Column(elem_classes="side", min_width=0):
+            web, web_scores = _origin("web")
+            synthetic, synthetic_scores = _origin("synthetic")
+            with gr.Column(elem_classes="pane"):
+                curve = text()
+            with gr.Column(elem_classes="pane", visible=service.truth_known):
+                truth = text()
+        with gr.Column(elem_classes="images", min_width=0):
+            view = gr.Radio(list(_views(service)), value=ALL, label="View", elem_classes="views")
+            search, order, size = _toolbar()
+            with gr.Row(elem_classes="pager"):
+                where = text(elem_id="where")
+                back = gr.Button("← Previous", elem_id="previous-page", min_width=0, scale=0)
+                on = gr.Button("Next →", elem_id="next-page", min_width=0, scale=0)
+            found = text(elem_id="cards")
+    asked = _Asked(web, synthetic, view, search, order, size, page)
+    shown = _Shown(web_scores, synthetic_scores, curve, truth, view, where, back, on, found, page)
+    _wire(service, demo, asked, shown)
+
+
+def _origin(origin: str) -> tuple[gr.Slider, gr.HTML]:
+    with gr.Column(elem_classes=["pane", "threshold"]):
+        scores = text(elem_id=f"{origin}-scores")
+        label, value = f"{origin.capitalize()} threshold", getattr(Policy(), origin)
+        limit = gr.Slider(0, 1, value=value, step=0.01, label=label, buttons=[], elem_id=f"{origin}-limit")
+    return limit, scores
+
+
+def _toolbar() -> tuple[gr.Textbox, gr.Dropdown, gr.Dropdown]:
+    with gr.Row(elem_classes="toolbar"):
+        hint = "for example: red ball"
+        search = gr.Textbox(label="Search in captions", placeholder=hint, max_length=200, scale=3, min_width=0)
+        order = gr.Dropdown(list(ORDERS), value=AS_WRITTEN, label="Order", scale=3, min_width=0)
+        size = gr.Dropdown(list(SIZES), value=SIZES[1], label="Per page", scale=1, min_width=88)
+    return search, order, size
+
+
+def _wire(service: Service, demo: gr.Blocks, asked: _Asked, shown: _Shown) -> None:
+    def show(*values: Any, page: int = 0) -> list[Any]:
+        web, synthetic, view, search, order, size, _ = values
+        policy = Policy(web=web, synthetic=synthetic)
+        question = Question(policy=policy, view=view, search=search.strip(), order=order, page=page, size=size)
+        return _answer(service, question)
+
+    def turn(by: int) -> Callable[..., list[Any]]:
+        return lambda *values: show(*values, page=values[-1] + by)
+
+    inputs, outputs = asked.parts(), shown.parts()
+    # A new question begins at its first page; a moved threshold leaves a person where they are.
+    questions = [asked.search.change, asked.view.input, asked.order.input, asked.size.input]
+    limits = [asked.web.change, asked.synthetic.change]
+    # While an answer is on its way only the newest position waits: moves never queue up.
+    gr.on(questions, show, inputs, outputs, trigger_mode="always_last", **_QUIETLY)
+    gr.on(limits, turn(0), inputs, outputs, trigger_mode="always_last", js=_WITHIN, **_QUIETLY)
+    demo.load(show, inputs, outputs, **_QUIETLY)
+    shown.back.click(turn(-1), inputs, outputs, **_QUIETLY)
+    shown.on.click(turn(+1), inputs, outputs, **_QUIETLY)
+
+
+def _answer(service: Service, question: Question) -> list[Any]:
+    """The values of every output, in the order of _Shown."""
+    policy = question.policy
+    tallies = service.tallies(policy)
+    counts = service.view_counts(policy, question.search)
+    page = service.page(question, counts[question.view])
+    limits = {"web": policy.web, "synthetic": policy.synthetic}
+    return [
+        *(_scores(service, tallies[origin], origin, limit) for origin, limit in limits.items()),
+        _titled("Keep rate by threshold" + charts.LEGEND, charts.keep_curve(service.curves, _points(tallies, limits))),
+        _titled("Against the truth", charts.truth_table(tallies)),
+        gr.update(choices=[(f"{view} · {counts[view]:,}", view) for view in _views(service)]),
+        _where(page),
+        gr.update(interactive=page.number > 0),
+        gr.update(interactive=page.number + 1 < page.pages),
+        cards(page, policy, service.picture, question.search),
+        page.number,
+    ]
+
+
+def _scores(service: Service, tally: Tally, origin: str, limit: float) -> str:
+    return charts.split(tally) + charts.histogram(service.histograms[origin], limit, origin)
+
+
+def _views(service: Service) -> list[str]:
+    return [view for view in VIEWS if view != WRONG or service.truth_known]
+
+
+def _points(
+    tallies: Mapping[str, Tally], limits: Mapping[str, float]
+) -> dict[str, tuple[float, float | None]]:
+    totals = {origin: tally.kept + tally.filtered for origin, tally in tallies.items()}
+    shares = {origin: tallies[origin].kept / total if total else None for origin, total in totals.items()}
+    return {origin: (limits[origin], shares[origin]) for origin in limits}
+
+
+def _where(page: Page) -> str:
+    first = page.number * page.size + 1
+    span = f"{first:,}–{first + len(page.cards) - 1:,} of " if page.cards else ""
+    return (
+        f'<p role="status"><b>{span}{page.images:,}</b> images'
+        f'<span class="quiet">page {page.number + 1:,} of {page.pages:,}</span></p>'
+    )
+
+
+def _titled(title: str, content: str) -> str:
+    return f"<h3>{title}</h3>{content}"

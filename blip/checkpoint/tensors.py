@@ -1,0 +1,74 @@
+"""Tensors of a file, and nothing else of it."""
+
+import pickle
+import struct
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from blip.checkpoint.names import State
+from blip.errors import InputError
+
+_BEGINNINGS = (b"PK", b"\x80")  # a zip archive, as torch writes since 1.6, or a bare pickle before that
+# What readers of archives and pickles raise where bytes are missing or turned.
+_TORN = (
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    OverflowError,
+    struct.error,
+)
+
+
+def read_tensors(path: Path) -> State:
+    """Tensors of a .safetensors or weights-only .pth file; a folder means its model.safetensors.
+
+    A .pth file holds {"model": tensors, ...} as published training scripts write it, or the tensors.
+    """
+    file = path / "model.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"There is no weights file {file}; check the path.")
+    if file.suffix != ".safetensors":
+        _check_beginning(file)
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # what torch raises for anything but tensors
+        raise InputError(
+            f"{file} holds more than tensors and is not loaded ({type(error).__name__}); "
+            "convert it to safetensors."
+        ) from None
+    except _TORN as error:
+        raise InputError(
+            f"{file} is no whole weights file ({type(error).__name__}); download or export it again."
+        ) from None
+    return _tensors(state, file)
+
+
+def _check_beginning(file: Path) -> None:
+    try:
+        with file.open("rb") as opened:
+            begins = opened.read(2)
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}); check its permissions.") from None
+    if not begins.startswith(_BEGINNINGS):
+        raise InputError(f"{file} is no file of weights, to judge by its first bytes; download it again.")
+
+
+def _tensors(state: object, file: Path) -> State:
+    if isinstance(state, dict):
+        inner = state.get("model", state)
+        if isinstance(inner, dict):
+            tensors = {name: value for name, value in inner.items() if isinstance(value, Tensor)}
+            if all(isinstance(name, str) for name in tensors):
+                return tensors
+    raise InputError(f"{file} holds no named tensors; give a file of weights.")

@@ -1,0 +1,1 @@
+"""Speed and memory: each bench measures, prints a table and leaves a record."""

@@ -1,0 +1,99 @@
+"""Options of a command from the words of a command line, with every refusal as one sentence."""
+
+import contextlib
+import difflib
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from typing import Any
+
+from blip.errors import InputError
+
+# What tyro says in a box over several lines, and what we say: pattern -> sentence.
+_SENTENCES = (
+    (r"Missing from .*?: (.+)", r"needs \1"),
+    (r"Missing value for argument '(.+?)'.*", r"needs a value after \1"),
+    (r"invalid choice '(.*)' for argument '(.+?)'\. Expected one of \((.+?),?\)\.", r"has no \2 '\1': choose \3"),
+    (r"Error parsing (\S+): invalid literal for int\(\).*: (.+)", r"needs a whole number for \1, not \2"),
+    (r"Error parsing (\S+): could not convert string to float: (.+)", r"needs a number for \1, not \2"),
+    (r"Error parsing (\S+): (.+)", r"cannot use \1: \2"),
+)
+# Wide enough that no sentence is wrapped inside a word.
+_WIDE = "10000"
+
+
+def read_options(command: str, kind: type, words: list[str]) -> Any:
+    """The `kind` (a frozen dataclass) that the words describe; None when they asked for help, now printed.
+
+    Raises InputError, with one sentence that names the option, for words that do not fit.
+    """
+    try:
+        with _unseen() as said:
+            options, unknown = _parsed(command, kind, words)
+    except SystemExit as end:
+        if end.code:
+            raise InputError(f"{_refusal(said.getvalue(), command, kind)}; see lab {command} --help.") from None
+        return _show_help(command, kind, words)
+    if unknown:
+        raise InputError(f"{_no_option(unknown[0], command, kind)}; see lab {command} --help.")
+    return options
+
+
+def did_you_mean(asked: str, known: Iterable[str]) -> str:
+    """`, did you mean 'x'` when a known word is close, else nothing."""
+    close = difflib.get_close_matches(asked, known, n=1)
+    return f", did you mean {close[0]!r}" if close else ""
+
+
+def _parsed(command: str, kind: type, words: list[str]) -> tuple[Any, list[str]]:
+    import tyro
+
+    return tyro.cli(
+        kind, prog=f"lab {command}", args=words, return_unknown_args=True, config=(tyro.conf.OmitArgPrefixes,)
+    )
+
+
+def _show_help(command: str, kind: type, words: list[str]) -> None:
+    # Again, now seen: with the colours, boxes and width of the reader's own terminal.
+    with contextlib.suppress(SystemExit):
+        _parsed(command, kind, words)
+
+
+@contextlib.contextmanager
+def _unseen() -> Iterator[io.StringIO]:
+    """Catch what tyro prints; into a stream that is no terminal it writes no colours and no box."""
+    said, columns = io.StringIO(), os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = _WIDE
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            yield said
+    finally:
+        os.environ.pop("COLUMNS")
+        if columns is not None:
+            os.environ["COLUMNS"] = columns
+
+
+def _refusal(said: str, command: str, kind: type) -> str:
+    """A sentence from: a title, a rule, two-space indented lines, a rule, and lines that we leave out."""
+    lines = [line[2:].rstrip() for line in said.splitlines()[2:]]
+    if "Unrecognized options:" in lines:
+        return _no_option(lines[lines.index("Unrecognized options:") + 1].strip(), command, kind)
+    block = lines[: next((row for row, line in enumerate(lines) if line.startswith("---")), len(lines))]
+    if block[0].startswith("Missing from"):
+        # Names stand at four spaces, their help texts at eight.
+        names = [line.strip() for line in block if re.match(r" {4}\S", line)]
+        block = [block[0], " and ".join(names)]
+    text = " ".join(line.strip() for line in block)
+    for pattern, sentence in _SENTENCES:
+        if re.fullmatch(pattern, text):
+            return f"{command} {re.sub(pattern, sentence, text)}"
+    return f"{command}: {text.rstrip('.')}"
+
+
+def _no_option(word: str, command: str, kind: type) -> str:
+    known = [f"--{field.name.replace('_', '-')}" for field in fields(kind)]
+    if not word.startswith("-"):
+        return f"{command} does not know what to do with {word!r}"
+    return f"{command} has no option {word!r}{did_you_mean(word, known)}"

@@ -1,0 +1,149 @@
+"""Pages made from run records: the figures in README and the card of the shipped weights.
+
+A page holds blocks between `<!-- lab:NAME -->` and `<!-- /lab -->`; `filled` writes into them what the
+committed records say, so that no figure is typed in by hand. A test holds the pages up to date.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from blip.errors import InputError
+from lab.records import RESULTS
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", ROOT / "blip" / "weights" / "README.md")
+_BLOCK = re.compile(r"(<!-- lab:([\w-]+) -->\n).*?(<!-- /lab -->)", re.DOTALL)
+
+
+def filled(text: str) -> str:
+    """The text of a page with every block written anew from the records."""
+
+    def write(found: re.Match) -> str:
+        opening, name, closing = found.groups()
+        if name not in BLOCKS:
+            raise InputError(f"A page asks for the block {name!r}; there are {', '.join(BLOCKS)}.")
+        return f"{opening}{BLOCKS[name]()}\n{closing}"
+
+    return _BLOCK.sub(write, text)
+
+
+def read_record(name: str) -> dict[str, Any]:
+    """A committed run record by its name under lab/results, without .json."""
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        raise InputError(f"There is no record {path.name} in lab/results; run the command that makes it.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; every column but the first is aligned right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def source(record: Mapping[str, Any]) -> str:
+    """One line that says where figures come from: command, commit, machine, date."""
+    machine = record["machine"]
+    device = machine["accelerator"] or f"{machine['cores']} cores of {machine['processor']}"
+    return f"`{record['command']}` at commit `{record['commit']}` on {device}, {record['date']}."
+
+
+def demo() -> str:
+    """What CapFilt kept and filtered in the demo, and the truth about it."""
+    record = read_record("demo")
+    result = record["result"]
+    rows = []
+    for origin in ("web", "synthetic"):
+        kept, filtered, rates = result["kept"][origin], result["filtered"][origin], result["origins"][origin]
+        shares = [percent(rates[name]) for name in ("true_before", "precision", "recall")]
+        rows.append([origin, f"{kept:,}", f"{filtered:,}", *shares])
+    head = ["captions", "kept", "filtered", "true before", "true of kept", "true found"]
+    before, after = percent(result["false_share_before"]), percent(result["false_share_after"])
+    said = (
+        f"False captions: {before} of the web's, {after} of all that were kept. "
+        f"{result['pairs']:,} pairs in {sum(result['seconds'].values()):.0f} s."
+    )
+    return "\n".join([markdown(head, rows), "", said, "", source(record)])
+
+
+def filter_auc() -> str:
+    """How well the shipped filter tells each kind of noise from clean text."""
+    result = read_record("train-shipped")["result"]
+    held_out, in_demo = result["filter"]["auc"], read_record("demo")["result"]["auc"]
+    rows = [[kind.replace("_", " "), number(held_out[kind]), number(in_demo.get(kind))] for kind in held_out]
+    return markdown(["noise", "AUC on unseen web pairs", "AUC in the demo"], rows)
+
+
+def shipped_quality() -> str:
+    """Shares of true captions of the shipped captioner, by domain of held-out scenes."""
+    result = read_record("train-shipped")["result"]
+    rows = [
+        [_DOMAINS[domain], percent(shares["true"]), percent(shares["strictly_true"])]
+        for domain, shares in result["captioner"].items()
+    ]
+    return markdown(["held-out scenes", "true", "strictly true"], rows)
+
+
+def shipped_training() -> str:
+    """What the shipped weights were trained on, for how long, and how large they are."""
+    record = read_record("train-shipped")
+    recipe, result = record["config"]["recipe"], record["result"]
+    stages = {"pretrained": "pretrain", "captioner": "captioner", "filter": "filter"}
+    timed = {"pretrained": "pretrain", "captioner": "tune captioner", "filter": "tune filter"}
+    rows = [
+        [
+            f"`{name}.safetensors`",
+            f"{recipe[stage]['samples']:,}",
+            f"{result['seconds'][timed[name]]:.0f}",
+            f"{result['bytes'][name] / 1e6:.2f}",
+        ]
+        for name, stage in stages.items()
+    ]
+    said = (
+        f"{recipe['web']:,} web pairs with {percent(recipe['noise'])} noise and {recipe['human']:,} "
+        f"human-annotated pairs of the level `{recipe['level']}`."
+    )
+    table = markdown(["weights", "samples", "seconds", "MB"], rows)
+    return "\n".join([table, "", said, "", source(record)])
+
+
+def pretrain_real() -> str:
+    """Losses on a held-out batch of real photos before and after a short pre-training."""
+    record = read_record("pretrain-flickr8k")
+    result = record["result"]
+    held = result["held_out"]
+    rows = [
+        [name.upper(), f"{held['before'][name]:.3f}", f"{held['after'][name]:.3f}"] for name in held["before"]
+    ]
+    chance = f"Held-out batch of {held['pairs']} pairs without queue; ITC at chance is {held['chance_itc']:.3f}."
+    speed = f"{result['images_per_second']:.1f} images/s, peak memory {result['peak_memory_gib']:.1f} GiB."
+    return "\n".join([markdown(["loss", "before", "after"], rows), "", f"{chance} {speed}", "", source(record)])
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage with one decimal."""
+    return "-" if value is None else f"{100 * value:.1f}%"
+
+
+def number(value: float | None) -> str:
+    """A figure with three decimals."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+_DOMAINS = {
+    "in": "in the human-annotated domain",
+    "near": "near it",
+    "out": "out of it",
+    "all": "all",
+    "sketch": "all, in the second drawing style",
+}
+BLOCKS: dict[str, Callable[[], str]] = {
+    "demo": demo,
+    "filter-auc": filter_auc,
+    "shipped-quality": shipped_quality,
+    "shipped-training": shipped_training,
+    "pretrain-real": pretrain_real,
+}
