@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blip.config import BlipConfig
-from blip.layers import init_bert
+from blip.layers import start_weights
 from blip.text import Cache, Memory, TextTransformer
 from blip.tokenizer import Tokens
 from blip.vision import ImageEncoder
@@ -30,11 +30,11 @@ class BLIP(nn.Module):
             self.image_projection = nn.Linear(config.vision.width, config.embed_dim)
             self.text_projection = nn.Linear(config.text.width, config.embed_dim)
             self.temperature = nn.Parameter(torch.tensor(TEMPERATURE_START))
-            self.image_projection.apply(init_bert)
-            self.text_projection.apply(init_bert)
+            start_weights(self.image_projection, config.vision.width)
+            start_weights(self.text_projection, config.text.width)
         if "fuse" in config.text.readings:
             self.itm_head = nn.Linear(config.text.width, 2)
-            self.itm_head.apply(init_bert)
+            start_weights(self.itm_head, config.text.width)
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) to image states (B, N, D)."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from blip.config import CROSS_ATTENTION, EMBEDDINGS, MLP, SELF_ATTENTION, TextConfig
 from blip.errors import InputError
 from blip.layers import MLP as FeedForward
-from blip.layers import PerRole, attend, init_bert, merge_heads, split_heads
+from blip.layers import PerRole, attend, merge_heads, split_heads, start_weights
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class TextTransformer(nn.Module):
         self.blocks = nn.ModuleList(TextBlock(config) for _ in range(config.depth))
         if "decode" in config.readings:
             self.lm_head = LMHead(config)
-        self.apply(init_bert)
+        start_weights(self, config.width)
 
     def remember(self, states: Tensor, role: str, keep: Tensor | None = None) -> Memory:
         """Keys and values of states (B, N, D_memory) for every layer of a role; keep (B, N) bool."""

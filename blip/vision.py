@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 
 from blip.config import VisionConfig
 from blip.errors import InputError
-from blip.layers import MLP, DropPath, init_bert, merge_heads, split_heads
+from blip.layers import MLP, DropPath, merge_heads, split_heads, start_std, start_weights
 
 
 class ImageAttention(nn.Module):
@@ -53,9 +53,9 @@ class ImageEncoder(nn.Module):
         rates = torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()
         self.blocks = nn.ModuleList(ImageBlock(config, rate) for rate in rates)
         self.norm = nn.LayerNorm(config.width, eps=config.eps)
-        self.apply(init_bert)
-        nn.init.trunc_normal_(self.cls, std=0.02)
-        nn.init.trunc_normal_(self.positions, std=0.02)
+        start_weights(self, config.width)
+        for learned in (self.cls, self.positions):
+            nn.init.normal_(learned, std=start_std(config.width))
 
     def checkpoint_gradients(self, last: int) -> None:
         """Recompute the last `last` blocks in the backward pass: memory for time (paper: ViT-L)."""

@@ -6,8 +6,8 @@ import io
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
-from typing import Any
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
 
 from blip.errors import InputError
 
@@ -93,7 +93,17 @@ def _refusal(said: str, command: str, kind: type) -> str:
 
 
 def _no_option(word: str, command: str, kind: type) -> str:
-    known = [f"--{field.name.replace('_', '-')}" for field in fields(kind)]
+    known = [f"--{name.replace('_', '-')}" for name in _names(kind)]
     if not word.startswith("-"):
         return f"{command} does not know what to do with {word!r}"
     return f"{command} has no option {word!r}{did_you_mean(word, known)}"
+
+
+def _names(kind: type) -> Iterator[str]:
+    """The options of a dataclass; those of a dataclass within it have no prefix."""
+    types = get_type_hints(kind)
+    for field in fields(kind):
+        if is_dataclass(types[field.name]):
+            yield from _names(types[field.name])
+        else:
+            yield field.name

@@ -17,7 +17,7 @@ from blip.config import (
     named,
 )
 from blip.errors import InputError
-from blip.layers import PerRole
+from blip.layers import PerRole, start_std
 from blip.model import BLIP, count_parameters, narrowed
 from blip.text import Cache
 from blip.vision import ImageEncoder, resize_positions
@@ -191,7 +191,13 @@ def test_weights_start_small_and_biases_at_zero():
         elif name == "temperature":
             assert parameter.item() == pytest.approx(0.07)
         elif parameter.dim() > 1 and "patches" not in name and parameter.numel() > 200:
-            assert parameter.std().item() == pytest.approx(0.02, rel=0.15), name
+            width = 48 if "image_" in name else 32
+            assert parameter.std().item() == pytest.approx(0.02 * (768 / width) ** 0.5, rel=0.15), name
+
+
+@pytest.mark.parametrize(("width", "std"), [(64, 0.0693), (192, 0.04), (768, 0.02), (1024, 0.02)])
+def test_narrow_models_start_wider_and_the_published_sizes_as_published(width, std):
+    assert start_std(width) == pytest.approx(std, rel=1e-3)
 
 
 def test_dropout_and_stochastic_depth_act_in_training_only():

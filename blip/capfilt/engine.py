@@ -90,6 +90,11 @@ class Job:
             "notes": self.notes,
         }
 
+    def about_data(self, pairs: PairSet) -> dict[str, Any]:
+        """The job and its data: a ledger must not go on with other pairs."""
+        size = {"images": len(pairs.images), "pairs": len(pairs), "reading_rejects": len(pairs.rejects)}
+        return self.about() | {"data": size}
+
 
 def run(
     job: Job, pairs: PairSet, out: Path, progress: Callable[[int], None] = lambda images: None
@@ -100,9 +105,7 @@ def run(
     """
     if not len(pairs.images):
         raise InputError(_nothing(pairs.rejects))
-    # The data belongs to the job: the same folder must not go on with other pairs.
-    size = {"images": len(pairs.images), "pairs": len(pairs), "reading_rejects": len(pairs.rejects)}
-    ledger = Ledger.create(out, job.about() | {"data": size})
+    ledger = Ledger.create(out, job.about_data(pairs))
     if not ledger.has("rejects", READING):
         rows = [reject_row(reject) for reject in pairs.rejects]
         ledger.write("rejects", READING, table(rows, REJECTS), reject_counts(rows))

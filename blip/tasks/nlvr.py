@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from blip.config import BlipConfig, TextConfig
 from blip.errors import InputError
-from blip.layers import attend, init_bert, split_heads
+from blip.layers import attend, split_heads, start_weights
 from blip.model import BLIP, narrowed
 from blip.text import SelfAttention, TextEmbeddings, TextMLP
 from blip.tokenizer import Tokens
@@ -79,7 +79,7 @@ class NLVR(nn.Module):
             nn.Linear(text.width, text.width), nn.ReLU(), nn.Linear(text.width, 2)
         )
         for part in (self.embeddings, self.blocks, self.head):
-            part.apply(init_bert)
+            start_weights(part, text.width)
 
     def forward(self, first: Tensor, second: Tensor, statements: Tokens) -> Tensor:
         """Logits (B, 2) of images (B, 3, H, W) twice and B statements led by [ENC]."""

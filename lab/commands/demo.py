@@ -1,5 +1,6 @@
 """`lab demo`: CapFilt on a generated noisy web, held against the truth."""
 
+import itertools
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ class Options:
     """Generate noisy web pairs, caption and filter them, and compare with the truth."""
 
     out: Path = Path("runs/demo")
-    """Folder of the ledger, summary.json and contact-sheet.png; begun anew if it holds another demo."""
+    """Folder of the ledger, summary.json and contact-sheet.png; another demo's ledger there is set aside."""
     pairs: int | None = None
     """Noisy web pairs; by default 2,400 unseen ones, or with --from-scratch all that were trained on."""
     noise: float = 0.4
@@ -66,7 +67,7 @@ def main(options: Options) -> int:
         pairs = PairSet.of(as_pairs(items, world.level.px))
     job = _job(options, models, items, {"level": used.level, "noise": options.noise, "start": start})
     with seconds.stage("capfilt"), images_bar(len(pairs.images), "capfilt") as show:
-        ledger = run(job, pairs, options.out / "ledger", show)
+        ledger = run(job, pairs, _place(options.out, job, pairs), show)
     with seconds.stage("decide"):
         summary = summarize(ledger) | {"strictly_true_synthetic": _strictly_true(ledger, items)}
     if options.from_scratch:
@@ -102,6 +103,18 @@ def _job(
         # With these values the studio and the notebooks draw the same scenes again, at any size.
         notes={"world": drawn},
     )
+
+
+def _place(out: Path, job: Job, pairs: PairSet) -> Path:
+    """Where the ledger goes; one of other weights or options that is already there is set aside, not lost."""
+    place = out / "ledger"
+    try:
+        Ledger.create(place, job.about_data(pairs))
+    except InputError:
+        aside = next(path for n in itertools.count(1) if not (path := out / f"ledger-{n}").exists())
+        place.rename(aside)
+        print(f"{place} was another demo's: it is now {aside}.")
+    return place
 
 
 def _strictly_true(ledger: Ledger, items: Sequence[WorldPair]) -> float:

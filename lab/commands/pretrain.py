@@ -7,28 +7,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from blip.checkpoint import Card, save
-from blip.config import SHARING, SIZE_NAMES, named, to_json
-from blip.data.images import BadImage, open_image
+from blip.config import SHARING, SIZE_NAMES, BlipConfig, named, to_json
 from blip.data.loading import Loader
 from blip.data.pairs import Pair
 from blip.data.pairset import PairSet
 from blip.data.readers import read_pairs
 from blip.data.sources import PhotoSource
 from blip.data.text import clean_caption
-from blip.data.transforms import PRETRAIN_SCALE, eval_transform, train_transform
+from blip.data.transforms import PRETRAIN_SCALE, train_transform
 from blip.errors import InputError
 from blip.feed import PairFeed
 from blip.initialize import start_from
 from blip.model import BLIP
 from blip.schedules import Schedule
-from blip.tasks.batch import PairBatch
 from blip.tasks.pretrain import ObjectiveConfig, Pretrain
 from blip.tokenizer import Tokenizer
-from blip.train import TrainConfig, precision, train
+from blip.train import TrainConfig, train
+from lab.held_out import held_out_batch, held_out_losses, split_held_out
 from lab.progress import bar
 from lab.records import record, write_record
 
@@ -97,6 +95,7 @@ class Options:
 
 def main(options: Options) -> int:
     """Train, measure the held-out losses before and after, save the model and summary.json."""
+    _refuse(options)
     pairs = read_pairs(options.data)
     training, held = split_held_out(pairs, options.held_out)
     tokenizer = _tokenizer(options, training)
@@ -129,52 +128,6 @@ def main(options: Options) -> int:
     return 0
 
 
-def split_held_out(pairs: PairSet, count: int) -> tuple[Sequence[Pair], list[Pair]]:
-    """Training pairs, and one pair of each of the last `count` images whose image can be opened."""
-    images = {}
-    for row in range(len(pairs) - 1, -1, -1):
-        pair = pairs[row]
-        if pair.key not in images:
-            if len(images) == count:
-                break
-            images[pair.key] = pair
-    held = [pair for pair in images.values() if _opens(pair)]
-    if len(held) < 2 or len(pairs) - len(held) < 2:
-        raise InputError(
-            f"{len(pairs)} pairs are too few to hold {count} out; give more data or a smaller --held-out."
-        )
-    rows = np.array([row for row in range(len(pairs)) if pairs[row].key not in images])
-    return pairs.pairs[rows], held
-
-
-def held_out_batch(held: list[Pair], tokenizer: Tokenizer, image_size: int) -> PairBatch:
-    """The held-out pairs as one batch, without augmentation."""
-    transform, rng = eval_transform(image_size), np.random.default_rng(0)
-    images = torch.stack([transform(open_image(pair), rng) for pair in held])
-    tokens = tokenizer([clean_caption(pair.caption) for pair in held])
-    return PairBatch(images, tokens, torch.arange(len(held)))
-
-
-@torch.no_grad()
-def held_out_losses(model: BLIP, batch: PairBatch, precision_name: str) -> dict[str, float]:
-    """ITC, ITM and LM of a batch in eval mode, within the batch alone: no queue, no soft targets."""
-    plain = ObjectiveConfig(queue=0, momentum=None, alpha=0.0, negatives="online")
-    was_training = model.training
-    task = Pretrain(model, plain).eval()
-    with precision(batch.images.device, precision_name):
-        losses = task(batch, 0.0)
-    model.train(was_training)
-    return {name: float(loss) for name, loss in losses.parts.items()}
-
-
-def _opens(pair: Pair) -> bool:
-    try:
-        open_image(pair)
-    except BadImage:
-        return False
-    return True
-
-
 def _tokenizer(options: Options, training: Sequence[Pair]) -> Tokenizer:
     if options.vocab is not None:
         return Tokenizer.from_vocab(options.vocab)
@@ -182,19 +135,25 @@ def _tokenizer(options: Options, training: Sequence[Pair]) -> Tokenizer:
     return Tokenizer.train(captions, options.vocab_size)
 
 
-def _model(options: Options, tokenizer: Tokenizer) -> BLIP:
+def _refuse(options: Options) -> None:
+    """Raise for options that cannot be, before data are read."""
+    _objectives(options)
+    _config(options, options.vocab_size)
+    _training(options, 1)
+
+
+def _config(options: Options, vocab_size: int) -> BlipConfig:
     if options.size not in SIZE_NAMES or options.shared not in SHARING:
         known = SIZE_NAMES if options.size not in SIZE_NAMES else tuple(SHARING)
         wrong = options.size if options.size not in SIZE_NAMES else options.shared
         raise InputError(f"There is no {wrong!r}; choose one of {', '.join(known)}.")
+    shared = SHARING[options.shared]
+    return named(options.size, image_size=options.image_size, vocab_size=vocab_size, shared=shared)
+
+
+def _model(options: Options, tokenizer: Tokenizer) -> BLIP:
     torch.manual_seed(options.seed)
-    config = named(
-        options.size,
-        image_size=options.image_size,
-        vocab_size=len(tokenizer),
-        shared=SHARING[options.shared],
-    )
-    model = BLIP(config)
+    model = BLIP(_config(options, len(tokenizer)))
     if options.init_vision or options.init_text:
         start_from(model, vision=options.init_vision, text=options.init_text)
     model.image_encoder.checkpoint_gradients(options.checkpoint_blocks)
@@ -208,7 +167,7 @@ def _objectives(options: Options) -> ObjectiveConfig:
 
 
 def _training(options: Options, batches: int) -> TrainConfig:
-    epoch = max(1, batches // options.accumulate)
+    epoch = max(1, batches // max(1, options.accumulate))
     schedule = Schedule(
         steps=options.steps,
         peak=options.peak,
