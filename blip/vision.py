@@ -54,6 +54,8 @@ class ImageEncoder(nn.Module):
         self.blocks = nn.ModuleList(ImageBlock(config, rate) for rate in rates)
         self.norm = nn.LayerNorm(config.width, eps=config.eps)
         start_weights(self, config.width)
+        with torch.no_grad():  # torch's own start, as wide against the positions at any width
+            self.patches.weight.mul_(start_std(config.width) / start_std(768))
         for learned in (self.cls, self.positions):
             nn.init.normal_(learned, std=start_std(config.width))
 

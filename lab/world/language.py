@@ -96,7 +96,7 @@ def _say(
         text = rng.choice(_ALONE if first.count == 1 else _SEVERAL).format(first.words())
     else:
         second, other = rest.pop(0)
-        text = _pair(scene, (first, one), (second, other), rng)
+        text = _pair(scene, level, (first, one), (second, other), rng)
     for mention, _ in rest:
         text += f" and {mention.words()}"
     where = BACKGROUNDS[scene.background]
@@ -104,10 +104,10 @@ def _say(
 
 
 def _pair(
-    scene: Scene, first: tuple[Mention, Thing], second: tuple[Mention, Thing], rng: random.Random
+    scene: Scene, level: Level, first: tuple[Mention, Thing], second: tuple[Mention, Thing], rng: random.Random
 ) -> str:
     (a, one), (b, other) = first, second
-    true = [r for r in PHRASES if scene.stands(one, r, other)]
+    true = [r for r in PHRASES if level.relations and scene.stands(one, r, other)]
     # A relation between groups of several things would be ambiguous, so it is said of single ones.
     if true and a.count == b.count == 1 and rng.random() < 0.6:
         relation = rng.choice(true)

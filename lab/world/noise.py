@@ -96,7 +96,7 @@ def _altered(scene: Scene, level: Level, rng: random.Random) -> Scene | None:
     at = rng.randrange(len(scene.things))
     thing = scene.things[at]
     parts = ["colour", "colour", "kind"] + (["size"] if level.sizes else [])
-    if len(scene.things) > 1:
+    if level.relations and len(scene.things) > 1:
         parts.append("relation")
     if level.counts:
         parts.append("count")
