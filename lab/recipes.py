@@ -92,7 +92,7 @@ CELL = Recipe(
     size="nano",
     dropout=0.0,
     objectives=ObjectiveConfig(queue=4_000),
-    pretrain=Stage(samples=64_000, batch=32, peak=1.5e-3, alpha_ramp=0.2),
+    pretrain=Stage(samples=64_000, batch=16, peak=1.5e-3, alpha_ramp=0.2),
     captioner=Stage(samples=12_000, batch=32, peak=1e-4),
     filter=Stage(samples=4_000, batch=32, peak=1e-4),
     evaluation=600,
@@ -102,8 +102,7 @@ SHIPPED = replace(
     name="shipped",
     web=100_000,
     human=9_000,
-    objectives=ObjectiveConfig(queue=8_192),
-    pretrain=replace(CELL.pretrain, samples=384_000),
+    pretrain=replace(CELL.pretrain, samples=288_000),
     evaluation=2_000,
 )
 SMOKE = replace(
