@@ -1,5 +1,6 @@
 """The wheel: built from a copy of the tree, installed outside the clone, used from there."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -89,6 +90,14 @@ def test_the_command_runs_outside_the_clone(installed, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, f"BLIP Lab {__version__}\n", "")
     done = outside(installed, tmp_path, sys.executable, lab, "demo", "--help")
     assert done.returncode == 0 and done.stdout.startswith("usage: lab demo ") and done.stderr == ""
+
+
+def test_the_demo_runs_outside_the_clone(installed, tmp_path):
+    words = ["demo", "--pairs", "48", "--out", "demo", "--no-open"]
+    done = outside(installed, tmp_path, sys.executable, str(installed / "bin" / "lab"), *words)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
+    assert (summary["pairs"], summary["commit"]) == (48, None)
 
 
 def test_the_installed_copy_opens_its_weights(installed, tmp_path):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from blip.errors import InputError
 from lab.pages import PAGES, ROOT, filled
 
 
@@ -15,6 +16,8 @@ class Options:
 
 def main(options: Options) -> int:
     """Write, or check."""
+    if missing := [page for page in PAGES if not page.is_file()]:
+        raise InputError(f"There is no {missing[0].name} to write; run lab pages in a clone of the repository.")
     stale = {page: filled(page.read_text(encoding="utf-8")) for page in PAGES}
     stale = {page: new for page, new in stale.items() if new != page.read_text(encoding="utf-8")}
     for page, new in stale.items():
