@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": ("lab.commands.demo", "CapFilt on a generated noisy web, with the weights that come along"),
     "capfilt": ("lab.commands.capfilt", "caption and filter your own image-text pairs"),
     "ledger summary": ("lab.commands.ledger_summary", "what was kept and filtered"),
+    "ledger score": ("lab.commands.ledger_score", "add filters; nothing is captioned again"),
     "ledger decide": ("lab.commands.ledger_decide", "verdicts under a policy, as Parquet or CSV"),
     "ledger verify": ("lab.commands.ledger_verify", "prove that a ledger is whole"),
     "ledger show": ("lab.commands.ledger_show", "every caption and score of one image"),
@@ -28,6 +29,7 @@ COMMANDS = {
     "world": ("lab.commands.world", "draw the generated world, write its pairs"),
     "pages": ("lab.commands.pages", "write the figures of README anew from the records"),
     "bench world": ("lab.bench.world", "how fast the world is drawn"),
+    "bench capfilt-kill": ("lab.bench.capfilt_kill", "CapFilt killed 50 times, the same bytes in the end"),
 }
 OURS = ("apps", "blip", "lab")
 _HELP = {"--help", "-h", "help"}

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import pyarrow as pa
 from PIL import Image
 
 from blip.capfilt.ledger import READING, Ledger, shard_name
@@ -25,6 +24,7 @@ from blip.capfilt.rows import (
     synthetic_rows,
     table,
 )
+from blip.capfilt.scoring import FilterLike, rows_by_image, score_rows
 from blip.capfilt.schema import CANDIDATES, REJECTS, scores_schema
 from blip.data.images import BadImage, open_image
 from blip.data.pairs import Reject, image_sha256
@@ -48,18 +48,6 @@ class CaptionerLike(Protocol):
     ) -> list[list[Caption]]: ...
 
 
-class FilterLike(Protocol):
-    """What scores: see `blip.matching.Matcher`. `columns` are the names of its values."""
-
-    id: str
-    columns: tuple[str, ...]
-
-    def prepare(self, image: Image.Image) -> Any: ...
-    def __call__(
-        self, prepared: Sequence[Any], texts: Sequence[Sequence[str]]
-    ) -> list[list[tuple[float, ...]]]: ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """What CapFilt shall do; with the data it decides every byte of the ledger but its date."""
@@ -75,20 +63,40 @@ class Job:
     """Plain values about the data, kept in ledger.json."""
     workers: int = 2
     """Threads that open images; changes no byte."""
+    more_captioners: Sequence[CaptionerLike] = ()
+    """Further ones; their captions of an image stand after the first one's, told apart by captioner_id."""
+
+    def __post_init__(self) -> None:
+        names = [(used.id, str(used.decoding)) for used in self.captioners]
+        if len(set(names)) < len(names):
+            raise InputError("Two captioners have the same weights and decoding; leave one of them out.")
+
+    @property
+    def captioners(self) -> tuple[CaptionerLike, ...]:
+        """All of them, the first one first."""
+        return (self.captioner, *self.more_captioners)
+
+    @property
+    def tile(self) -> int:
+        """Images opened and scored together."""
+        return max(used.tile for used in self.captioners)
 
     def about(self) -> dict[str, Any]:
-        """The job as ledger.json keeps it."""
+        """The job as ledger.json keeps it; `candidates` are those of all captioners together."""
+        used = [(c.id, str(c.decoding), c.decoding.candidates) for c in self.captioners]
+        names, decodings, candidates = zip(*used, strict=True)
+        several = {"captioners": [list(one) for one in used]} if self.more_captioners else {}
         return {
-            "captioner": self.captioner.id,
-            "decoding": str(self.captioner.decoding),
-            "candidates": self.captioner.decoding.candidates,
+            "captioner": " + ".join(names),
+            "decoding": " + ".join(decodings),
+            "candidates": sum(candidates),
             "seed": self.seed,
             "round": self.round,
-            "tile": self.captioner.tile,
+            "tile": self.tile,
             "images_per_shard": self.images_per_shard,
             "filters": {name: used.id for name, used in self.filters.items()},
             "notes": self.notes,
-        }
+        } | several
 
     def about_data(self, pairs: PairSet) -> dict[str, Any]:
         """The job and its data: a ledger must not go on with other pairs."""
@@ -133,13 +141,13 @@ def _shard(
     if captioned and not missing:
         progress(len(numbers))
         return
-    written = _by_image(ledger.read("candidates", shard)) if captioned else None
+    written = rows_by_image(ledger.read("candidates", shard)) if captioned else None
     found = _Found({name: [] for name in missing})
-    for tile in _tiles(pairs, numbers, job.captioner.tile, pool):
+    for tile in _tiles(pairs, numbers, job.tile, pool):
         good = [opened for opened in tile if opened.picture is not None]
         rows = _written(written, tile) if written is not None else found.caption(job, tile, good)
         for name, used in missing.items():
-            found.scores[name] += _score(used, good, rows)
+            found.scores[name] += score_rows(used, [opened.picture for opened in good], rows)
         progress(len(tile))
     if written is None:
         ledger.write("rejects", shard, table(found.rejects, REJECTS), reject_counts(found.rejects))
@@ -208,40 +216,20 @@ def _open(pairs: PairSet, number: int) -> Opened:
 
 
 def _caption(job: Job, tile: list[Opened]) -> list[list[dict]]:
-    """The candidate rows of each image: the texts that came with it, then the synthetic ones."""
-    if not tile:
-        return []
-    prepared = [job.captioner.prepare(opened.picture) for opened in tile]
-    digests = [opened.digest for opened in tile]
-    decoding = str(job.captioner.decoding)
-    made = {"captioner_id": job.captioner.id, "decoding": decoding, "seed": job.seed}
-    found = job.captioner(prepared, digests, seed=job.seed, round=job.round)
-    return [
-        [
-            *given_rows(opened, job.round),
-            *synthetic_rows(opened, captions, job.round, made=made, judge=job.judge),
-        ]
-        for opened, captions in zip(tile, found, strict=True)
-    ]
+    """The candidate rows of each image: the texts that came with it, then those of each captioner."""
+    rows = [given_rows(opened, job.round) for opened in tile]
+    for used in job.captioners:
+        made = {"captioner_id": used.id, "decoding": str(used.decoding), "seed": job.seed}
+        for own, opened, captions in zip(rows, tile, _captions(used, job, tile), strict=True):
+            own += synthetic_rows(opened, captions, job.round, made=made, judge=job.judge)
+    return rows
 
 
-def _score(used: FilterLike, tile: list[Opened], rows: list[list[dict]]) -> list[dict]:
-    if not tile:
-        return []
-    prepared = [used.prepare(opened.picture) for opened in tile]
-    values = used(prepared, [[row["caption"] for row in own] for own in rows])
-    return [
-        {"row_id": row["row_id"]} | dict(zip(used.columns, value, strict=True))
-        for own, found in zip(rows, values, strict=True)
-        for row, value in zip(own, found, strict=True)
-    ]
-
-
-def _by_image(rows: pa.Table) -> dict[str, list[dict]]:
-    groups: dict[str, list[dict]] = {}
-    for row in rows.select(["row_id", "image_key", "caption"]).to_pylist():
-        groups.setdefault(row["image_key"], []).append(row)
-    return groups
+def _captions(used: CaptionerLike, job: Job, tile: list[Opened]) -> Iterator[list[Caption]]:
+    for start in range(0, len(tile), used.tile):
+        part = tile[start : start + used.tile]
+        prepared = [used.prepare(opened.picture) for opened in part]
+        yield from used(prepared, [opened.digest for opened in part], seed=job.seed, round=job.round)
 
 
 def _nothing(rejects: Sequence[Reject]) -> str:

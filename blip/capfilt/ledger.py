@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from blip.capfilt.schema import CANDIDATES, OVERRIDES, REJECTS, VERSION
-from blip.data.files import replacing
+from blip.data.files import drop_unfinished, replacing
 from blip.errors import InputError
 
 READING = "reading"  # the shard of rejects found before any image was opened
@@ -55,9 +55,11 @@ class Ledger:
             if folder.is_dir() and any(folder.glob("*.parquet")):
                 raise InputError(f"{folder} holds Parquet files that are no ledger; give another --out.")
             _write_json(folder / "ledger.json", about)
-            return cls(folder, about)
-        ledger = cls.open(folder)
-        ledger._continue(about)
+            ledger = cls(folder, about)
+        else:
+            ledger = cls.open(folder)
+            ledger._continue(about)
+        drop_unfinished(folder)
         return ledger
 
     @classmethod

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,17 @@ _DEFAULT_IMAGE = {"num_attention_heads": 12, "layer_norm_eps": 1e-5}
 _DEFAULT_TEXT = {"num_attention_heads": 8, "layer_norm_eps": 1e-12}
 
 
-def download(name: str) -> Path:
-    """The folder of a model on the Hugging Face hub, from its cache where it is there already."""
+def download(name: str, also: Sequence[str] = ()) -> Path:
+    """The folder of a model on the Hugging Face hub, from its cache where it is there already.
+
+    also: patterns of further files than weights, configuration and vocabulary.
+    """
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError
     except ImportError:
         raise InputError("Weights from the hub need the package huggingface_hub; install it.") from None
-    texts = ["config.json", "vocab.txt", "tokenizer.json"]
+    texts = ["config.json", "vocab.txt", "tokenizer.json", *also]
     try:
         folder = Path(snapshot_download(name, allow_patterns=[*texts, WEIGHTS[0]]))
         if not (folder / WEIGHTS[0]).is_file():

@@ -63,6 +63,9 @@ class PairCollector:
         own_key = record.get("key")
         named = isinstance(own_key, str) and own_key != ""
         key = own_key if named else key
+        if not (_storable(key) and _storable(ref.path)):
+            self.lose(key, str(ref), "its name is not UTF-8: rename it", pairs=max(1, len(texts)))
+            return
         image = self._number(key, ref, named)
         decoded = [decode_caption(text) for text in texts or [None]]
         faults = [Reject(key, str(ref), fault, "text") for _, fault in decoded if fault]
@@ -78,7 +81,8 @@ class PairCollector:
         self, key: str, ref: str, reason: str, *, pairs: int = 1, whole_file: bool = False
     ) -> None:
         """Rejects an image, once for each of its `pairs`, or the unknown rest of a whole file."""
-        reject = Reject(key, ref, reason, "file" if whole_file else "image")
+        kind = "file" if whole_file else "image"
+        reject = Reject(_shown(key), _shown(ref), _shown(reason), kind)
         self._rejects.extend([(None, reject)] * pairs)
 
     def done(self) -> PairSet:
@@ -111,8 +115,8 @@ class PairCollector:
     def _provenance(self, record: Record) -> tuple[str, str | None, str | None]:
         recorded = record.get("origin")
         origin = self._origin or (recorded if recorded in ORIGINS else "web")
-        truth, noise_kind = (record.get(name) or None for name in ("truth", "noise_kind"))
-        return origin, *(text if isinstance(text, str) else None for text in (truth, noise_kind))
+        known = (record.get(name) or None for name in ("truth", "noise_kind"))
+        return origin, *(text if isinstance(text, str) and _storable(text) else None for text in known)
 
     def _flush(self) -> None:
         columns = list(zip(*self._rows, strict=True)) or [()] * len(SCHEMA)
@@ -147,6 +151,20 @@ def unique_keys(keys: pa.Array) -> tuple[pa.Array, int]:
         names[image] = f"{name}~{number}"
         taken.add(names[image])
     return pa.array(names, type=keys.type), len(later)
+
+
+def _storable(text: str) -> bool:
+    """Names of files and escapes in JSON may hold half characters, which no table can store."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(text: str) -> str:
+    """The text with what cannot be stored written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _rows_to_keep(table: pa.Table, image_of_row: np.ndarray, first_row: np.ndarray) -> np.ndarray:

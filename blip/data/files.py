@@ -13,6 +13,7 @@ IMAGE_EXTENSIONS = frozenset(
     ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jp2", "ppm")
 )
 
+_UNFINISHED = ".unfinished"
 _MAGIC = {
     b"\xff\xd8": "jpg",
     b"\x89PNG": "png",
@@ -32,9 +33,9 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     Where the block fails nothing is left; a full disk is an InputError.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(unfinished, "wb") as file:
             yield file
             file.flush()
@@ -48,6 +49,17 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
                 f"the disk of {path.parent} is full: free some space and start again."
             ) from error
         raise
+
+
+def drop_unfinished(folder: str | Path) -> None:
+    """Delete what `replacing` had begun below a folder in processes that were killed.
+
+    A process counts as killed if it does not run on this machine.
+    """
+    for path in Path(folder).rglob(f".*{_UNFINISHED}"):
+        number = path.name.removesuffix(_UNFINISHED).rpartition(".")[2]
+        if number.isdigit() and not _runs(int(number)):
+            path.unlink(missing_ok=True)
 
 
 def image_extension(data: bytes) -> str:
@@ -68,6 +80,16 @@ def free_name(key: str, taken: set[str]) -> str:
         name = f"{stem}~{number}"
     taken.add(name)
     return name
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

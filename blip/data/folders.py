@@ -11,23 +11,37 @@ from blip.data.text import MAX_CAPTION_BYTES
 
 
 def read_folder(folder: str, into: PairCollector) -> None:
-    """Adds every image below `folder`, sorted; without a text file its caption is empty."""
+    """Adds every image below `folder`, sorted; without a text file its caption is empty.
+
+    A text file without an image is a reject.
+    """
+    stems = set()
     for path in image_files(folder):
         stem = os.path.splitext(path)[0]
-        key = Path(os.path.relpath(stem, folder)).as_posix()
-        into.add(key, ImageRef(path), [_text(f"{stem}.txt")])
+        stems.add(stem)
+        into.add(_key(stem, folder), ImageRef(path), [_text(f"{stem}.txt")])
+    for path in _files(folder, frozenset({"txt"})):
+        stem = os.path.splitext(path)[0]
+        if stem not in stems:
+            into.lose(_key(stem, folder), path, "no image goes with this text")
 
 
 def image_files(folder: str) -> Iterator[str]:
     """The paths of all images below a folder, sorted; dot files are left out."""
+    return _files(folder, IMAGE_EXTENSIONS)
+
+
+def _files(folder: str, extensions: frozenset[str]) -> Iterator[str]:
     for at, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if (
-                not name.startswith(".")
-                and os.path.splitext(name)[1][1:].lower() in IMAGE_EXTENSIONS
-            ):
+            extension = os.path.splitext(name)[1][1:].lower()
+            if not name.startswith(".") and extension in extensions:
                 yield os.path.join(at, name)
+
+
+def _key(stem: str, folder: str) -> str:
+    return Path(os.path.relpath(stem, folder)).as_posix()
 
 
 def _text(path: str) -> bytes | None:

@@ -3,19 +3,17 @@
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from tyro.conf import UseAppendAction, arg
 
 from blip.capfilt import Job, Policy, run
-from blip.captioner import Captioner
-from blip.checkpoint.opening import load_any
 from blip.data.readers import read_pairs
 from blip.errors import InputError
 from blip.generate import Decoding
-from blip.matching import Matcher
 from blip.tiles import TILE
-from blip.train import PRECISIONS
+from lab.plugins import Machine, captioner, deciding_column, filters
 from lab.progress import images_bar
 from lab.records import record, write_record
 from lab.report import seconds_line, summarize, table
@@ -27,10 +25,14 @@ class Options:
 
     data: str
     """Pairs: tars ('shards/*.tar', quoted), a BLIP or COCO JSON list, CSV, TSV, Parquet, or a folder of images."""
-    captioner: str
-    """Weights that caption: our .safetensors, a published .pth, a folder in transformers' layout, or hf:NAME."""
-    filter: str
-    """Weights that filter: with ITC and ITM heads, in any of these forms."""
+    captioner: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="SOURCE")]
+    """Weights that caption: our .safetensors, a published .pth, a folder in transformers' layout, or hf:NAME;
+    transformers:FOLDER and transformers:hf:NAME run any image-to-text model of transformers. May be given
+    several times; then every image gets the captions of each."""
+    filter: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="[NAME=]SOURCE")]
+    """What scores: weights with ITC and ITM heads in any form (named itm); open_clip:MODEL:CHECKPOINT or
+    open_clip:FOLDER (clip); text, the shape of the text alone; module:function, your own in Python. NAME is
+    its name in the ledger. May be given several times; the first one decides."""
     out: Path
     """Folder of the ledger; the same command continues where it stopped."""
     first: int | None = None
@@ -38,9 +40,11 @@ class Options:
     decoding: Decoding = field(default_factory=Decoding)
     """How captions are decoded; the default is the paper's nucleus sampling with p = 0.9."""
     web_threshold: float = 0.5
-    """Match probability from which a web caption is kept."""
+    """Score of the first filter (of BLIP weights the match probability) from which a web caption is kept."""
     synthetic_threshold: float = 0.5
-    """Match probability from which a synthetic caption is kept."""
+    """The same for a synthetic caption."""
+    transformers_prompt: str = ""
+    """What transformers: captioners are asked, where they must be asked."""
     vocab: Path | None = None
     """A BERT vocab.txt, for weights that come without one (published .pth)."""
     image_size: int | None = None
@@ -64,16 +68,23 @@ class Options:
 def main(options: Options) -> int:
     """Run, decide, and leave summary.json beside the ledger."""
     _check(options)
+    machine = Machine(
+        device=options.device,
+        precision=options.precision,
+        tile=options.tile,
+        image_size=options.image_size,
+        vocab=options.vocab,
+    )
     start = time.perf_counter()
     pairs = read_pairs(options.data)
     if options.first is not None:
         pairs = pairs.first(options.first)
-    job = _job(options)
+    job = _job(options, machine)
     loaded = time.perf_counter()
     with images_bar(len(pairs.images), "capfilt") as show:
         ledger = run(job, pairs, options.out, show)
     done = time.perf_counter()
-    policy = Policy(web=options.web_threshold, synthetic=options.synthetic_threshold)
+    policy = _policy(options, job)
     summary = summarize(ledger, policy)
     summary["seconds"] = {"read and load": round(loaded - start, 2), "capfilt": round(done - loaded, 2)}
     settings = {name: _plain(value) for name, value in asdict(options).items()}
@@ -86,32 +97,34 @@ def main(options: Options) -> int:
 
 
 def _check(options: Options) -> None:
-    if options.precision not in PRECISIONS:
-        raise InputError(
-            f"There is no precision {options.precision!r}; choose one of {', '.join(PRECISIONS)}."
-        )
-    if options.device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError("This machine has no usable GPU; give --device cpu.")
+    for name in ("captioner", "filter"):
+        if not getattr(options, name):
+            raise InputError(f"capfilt needs --{name} SOURCE; see lab capfilt --help.")
     for name in ("first", "tile", "images_per_shard", "workers"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise InputError(f"--{name.replace('_', '-')} {value} cannot be; give 1 or more.")
 
 
-def _job(options: Options) -> Job:
-    use = {"device": options.device, "dtype": options.precision, "tile": options.tile}
-    opened = {"vocab": options.vocab, "image_size": options.image_size}
-    captioner = Captioner(load_any(options.captioner, **opened), options.decoding, **use)
-    matcher = Matcher(load_any(options.filter, **opened), **use)
+def _job(options: Options, machine: Machine) -> Job:
+    prompt = options.transformers_prompt
+    first, *more = [captioner(word, options.decoding, machine, prompt=prompt) for word in options.captioner]
     return Job(
-        captioner=captioner,
-        filters={"itm": matcher},
+        captioner=first,
+        more_captioners=more,
+        filters=filters(options.filter, machine),
         seed=options.seed,
         round=options.round,
         images_per_shard=options.images_per_shard,
         workers=options.workers,
         notes={"source": options.data, "device": options.device, "precision": options.precision},
     )
+
+
+def _policy(options: Options, job: Job) -> Policy:
+    name, used = next(iter(job.filters.items()))
+    thresholds = {"web": options.web_threshold, "synthetic": options.synthetic_threshold}
+    return Policy(filter=name, column=deciding_column(used), **thresholds)
 
 
 def _plain(value: Any) -> Any:
