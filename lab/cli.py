@@ -3,6 +3,7 @@
 Nothing heavy is imported before the command is known, so that `lab --help` answers at once.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,8 @@ COMMANDS = {
     "ledger summary": ("lab.commands.ledger_summary", "what was kept and filtered"),
     "ledger score": ("lab.commands.ledger_score", "add filters; nothing is captioned again"),
     "ledger decide": ("lab.commands.ledger_decide", "verdicts under a policy, as Parquet or CSV"),
+    "ledger export": ("lab.commands.ledger_export", "the kept pairs as tars, a list or Parquet"),
+    "ledger diff": ("lab.commands.ledger_diff", "what changed between two ledgers"),
     "ledger verify": ("lab.commands.ledger_verify", "prove that a ledger is whole"),
     "ledger show": ("lab.commands.ledger_show", "every caption and score of one image"),
     "studio": ("apps.command", "look at a ledger in the browser"),
@@ -30,6 +33,7 @@ COMMANDS = {
     "pages": ("lab.commands.pages", "write the figures of README anew from the records"),
     "bench world": ("lab.bench.world", "how fast the world is drawn"),
     "bench capfilt-kill": ("lab.bench.capfilt_kill", "CapFilt killed 50 times, the same bytes in the end"),
+    "bench ledger": ("lab.bench.ledger", "decide over a ledger of 100 million captions"),
 }
 OURS = ("apps", "blip", "lab")
 _HELP = {"--help", "-h", "help"}
@@ -60,6 +64,11 @@ def main(words: Sequence[str] | None = None) -> int:
         if not package or package in OURS:
             raise
         print(f"lab: This needs the package {package}; install it with pip.", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print("lab: The disk is full; free some space and start again.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("lab: stopped; the same command continues where it was.", file=sys.stderr)

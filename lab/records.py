@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from blip.data.files import replacing
+
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("torch", "torchvision", "transformers", "tokenizers", "pyarrow", "numpy")
 
@@ -31,10 +33,8 @@ def record(name: str, result: dict[str, Any], *, seed: int | None, config: dict[
 
 def write_record(path: Path, content: dict[str, Any]) -> Path:
     """Write a record as readable JSON, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".writing")
-    temporary.write_text(json.dumps(content, indent=1, sort_keys=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as file:
+        file.write(json.dumps(content, indent=1, sort_keys=False).encode() + b"\n")
     return path
 
 

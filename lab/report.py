@@ -4,29 +4,49 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from blip.capfilt import Ledger, Policy, decide
+from blip.capfilt import Ledger, Policy
+from blip.capfilt.decide import verdicts
 from blip.capfilt.quality import against_truth
+
+_COLUMNS = ("origin", "truth", "noise_kind")
 
 
 def summarize(ledger: Ledger, policy: Policy | None = None) -> dict[str, Any]:
-    """Counts of a ledger under a policy, and the comparison with truth where truth is known."""
-    decided = decide(ledger, policy)
-    kept = np.array(decided["kept"].to_pylist(), dtype=bool)
-    synthetic = np.array(decided["origin"].to_pylist()) == "synthetic"
+    """Counts of a ledger under a policy, and the comparison with truth where truth is known.
+
+    Goes through the ledger shard by shard; only shards whose truth is known stay in memory.
+    """
+    policy = policy or Policy()
     counts = ledger.counts()
+    kept, filtered = (dict.fromkeys(("web", "synthetic"), 0) for _ in range(2))
+    known = []
+    for shard in verdicts(ledger, policy, _COLUMNS):
+        for origin, own in (("synthetic", _synthetic(shard)), ("web", ~_synthetic(shard))):
+            chosen = np.asarray(shard["kept"])[own]
+            kept[origin] += int(chosen.sum())
+            filtered[origin] += int((~chosen).sum())
+        if shard["truth"].null_count < shard.num_rows:
+            known.append(shard)
     summary: dict[str, Any] = {
         "pairs": counts["given_rows"] + counts["rejected_pairs"],
         "images": counts["images"],
-        "kept": {"web": int(kept[~synthetic].sum()), "synthetic": int(kept[synthetic].sum())},
-        "filtered": {"web": int((~kept)[~synthetic].sum()), "synthetic": int((~kept)[synthetic].sum())},
+        "kept": kept,
+        "filtered": filtered,
         "rejects": counts["rejects"],
-        "policy": str(policy or Policy()),
+        "policy": str(policy),
     }
-    rows = ledger.table("candidates", ["origin", "truth", "noise_kind"])
-    if rows["truth"].null_count == rows.num_rows:
+    if not known:
         return summary
-    return summary | against_truth(rows, np.array(decided["score"].to_pylist()), kept)
+    rows = pa.concat_tables(known)
+    scores, chosen = (np.array(rows[name].to_pylist()) for name in ("score", "kept"))
+    return summary | against_truth(rows, scores, chosen)
+
+
+def _synthetic(shard: pa.Table) -> np.ndarray:
+    return np.asarray(pc.equal(shard["origin"], "synthetic"))
 
 
 def table(summary: dict[str, Any]) -> str:

@@ -30,7 +30,13 @@ def test_it_runs_at_smoke_scale(path, tmp_path, monkeypatch):
     notebook = nbformat.read(path, as_version=4)
     for cell in code_cells(notebook):
         cell.outputs, cell.execution_count = [], None
-    client = NotebookClient(notebook, timeout=SECONDS_A_CELL, resources={"metadata": {"path": str(tmp_path)}})
+    # Killed when done: a kernel's own farewell can take minutes and shows nothing.
+    client = NotebookClient(
+        notebook,
+        timeout=SECONDS_A_CELL,
+        shutdown_kernel="immediate",
+        resources={"metadata": {"path": str(tmp_path)}},
+    )
     client.execute()
     assert complaints(notebook) == []
     assert [cell.execution_count for cell in code_cells(notebook)] == list(range(1, len(code_cells(notebook)) + 1))

@@ -3,8 +3,12 @@
 import io
 import json
 import os
+import struct
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -139,7 +143,7 @@ def test_an_odd_form_is_seen_as_the_plain_picture(rows, key):
 
 def test_the_plain_pictures_differ_so_that_a_wrong_reading_would_show(rows):
     logits = sorted(rows[f"{key}-plain", "web"]["itm_logit"] for key in TWINS)
-    assert min(high - low for low, high in zip(logits, logits[1:], strict=False)) > 1e-3
+    assert min(high - low for low, high in pairwise(logits)) > 1e-3
 
 
 def test_captions_are_kept_byte_for_byte_and_scored(rows):
@@ -222,3 +226,20 @@ def test_half_characters_in_json_are_rejects(tmp_path):
 def test_the_animated_gif_moves():
     _, odd, _ = TWINS["gif"]
     assert Image.open(io.BytesIO(odd)).n_frames > 1
+
+
+def test_broken_pictures_write_nothing_on_the_terminal():
+    """Pillow logs an error for a TIFF that claims 30 values a pixel; a run of millions must stay readable."""
+    tag = struct.pack("<HHI", 277, 3, 1)  # samples per pixel, one short number
+    data = encoded(picture(), "TIFF")
+    assert tag in data
+    at = data.index(tag) + len(tag)
+    broken = data[:at] + struct.pack("<H", 30) + data[at + 2 :]
+    code = (
+        "import sys; from blip.data.images import BadImage, decode_image\n"
+        "try: decode_image(sys.stdin.buffer.read())\n"
+        "except BadImage as error: print(error.reason)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=broken, capture_output=True, check=True)
+    assert done.stdout.startswith(b"cannot be decoded") or done.stdout.startswith(b"not an image")
+    assert done.stderr == b""

@@ -123,7 +123,7 @@ def test_examples_are_the_first_of_each_kind():
 
 
 def test_a_flip_makes_left_and_right_false():
-    told = [item for item in NANO.human(120) if {"left", "right"} & set(item.caption.split())]
+    told = [item for item in World.of("tiny").human(120) if {"left", "right"} & set(item.caption.split())]
     assert len(told) > 10
     for item in told:
         assert check(item.caption, item.scene).truth == "true"

@@ -24,8 +24,8 @@ from blip.capfilt.rows import (
     synthetic_rows,
     table,
 )
-from blip.capfilt.scoring import FilterLike, rows_by_image, score_rows
 from blip.capfilt.schema import CANDIDATES, REJECTS, scores_schema
+from blip.capfilt.scoring import FilterLike, rows_by_image, score_rows
 from blip.data.images import BadImage, open_image
 from blip.data.pairs import Reject, image_sha256
 from blip.data.pairset import PairSet

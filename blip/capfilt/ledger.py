@@ -13,10 +13,10 @@ only then entered. A job that was killed anywhere continues, and ends with the s
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +25,7 @@ from blip.capfilt.schema import CANDIDATES, OVERRIDES, REJECTS, VERSION
 from blip.data.files import drop_unfinished, replacing
 from blip.errors import InputError
 
+_Read = TypeVar("_Read")
 READING = "reading"  # the shard of rejects found before any image was opened
 
 
@@ -118,13 +119,11 @@ class Ledger:
 
     def read(self, table: str, shard: str, columns: list[str] | None = None) -> pa.Table:
         """The rows of one shard."""
-        try:
-            return pq.read_table(self.path(table, shard), columns=columns)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(
-                f"{self.path(table, shard)} cannot be read ({error}); delete its entry in manifest and run "
-                "the job again."
-            ) from None
+        return self._opened(lambda path: pq.read_table(path, columns=columns), table, shard)
+
+    def columns(self, table: str, shard: str) -> list[str]:
+        """The names of a shard's columns."""
+        return self._opened(pq.read_schema, table, shard).names
 
     def table(self, table: str, columns: list[str] | None = None) -> pa.Table:
         """All rows of a table, shard by shard; the empty table where there are none."""
@@ -159,6 +158,15 @@ class Ledger:
             )
         self.about["filters"] = filters | about.get("filters", {})
         _write_json(self.folder / "ledger.json", self.about)
+
+    def _opened(self, read: Callable[[Path], _Read], table: str, shard: str) -> _Read:
+        path = self.path(table, shard)
+        try:
+            return read(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise InputError(
+                f"{path} cannot be read ({error}); delete its entry in manifest and run the job again."
+            ) from None
 
     def _known(self) -> str:
         return ", ".join(["candidates", "rejects", *(f"scores/{name}" for name in self.filters)])

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from blip.capfilt.decide import Policy, verdicts
+from blip.capfilt.decide import verdicts
 from blip.capfilt.ledger import Ledger
+from blip.capfilt.policy import Policy
 from blip.data.pairs import ImageRef, Pair
 from blip.data.writers import Record
 from blip.errors import InputError
@@ -15,11 +16,15 @@ _PROVENANCE = ("row_id", "candidate", "round", "captioner_id", "decoding", "mean
 
 
 def kept(
-    ledger: Ledger, policy: Policy | None = None, images: Mapping[str, Pair] | None = None
+    ledger: Ledger,
+    policy: Policy | None = None,
+    images: Mapping[str, Pair] | None = None,
+    roots: Mapping[str, str] | None = None,
 ) -> Iterator[Record]:
     """Every kept caption as a pair with its provenance, in the ledger's order (paper 3.3, Figure 3).
 
-    images: pairs by image key, for a ledger whose input held the pixels itself.
+    images: pairs by image key, for a ledger whose input held the pixels itself. roots: where data that has
+    moved lies now, old folder to new. Memory is that of one shard.
     """
     policy = policy or Policy()
     shards = zip(ledger.entries("candidates"), verdicts(ledger, policy), strict=True)
@@ -28,7 +33,18 @@ def kept(
         scores = decided["score"].filter(decided["kept"]).to_pylist()
         for row, score in zip(rows.to_pylist(), scores, strict=True):
             provenance = {name: row[name] for name in _PROVENANCE} | {"score": score, "policy": str(policy)}
-            yield _pair(row, images), provenance
+            yield _pair(row, images, roots or {}), provenance
+
+
+def relocated(ref: ImageRef, roots: Mapping[str, str]) -> ImageRef:
+    """The reference below its new folder, for data that has moved; the deepest old folder that fits counts."""
+    for old in sorted(roots, key=len, reverse=True):
+        folder = old.rstrip("/") + "/"
+        if ref.path.startswith(folder):
+            return replace(ref, path=f"{roots[old].rstrip('/')}/{ref.path.removeprefix(folder)}")
+        if ref.path == old:
+            return replace(ref, path=roots[old])
+    return ref
 
 
 def summary(decided: pa.Table, origin: str) -> tuple[int, int]:
@@ -41,10 +57,10 @@ def summary(decided: pa.Table, origin: str) -> tuple[int, int]:
     return sum(rows), len(rows) - sum(rows)
 
 
-def _pair(row: dict, images: Mapping[str, Pair] | None) -> Pair:
+def _pair(row: dict, images: Mapping[str, Pair] | None, roots: Mapping[str, str]) -> Pair:
     truth = {"truth": row["truth"], "noise_kind": row["noise_kind"]}
     if row["image_ref"]:
-        image = ImageRef.parse(row["image_ref"])
+        image = relocated(ImageRef.parse(row["image_ref"]), roots)
         return Pair(row["image_key"], row["caption"], image, row["origin"], **truth)
     if images is None or row["image_key"] not in images:
         raise InputError(

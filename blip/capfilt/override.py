@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from blip.capfilt.decide import Policy, decide
+from blip.capfilt.decide import decide
 from blip.capfilt.ledger import Ledger, shard_name
+from blip.capfilt.policy import Policy
 from blip.capfilt.schema import OVERRIDES
 from blip.errors import InputError
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from scipy.stats import rankdata
 
 _CLEAN = "clean"  # noise_kind of web text that is no noise
 
@@ -14,9 +13,9 @@ def auc(positive: np.ndarray, negative: np.ndarray) -> float | None:
     """Chance that a positive scores above a negative, ties half (Mann-Whitney); None if a side is empty."""
     if not len(positive) or not len(negative):
         return None
-    ranks = rankdata(np.concatenate([positive, negative]))
-    above = ranks[: len(positive)].sum() - len(positive) * (len(positive) + 1) / 2
-    return float(above / (len(positive) * len(negative)))
+    ordered = np.sort(negative)
+    below, upto = (np.searchsorted(ordered, positive, side) for side in ("left", "right"))
+    return float((below + upto).sum() / (2 * len(positive) * len(negative)))
 
 
 @dataclass(frozen=True)

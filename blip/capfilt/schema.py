@@ -1,4 +1,20 @@
-"""The columns of a ledger's tables, and the identity of a caption."""
+"""The columns of a ledger's tables, and the identity of a caption.
+
+Version 1, in `ledger.json`, stands for all that is here and in `ledger`: these columns and types, the layout
+of the folder, the fields of a manifest entry, and how `row_id` and `caption_hash` are computed.
+
+How a later version reads it: a program reads every version up to its own and writes only its own.
+
+- A column that is added keeps the version: earlier programs ask for columns by name and pass it over, and
+  the program that adds it takes it for null in shards that lack it. Filters bring columns of their own and
+  never change the version.
+- A column that is dropped, renamed or of another type, another `row_id` or another layout of the folder
+  raises VERSION by one. The program then gains one function from each version to the next, which
+  `Ledger.read` applies to the rows of a shard; the files on disk stay as they are, since their hashes
+  are in the manifest.
+- A job is continued only in the version that began it: shards of two versions never stand in one ledger.
+- A ledger of a later version than the program's is refused, with the versions of both.
+"""
 
 import hashlib
 

@@ -6,6 +6,7 @@ a text occurs is not here: equal captions share `caption_hash` in the ledger, wh
 
 import unicodedata
 from collections.abc import Hashable, Sequence
+from itertools import pairwise
 
 from PIL import Image
 
@@ -44,7 +45,7 @@ def _values(text: str) -> tuple[float, ...]:
         sum(_is_letter(character) for word in words for character in word) / max(1, characters),
         sum(map(_is_plain, words)) / max(1, len(words)),
         _distinct(words),
-        _distinct(list(zip(words, words[1:], strict=False))),
+        _distinct(list(pairwise(words))),
     )
     return (min(shares), *shares, float(len(words)), float(characters))
 

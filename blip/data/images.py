@@ -1,6 +1,7 @@
 """From untrusted bytes to RGB: odd pictures are used rightly, bad ones raise `BadImage`."""
 
 import io
+import logging
 from contextlib import suppress
 from functools import cache
 
@@ -18,6 +19,10 @@ MAX_ASPECT = 20.0
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 # Pillow knows more, and some of them start other programs (EPS runs Ghostscript): not with what the
 # web sends.
+
+
+# What Pillow logs of a broken picture is said in its reject, not on the terminal of a run.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class BadImage(ValueError):

@@ -20,10 +20,10 @@ class FunctionFilter:
     """Scores by `function(images, captions)`: two lists of one length, a score of each pair back.
 
     images are PIL pictures (RGB, upright; one appears once for each of its captions), captions are
-    text. A score is a number, or a dict of numbers with the same names in every row; the names
-    become columns, a bare number is the column `score`. To learn the columns the function is called
-    once with a grey picture and the caption "a picture". A pair's score must not depend on its
-    company: which pairs come together is not promised.
+    text. A score is a number, or a dict of numbers with the same names in every row; the names, formed
+    like those of variables, become columns, a bare number is the column `score`. To learn the columns
+    the function is called once with a grey picture and the caption "a picture". A pair's score must not
+    depend on its company: which pairs come together is not promised.
 
     name: `module:function`; the module is found as by `import`, in the current folder too. `id`
     holds the name and a hash of the module's source, so that a ledger does not mix two versions.
@@ -35,6 +35,10 @@ class FunctionFilter:
         self.id = f"{name}@{hashlib.sha256(source).hexdigest()[:16]}"
         (probe,) = self._scores([Image.new("RGB", (64, 64), _GREY)], ["a picture"])
         self.columns = tuple(probe)
+        if odd := next((column for column in self.columns if not _is_column(column)), None):
+            raise InputError(
+                f"The filter {name} gave a score the name {odd!r}; name it with letters, digits and _, not row_id."
+            )
 
     def prepare(self, image: Image.Image) -> Image.Image:
         """The picture itself."""
@@ -53,7 +57,11 @@ class FunctionFilter:
         try:
             found = list(self._function(list(images), list(captions)))
         except Exception as error:  # somebody's code: anything may come out of it
-            raise self._failed(images, captions, error) from error
+            self._find_failing(images, captions)
+            raise InputError(
+                f"The filter {self.name} failed on {len(captions)} captions from {captions[0][:80]!r} on, but on "
+                f"none of them alone ({type(error).__name__}: {error}); mend the function and run again."
+            ) from error
         if len(found) != len(captions):
             raise InputError(
                 f"The filter {self.name} gave {len(found)} scores for {len(captions)} captions; "
@@ -61,20 +69,16 @@ class FunctionFilter:
             )
         return [self._columns(score, text) for score, text in zip(found, captions, strict=True)]
 
-    def _failed(self, images: list[Image.Image], captions: list[str], error: Exception) -> InputError:
-        """Which row it was, if it fails alone too."""
+    def _find_failing(self, images: list[Image.Image], captions: list[str]) -> None:
+        """Raise for the first row that fails alone too."""
         for image, text in zip(images, captions, strict=True):
             try:
                 self._function([image], [text])
-            except Exception as alone:
-                return InputError(
+            except Exception as error:
+                raise InputError(
                     f"The filter {self.name} failed on the caption {text[:80]!r} "
-                    f"({type(alone).__name__}: {alone}); mend the function and run again."
-                )
-        return InputError(
-            f"The filter {self.name} failed on {len(captions)} captions from {captions[0][:80]!r} on "
-            f"({type(error).__name__}: {error}), but on none of them alone; mend the function and run again."
-        )
+                    f"({type(error).__name__}: {error}); mend the function and run again."
+                ) from error
 
     def _columns(self, score: Any, text: str) -> dict[str, float]:
         named = score if isinstance(score, Mapping) else {_ONE_COLUMN: score}
@@ -93,6 +97,11 @@ class FunctionFilter:
                 f"{', '.join(self.columns)} at first; it must give the same ones for every row."
             )
         return tuple(row[name] for name in self.columns)
+
+
+def _is_column(name: str) -> bool:
+    """Whether policies and queries can name it."""
+    return name.isascii() and name.isidentifier() and name != "row_id"
 
 
 def _found(name: str) -> tuple[Callable[..., Any], bytes]:

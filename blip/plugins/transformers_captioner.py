@@ -37,6 +37,7 @@ class TransformersCaptioner:
     source: a folder in the hub's layout, or hf:NAME (a download). prompt: what the model is asked,
     left out of its captions; models that only caption need none. Lengths of the decoding count the
     first token and the new ones, [SEP] included, so that an unprompted BLIP captions as ours does.
+    What else the folder's generation_config.json says (length penalty, forced tokens) holds.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class TransformersCaptioner:
         self.model, self._images, self._tokenizer = _opened(folder, prompt)
         self.model.eval().to(device)
         self.decoding = replace(decoding, prompt=prompt)
+        self._ends = _ends(self.model, self._tokenizer)
         self.id, self.device, self.dtype, self.tile = _fingerprint(folder), torch.device(device), dtype, tile
 
     def prepare(self, image: Image.Image) -> Mapping[str, Tensor]:
@@ -103,9 +105,7 @@ class TransformersCaptioner:
 
     def _caption(self, sequence: Tensor, logprobs: Tensor) -> Caption:
         new = sequence[-len(logprobs) :].tolist()
-        ends = self.model.generation_config.eos_token_id
-        ends = set(ends if isinstance(ends, list) else [ends])
-        count = next((at + 1 for at, token in enumerate(new) if token in ends), len(new))
+        count = next((at + 1 for at, token in enumerate(new) if token in self._ends), len(new))
         text = self._tokenizer.decode(sequence.tolist(), skip_special_tokens=True).strip()
         return Caption(tuple(new[:count]), tuple(logprobs[:count].tolist()), self._without_prompt(text))
 
@@ -136,6 +136,8 @@ def _opened(folder: Path, prompt: str) -> tuple[Any, Any, Any]:
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder} holds no config.json; give a folder of a transformers model, or hf:NAME.")
     processor = transformers.AutoProcessor if prompt else transformers.AutoImageProcessor
+    shown = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()  # loading is not what the user waits for
     try:
         return (
             transformers.AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True),
@@ -148,6 +150,15 @@ def _opened(folder: Path, prompt: str) -> tuple[Any, Any, Any]:
             f"transformers cannot open {folder} as an image-to-text model ({reason.rstrip('.')}); "
             "give a folder with its weights, tokenizer and preprocessor_config.json."
         ) from error
+    finally:
+        if shown:
+            transformers.utils.logging.enable_progress_bar()
+
+
+def _ends(model: Any, tokenizer: Any) -> set[int]:
+    """Tokens that end a caption; BLIP's generate stops at [SEP], whatever its configuration says."""
+    told = model.generation_config.eos_token_id
+    return {*(told if isinstance(told, list) else [told]), tokenizer.sep_token_id, tokenizer.eos_token_id} - {None}
 
 
 def _fingerprint(folder: Path) -> str:

@@ -23,7 +23,8 @@ from lab.records import RESULTS, record, write_record
 from lab.weights import WEIGHTS
 
 AIMS = {CAPTIONING: (TILE, 3), WRITING: (SYNC, 3), ENTERING: (SYNC, 6)}
-"""Phase -> the announcement after which it can be met, and how often about a shard has it."""
+"""Phase -> the announcement after which it can be met, and how often a shard has it."""
+SPREAD = 2  # shards over which the moments of a start are spread, so that all starts together cover the run
 IMAGES_PER_TILE = 8  # several tiles a shard, so that captioning can be met inside one
 HOW = (
     "The first tile of each start was done before its kill. Every fsync of the killed process waited "
@@ -53,6 +54,11 @@ class Options:
 
 def main(options: Options) -> int:
     """Run unbroken, run killed, compare, print and record; 1 if a byte or a row differs."""
+    for name in ("kills", "each", "pairs", "images_per_shard"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)} cannot be; give 1 or more.")
+    if not 0 < options.pause < 10:
+        raise InputError(f"--pause {options.pause:g} cannot be; give seconds above 0 and below 10.")
     shards = -(-options.pairs // options.images_per_shard)
     if not 3 * options.each <= options.kills < shards:
         raise InputError(
@@ -134,7 +140,7 @@ def _killed(
     """One start with its kill, at a random chance that the aimed phase gives; None if it ended before."""
     before = state(folder)
     sign, most = AIMS[aim]
-    chances, tiles, begun = rng.randint(1, most), 0, time.perf_counter()
+    chances, tiles, begun = rng.randint(1, SPREAD * most), 0, time.perf_counter()
     with tempfile.TemporaryFile("w+") as said, subprocess.Popen(
         slowed, stdout=subprocess.PIPE, stderr=said, text=True
     ) as child:

@@ -26,13 +26,16 @@ class Options:
     data: str
     """Pairs: tars ('shards/*.tar', quoted), a BLIP or COCO JSON list, CSV, TSV, Parquet, or a folder of images."""
     captioner: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="SOURCE")]
-    """Weights that caption: our .safetensors, a published .pth, a folder in transformers' layout, or hf:NAME;
-    transformers:FOLDER and transformers:hf:NAME run any image-to-text model of transformers. May be given
-    several times; then every image gets the captions of each."""
+    """Who captions every image; given several times, each of them does.
+    WEIGHTS: our .safetensors, a published .pth, a folder in transformers' layout, or hf:NAME.
+    transformers:FOLDER or transformers:hf:NAME: any image-to-text model of transformers."""
     filter: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="[NAME=]SOURCE")]
-    """What scores: weights with ITC and ITM heads in any form (named itm); open_clip:MODEL:CHECKPOINT or
-    open_clip:FOLDER (clip); text, the shape of the text alone; module:function, your own in Python. NAME is
-    its name in the ledger. May be given several times; the first one decides."""
+    """What scores every caption; given several times, each adds its own columns and the first one decides.
+    WEIGHTS: in any of these forms, with ITC and ITM heads (itm_prob, itm_logit, itc); named itm.
+    open_clip:MODEL:CHECKPOINT, open_clip:FOLDER, open_clip:hf-hub:NAME: a CLIP (cosine); named clip.
+    text: the shape of the text alone (length, letters, repetition); named text.
+    MODULE:FUNCTION: your own in Python, given pictures and captions; named as the function.
+    NAME=SOURCE: any of these under a name of yours."""
     out: Path
     """Folder of the ledger; the same command continues where it stopped."""
     first: int | None = None

@@ -1,16 +1,30 @@
 """`lab ledger decide`: the verdict on every caption under a policy, as a file."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from tyro.conf import Positional, arg
 
-from blip.capfilt import Ledger, Policy, decide_duckdb
+from blip.capfilt import Ledger, Policy
+from blip.capfilt.decide import verdicts
 from blip.data.files import replacing
 from blip.errors import InputError
+
+_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("row_id", "image_key", "origin", "caption")),
+        ("score", pa.float32()),
+        ("kept", pa.bool_()),
+        ("by", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,16 +37,30 @@ class Options:
     """File to write, .parquet or .csv."""
     policy: Policy = field(default_factory=Policy)
     """Which captions are kept."""
+    json: bool = False
+    """Print the counts as JSON for scripts."""
 
 
 def main(options: Options) -> int:
-    """Decide and write."""
+    """Decide and write, shard by shard."""
     if options.out.suffix not in (".parquet", ".csv"):
         raise InputError(f"{options.out} must end in .parquet or .csv: that says what to write.")
-    rows = decide_duckdb(Ledger.open(options.ledger), options.policy)
-    write = pq.write_table if options.out.suffix == ".parquet" else pyarrow.csv.write_csv
     with replacing(options.out) as file:
-        write(rows, file)
-    kept = sum(rows["kept"].to_pylist())
-    print(f"{kept:,} of {rows.num_rows:,} captions kept by {options.policy}: {options.out}")
+        kept, rows = _write(verdicts(Ledger.open(options.ledger), options.policy), file, options.out.suffix)
+    if options.json:
+        print(json.dumps({"kept": kept, "captions": rows, "policy": str(options.policy), "out": str(options.out)}))
+    else:
+        print(f"{kept:,} of {rows:,} captions kept by {options.policy}: {options.out}")
     return 0
+
+
+def _write(shards: Iterable[pa.Table], file: BinaryIO, suffix: str) -> tuple[int, int]:
+    """Captions kept and captions in all."""
+    writer = pq.ParquetWriter if suffix == ".parquet" else pyarrow.csv.CSVWriter
+    kept = rows = 0
+    with writer(file, _SCHEMA) as out:
+        for shard in shards:
+            out.write_table(shard.cast(_SCHEMA))
+            kept += pc.sum(shard["kept"]).as_py() or 0
+            rows += shard.num_rows
+    return kept, rows

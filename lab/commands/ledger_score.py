@@ -9,10 +9,12 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from blip.capfilt import Ledger
 from blip.capfilt.scoring import score
+from blip.data.pairs import Pair
 from blip.data.readers import read_pairs
 from blip.errors import InputError
 from lab.plugins import Machine, deciding_column, filters
 from lab.progress import images_bar
+from lab.world.sets import World, as_pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +24,16 @@ class Options:
     ledger: Annotated[Path, Positional, arg(metavar="LEDGER")]
     """Folder of the ledger."""
     filter: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="[NAME=]SOURCE")]
-    """What scores: weights with ITC and ITM heads in any form (named itm); open_clip:MODEL:CHECKPOINT or
-    open_clip:FOLDER (clip); text, the shape of the text alone; module:function, your own in Python. NAME is
-    its name in the ledger. May be given several times."""
+    """What scores every caption; given several times, each adds its own columns.
+    WEIGHTS: our .safetensors, a published .pth, a folder in transformers' layout or hf:NAME,
+    with ITC and ITM heads (itm_prob, itm_logit, itc); named itm.
+    open_clip:MODEL:CHECKPOINT, open_clip:FOLDER, open_clip:hf-hub:NAME: a CLIP (cosine); named clip.
+    text: the shape of the text alone (length, letters, repetition); named text.
+    MODULE:FUNCTION: your own in Python, given pictures and captions; named as the function.
+    NAME=SOURCE: any of these under a name of yours."""
     data: str | None = None
-    """The pairs again, for a ledger that does not say where its images lie, or whose images have moved."""
+    """The pairs again, for a ledger that does not say where its images lie, or whose images have moved.
+    Those of lab demo are drawn again."""
     vocab: Path | None = None
     """A BERT vocab.txt, for weights that come without one (published .pth)."""
     image_size: int | None = None
@@ -35,8 +42,8 @@ class Options:
     """Threads that open images."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     """cpu or cuda."""
-    precision: str = "float32"
-    """float32 or bf16 (autocast)."""
+    precision: str | None = None
+    """float32 or bf16 (autocast); by default that of the first run."""
 
 
 def main(options: Options) -> int:
@@ -48,17 +55,30 @@ def main(options: Options) -> int:
     ledger = Ledger.open(options.ledger)
     machine = Machine(
         device=options.device,
-        precision=options.precision,
+        precision=options.precision or ledger.about["notes"].get("precision", "float32"),
         # That of the first run: the same shapes give the same bytes.
         tile=ledger.about["tile"],
         image_size=options.image_size,
         vocab=options.vocab,
     )
     used = filters(options.filter, machine)
-    images = None if options.data is None else {pair.key: pair for pair in read_pairs(options.data).images}
+    images = _images(options, ledger)
     with images_bar(ledger.counts().get("images", 0), "score") as show:
         score(ledger, used, images=images, workers=options.workers, progress=show)
     for name, one in used.items():
         print(f"{name}: {', '.join(one.columns)}")
         print(f"  lab ledger summary {options.ledger} --filter {name} --column {deciding_column(one)}")
     return 0
+
+
+def _images(options: Options, ledger: Ledger) -> dict[str, Pair]:
+    """Pairs by image key, where the ledger's own references do not do."""
+    drawn = ledger.about["notes"].get("world")
+    if options.data is not None:
+        pairs = read_pairs(options.data).images
+    elif drawn is not None:
+        world, count = World.of(drawn["level"]), ledger.about["data"]["images"]
+        pairs = as_pairs(world.web(count, drawn["noise"], start=drawn["start"]), world.level.px)
+    else:
+        return {}
+    return {pair.key: pair for pair in pairs}

@@ -55,7 +55,7 @@ class Options:
     """BERT weights that the text transformer starts from (the paper does)."""
     steps: int = 1000
     """Optimizer steps."""
-    batch: int = 32
+    batch: int = 64
     """Pairs a micro-batch."""
     accumulate: int = 1
     """Micro-batches an optimizer step."""

@@ -1,0 +1,114 @@
+"""A policy: which captions are kept, as a value. What it says is carried out by `decide` and by `queries`."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from blip.errors import InputError
+
+
+class Term(NamedTuple):
+    """A score column of a filter with a number: its weight in a sum, or the least value of a condition."""
+
+    filter: str
+    column: str
+    number: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Term":
+        """From FILTER.COLUMN:NUMBER; InputError for anything else."""
+        place, _, number = text.rpartition(":")
+        filter, _, column = place.rpartition(".")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not filter or not column or not math.isfinite(value):
+            raise InputError(
+                f"{text!r} is no score column with a number; write FILTER.COLUMN:NUMBER, as in itm.itc:0.3."
+            )
+        return cls(filter, column, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """Keep a caption whose score reaches its origin's threshold; what people decided goes before.
+
+    The default is the paper's: the filter keeps what it predicts to match (section 3.3). The other fields
+    work one after the other, in the order they have here, each on what the ones before it let pass. A score
+    that is missing (null or NaN) reaches no threshold and ranks behind every other. Decisions of people
+    change their own caption alone: they take and free no place under a cap. Human-annotated captions count
+    as web ones.
+    """
+
+    filter: str = "itm"
+    """The filter that decides, by its name in the ledger."""
+    column: str = "itm_prob"
+    """Which of its scores is compared with the thresholds."""
+    web: float = 0.5
+    """Threshold of captions that came with the image, human ones too."""
+    synthetic: float = 0.5
+    """Threshold of generated captions."""
+    weighted_sum: tuple[str, ...] = ()
+    """Score by a sum of columns in place of --filter and --column, each as FILTER.COLUMN:WEIGHT."""
+    union: tuple[str, ...] = ()
+    """Let a caption pass too if one of these columns reaches its number, each as FILTER.COLUMN:NUMBER."""
+    intersection: tuple[str, ...] = ()
+    """Let a caption pass only if all of these columns reach their numbers, each as FILTER.COLUMN:NUMBER."""
+    top_fraction: float = 1.0
+    """Of the scored captions of each origin only this share, the best by score; ties at the cut stay together."""
+    best_synthetic: int | None = None
+    """Of an image's synthetic captions at most so many, the best by score, earlier ones first among equals."""
+    per_image: int | None = None
+    """Of all captions of an image at most so many, the best by score, earlier ones first among equals."""
+    per_caption: int | None = None
+    """Of captions with the same normalized text at most so many, the first in the ledger's order."""
+
+    def __post_init__(self) -> None:
+        for name in ("web", "synthetic"):
+            if math.isnan(getattr(self, name)):
+                raise InputError(f"The threshold {name} cannot be nan; give a number.")
+        if not 0 < self.top_fraction <= 1:
+            raise InputError(
+                f"top_fraction {self.top_fraction:g} cannot be; give a share above 0 and at most 1."
+            )
+        for name in ("best_synthetic", "per_image", "per_caption"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} {value} cannot be; give 1 or more, or leave it out for no cap.")
+        for text in (*self.weighted_sum, *self.union, *self.intersection):
+            Term.parse(text)
+
+    def __str__(self) -> str:
+        score = " + ".join(f"{t.number:g} {t.filter}.{t.column}" for t in self.summands)
+        said = [score if self.weighted_sum else f"{self.filter}.{self.column}"]
+        said[0] += f", web >= {self.web:g}, synthetic >= {self.synthetic:g}"
+        said += [f"or {t.filter}.{t.column} >= {t.number:g}" for t in map(Term.parse, self.union)]
+        said += [f"and {t.filter}.{t.column} >= {t.number:g}" for t in map(Term.parse, self.intersection)]
+        if self.top_fraction < 1:
+            said.append(f"top {self.top_fraction:g} of each origin")
+        caps = {"synthetic": self.best_synthetic, "captions": self.per_image}
+        said += [f"best {cap} {name} an image" for name, cap in caps.items() if cap is not None]
+        if self.per_caption is not None:
+            said.append(f"first {self.per_caption} of equal captions")
+        return ", ".join(said)
+
+    @property
+    def summands(self) -> tuple[Term, ...]:
+        """The terms of the score; one of weight 1 where it is a column as it stands."""
+        return tuple(map(Term.parse, self.weighted_sum)) or (Term(self.filter, self.column, 1.0),)
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """Every column the policy reads."""
+        return (*self.summands, *map(Term.parse, self.union), *map(Term.parse, self.intersection))
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """The columns it reads of each filter's table, each once."""
+        found: dict[str, list[str]] = {}
+        for term in self.terms:
+            names = found.setdefault(term.filter, [])
+            if term.column not in names:
+                names.append(term.column)
+        return found

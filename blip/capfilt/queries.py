@@ -1,0 +1,157 @@
+"""The ledger in SQL: DuckDB views of every caption with its score and verdict, and the twin of `decide`.
+
+A view reads only the columns a query asks for, streams where the policy looks at one caption at a time, and
+spills to disk where it ranks, within the connection's memory_limit.
+"""
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from blip.capfilt.decide import check_scores
+from blip.capfilt.ledger import Entry, Ledger
+from blip.capfilt.policy import Policy, Term
+from blip.errors import InputError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_BY_SCORE = "ORDER BY score IS NULL OR isnan(score), score DESC, position"
+_LAST = """
+CREATE TEMP TABLE {people} AS SELECT row_id, last(kept ORDER BY position) AS decided
+FROM (SELECT *, row_number() OVER () AS position FROM {overrides}) GROUP BY row_id
+"""
+_VERDICTS = """
+CREATE TEMP VIEW {name} AS SELECT d.* EXCLUDE (passes, is_synthetic),
+    coalesce({decided}, passes) AS kept, CASE WHEN {decided} IS NULL THEN 'filter' ELSE 'person' END AS "by"
+FROM {decisions} d {people}
+"""
+
+
+def decide_duckdb(ledger: Ledger, policy: Policy | None = None) -> pa.Table:
+    """The same verdicts as `decide`, by SQL: a witness of it."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        create_view(connection, ledger, policy or Policy())
+        sql = 'SELECT row_id, image_key, origin, caption, score, kept, "by" FROM verdicts ORDER BY position'
+        return connection.sql(sql).to_arrow_table()
+
+
+def create_view(
+    connection: "DuckDBPyConnection", ledger: Ledger, policy: Policy, name: str = "verdicts"
+) -> None:
+    """A view of that name: the candidates' columns, position (ledger order, from 1), score, kept and by.
+
+    InputError where a score that the policy needs is missing.
+    """
+    check_scores(ledger, policy)
+    scored = f"{name}_scored"
+    connection.execute(f"CREATE TEMP VIEW {scored} AS {_scored(ledger, policy)}")
+    sql = f"SELECT * FROM {scored}"
+    for condition in _stages(connection, scored, policy):
+        sql = f"SELECT * REPLACE (passes AND ({condition}) AS passes) FROM ({sql})"
+    overrides = ledger.table("overrides", ["row_id", "kept"])
+    people, decided = "", "NULL::BOOLEAN"
+    if overrides.num_rows:  # else nothing is joined, and a query reads no row_id
+        connection.register(f"{name}_overrides", overrides)
+        connection.execute(_LAST.format(people=f"{name}_people", overrides=f"{name}_overrides"))
+        people, decided = f"LEFT JOIN {name}_people USING (row_id)", "decided"
+    view = _VERDICTS.format(name=name, decisions=f"({sql})", people=people, decided=decided)
+    connection.execute(view)
+
+
+def _scored(ledger: Ledger, policy: Policy) -> str:
+    """Candidates with position and score, whether they pass the conditions, and whether they are synthetic."""
+    entries = list(ledger.entries("candidates"))
+    if not entries:
+        raise InputError(f"The ledger in {ledger.folder} holds no captions yet; run lab capfilt first.")
+    tables = {name: f"scores/{name}" for name in policy.columns}
+    for name, table in tables.items():
+        for entry in entries:
+            own = ledger.entry(table, entry.shard)
+            if own is None or own.rows != entry.rows:
+                raise InputError(
+                    f"The filter {name} has not scored shard {entry.shard} of {ledger.folder}; "
+                    "run lab capfilt again to finish it."
+                )
+    places = {name: f"s{number}" for number, name in enumerate(tables)}
+    joined = " ".join(
+        f"POSITIONAL JOIN {_files(ledger, table, entries)} {places[name]}" for name, table in tables.items()
+    )
+    score = _score(policy, places)
+    return f"""
+        SELECT row_number() OVER () AS position, c.*, {score} AS score, {_passes(policy, score, places)} AS passes,
+            c.origin = 'synthetic' AS is_synthetic
+        FROM {_files(ledger, "candidates", entries)} c {joined}"""
+
+
+def _files(ledger: Ledger, table: str, entries: list[Entry]) -> str:
+    paths = ", ".join(_quoted(str(ledger.path(table, entry.shard))) for entry in entries)
+    return f"read_parquet([{paths}])"
+
+
+def _score(policy: Policy, places: dict[str, str]) -> str:
+    if not policy.weighted_sum:
+        return _column(policy.summands[0], places)
+    weighed = [f"{_column(term, places)}::DOUBLE * {_number(term.number)}" for term in policy.summands]
+    return f"({' + '.join(weighed)})::FLOAT"
+
+
+def _passes(policy: Policy, score: str, places: dict[str, str]) -> str:
+    limits = (_number(policy.synthetic), _number(policy.web))
+    limit = "CASE WHEN c.origin = 'synthetic' THEN {} ELSE {} END".format(*limits)
+    union, intersection = (
+        [_reaches(_column(term, places), _number(term.number)) for term in map(Term.parse, texts)]
+        for texts in (policy.union, policy.intersection)
+    )
+    either = " OR ".join([_reaches(score, limit), *union])
+    return " AND ".join([f"({either})", *intersection])
+
+
+def _reaches(score: str, limit: str) -> str:
+    # DuckDB takes NaN for the largest value.
+    return f"coalesce(NOT isnan({score}) AND {score} >= ({limit})::FLOAT, false)"
+
+
+def _stages(connection: "DuckDBPyConnection", scored: str, policy: Policy) -> list[str]:
+    """What must hold beyond the conditions, one after the other: each looks at rows that still pass."""
+    stages = []
+    if policy.top_fraction < 1:
+        cut = {origin: _cut(connection, scored, origin, policy.top_fraction) for origin in (True, False)}
+        stages.append(f"coalesce(score >= CASE WHEN is_synthetic THEN {cut[True]} ELSE {cut[False]} END, false)")
+        stages.append("NOT isnan(score)")
+    if policy.best_synthetic is not None:
+        place = f"row_number() OVER (PARTITION BY image_key, is_synthetic, passes {_BY_SCORE})"
+        stages.append(f"NOT is_synthetic OR {place} <= {policy.best_synthetic}")
+    if policy.per_image is not None:
+        stages.append(f"row_number() OVER (PARTITION BY image_key, passes {_BY_SCORE}) <= {policy.per_image}")
+    if policy.per_caption is not None:
+        place = "row_number() OVER (PARTITION BY caption_hash, passes ORDER BY position)"
+        stages.append(f"{place} <= {policy.per_caption}")
+    return stages
+
+
+def _cut(connection: "DuckDBPyConnection", scored: str, synthetic: bool, share: float) -> str:
+    """The score, in SQL, that ends the best share of an origin's scored captions."""
+    those = f"FROM {scored} WHERE is_synthetic = {synthetic} AND score IS NOT NULL AND NOT isnan(score)"
+    ((scored_captions,),) = connection.execute(f"SELECT count(*) {those}").fetchall()
+    wanted = round(share * scored_captions)
+    if not wanted:
+        return "'nan'::FLOAT"  # which only NaN reaches
+    sql = f"SELECT score {those} ORDER BY score DESC LIMIT 1 OFFSET {wanted - 1}"
+    ((score,),) = connection.execute(sql).fetchall()
+    return f"{_number(score)}::FLOAT"
+
+
+def _column(term: Term, places: dict[str, str]) -> str:
+    name = term.column.replace('"', '""')
+    return f'{places[term.filter]}."{name}"'
+
+
+def _number(value: float) -> str:
+    return f"'{float(value)!r}'::DOUBLE"  # every digit, and infinity
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

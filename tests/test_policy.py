@@ -1,0 +1,229 @@
+"""Policies: both ways to decide agree with a slow loop over rows, for every field and all together."""
+
+import math
+import random
+from collections import defaultdict
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from random_ledgers import random_ledger
+
+from blip.capfilt import Policy, decide, decide_duckdb
+from blip.capfilt.decide import verdicts
+from blip.capfilt.policy import Term
+from blip.capfilt.ranking import MISSING, Crowd, best, crowded, cuts, image_numbers, ranks
+from blip.errors import InputError
+
+FIELDS = {
+    "column": ("itc",),
+    "web": (0.25, 0.7, -math.inf),
+    "synthetic": (0.0, 0.5, 1.0, math.inf),
+    "weighted_sum": (("itm.itm_prob:0.7", "itm.itc:0.3"), ("itm.itc:1", "clip.clip_score:-2.5")),
+    "union": (("clip.clip_score:0.7",), ("itm.itc:1", "clip.clip_score:1")),
+    "intersection": (("clip.clip_score:0.25",), ("itm.itc:0", "clip.clip_score:0")),
+    "top_fraction": (0.5, 0.1, 0.01),
+    "best_synthetic": (1, 2),
+    "per_image": (1, 2),
+    "per_caption": (1, 3),
+}
+
+
+def missing(value):
+    return value is None or math.isnan(value)
+
+
+def slow_kept(ledger, policy):
+    """row_id -> kept by the sentences of Policy's fields, a row at a time."""
+    rows = ledger.table("candidates").to_pylist()
+    columns = {
+        (name, column): ledger.table(f"scores/{name}")[column].to_pylist()
+        for name, own in policy.columns.items()
+        for column in own
+    }
+    at = lambda term, n: columns[term.filter, term.column][n]
+    reaches = lambda value, limit: not missing(value) and np.float32(value) >= np.float32(limit)
+
+    def score(n):
+        values = [at(term, n) for term in policy.summands]
+        if None in values or not policy.weighted_sum:
+            return None if None in values else values[0]
+        weighed = [value * term.number for value, term in zip(values, policy.summands, strict=True)]
+        return float(np.float32(weighed[0] + weighed[1]))
+
+    scores = [score(n) for n in range(len(rows))]
+    synthetic = [row["origin"] == "synthetic" for row in rows]
+    passing = []
+    for n in range(len(rows)):
+        ok = reaches(scores[n], policy.synthetic if synthetic[n] else policy.web)
+        ok = ok or any(reaches(at(t, n), t.number) for t in map(Term.parse, policy.union))
+        if ok and all(reaches(at(t, n), t.number) for t in map(Term.parse, policy.intersection)):
+            passing.append(n)
+    if policy.top_fraction < 1:
+        top = set()
+        for origin in (False, True):
+            known = sorted((scores[n] for n in range(len(rows)) if synthetic[n] == origin and not missing(scores[n])), reverse=True)
+            count = round(policy.top_fraction * len(known))
+            top |= {
+                n
+                for n in range(len(rows))
+                if synthetic[n] == origin and count and reaches(scores[n], known[count - 1])
+            }
+        passing = [n for n in passing if n in top]
+    by_score = lambda n: (missing(scores[n]), 0 if missing(scores[n]) else -scores[n], n)
+
+    def capped(numbers, name, cap, order):
+        groups = defaultdict(list)
+        for n in numbers:
+            groups[rows[n][name]].append(n)
+        return [n for own in groups.values() for n in sorted(own, key=order)[:cap]]
+
+    if policy.best_synthetic:
+        few = capped([n for n in passing if synthetic[n]], "image_key", policy.best_synthetic, by_score)
+        passing = [n for n in passing if not synthetic[n]] + few
+    if policy.per_image:
+        passing = capped(passing, "image_key", policy.per_image, by_score)
+    if policy.per_caption:
+        passing = capped(passing, "caption_hash", policy.per_caption, lambda n: n)
+    kept = {row["row_id"]: n in set(passing) for n, row in enumerate(rows)}
+    return kept | {row["row_id"]: row["kept"] for row in ledger.table("overrides").to_pylist()}
+
+
+def same(one, other):
+    """Equal row for row, where NaN is equal to NaN."""
+    assert one.column_names == other.column_names
+    for a, b in zip(one.to_pylist(), other.to_pylist(), strict=True):
+        assert repr(a) == repr(b)
+
+
+def check(ledger, policy):
+    decided = decide(ledger, policy)
+    same(decided, decide_duckdb(ledger, policy))
+    found = dict(zip(decided["row_id"].to_pylist(), decided["kept"].to_pylist(), strict=True))
+    assert found == slow_kept(ledger, policy)
+
+
+@pytest.fixture(scope="module")
+def ledgers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("random")
+    return [random_ledger(folder / f"it's {seed}", seed) for seed in range(6)]
+
+
+@pytest.mark.parametrize(("name", "value"), [(n, v) for n, values in FIELDS.items() for v in values], ids=str)
+def test_each_field_does_what_it_says(ledgers, name, value):
+    for ledger in ledgers[:2]:
+        # Low thresholds, so that the field has something to refuse.
+        check(ledger, Policy(**{"web": -2.0, "synthetic": -2.0} | {name: value}))
+
+
+@pytest.mark.parametrize("seed", range(36))
+def test_all_fields_together(ledgers, seed):
+    rng = random.Random(seed)
+    chosen = {name: rng.choice(values) for name, values in FIELDS.items() if rng.random() < 0.5}
+    check(ledgers[seed % len(ledgers)], Policy(**chosen))
+
+
+def test_a_field_changes_something(ledgers):
+    loose = Policy(web=-2.0, synthetic=-2.0)
+    for name, values in FIELDS.items():
+        changed = [Policy(**{"web": -2.0, "synthetic": -2.0} | {name: value}) for value in values]
+        assert any(slow_kept(ledger, p) != slow_kept(ledger, loose) for ledger in ledgers for p in changed), name
+
+
+def test_few_columns_give_the_same_verdicts(ledgers):
+    policy = Policy(web=0.2, synthetic=0.2, top_fraction=0.6, per_image=2, per_caption=2)
+    for ledger in ledgers:
+        narrow = pa.concat_tables(verdicts(ledger, policy, ("origin",)))
+        assert narrow.column_names == ["origin", "score", "kept", "by"]
+        assert narrow["kept"].to_pylist() == decide(ledger, policy)["kept"].to_pylist()
+
+
+def test_the_default_is_the_papers():
+    assert str(Policy()) == "itm.itm_prob, web >= 0.5, synthetic >= 0.5"
+
+
+def test_a_policy_says_all_it_does():
+    policy = Policy(
+        weighted_sum=("itm.itm_prob:0.7", "itm.itc:0.3"), union=("clip.s:0.3",), intersection=("text.words:3",),
+        top_fraction=0.2, best_synthetic=1, per_image=2, per_caption=5,
+    )  # fmt: skip
+    assert str(policy) == (
+        "0.7 itm.itm_prob + 0.3 itm.itc, web >= 0.5, synthetic >= 0.5, or clip.s >= 0.3, and text.words >= 3, "
+        "top 0.2 of each origin, best 1 synthetic an image, best 2 captions an image, first 5 of equal captions"
+    )
+    assert policy.columns == {"itm": ["itm_prob", "itc"], "clip": ["s"], "text": ["words"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"web": math.nan}, "The threshold web cannot be nan; give a number."),
+        ({"top_fraction": 0.0}, "top_fraction 0 cannot be; give a share above 0 and at most 1."),
+        ({"top_fraction": 1.5}, "top_fraction 1.5 cannot be; give a share above 0 and at most 1."),
+        ({"per_image": 0}, "per_image 0 cannot be; give 1 or more, or leave it out for no cap."),
+        ({"union": ("clip",)}, "'clip' is no score column with a number; write FILTER.COLUMN:NUMBER, as in itm.itc:0.3."),
+        ({"weighted_sum": ("a.b:inf",)}, "'a.b:inf' is no score column with a number; write FILTER.COLUMN:NUMBER, as in itm.itc:0.3."),
+    ],
+)
+def test_bad_policies_are_one_sentence(changes, said):
+    with pytest.raises(InputError) as error:
+        Policy(**changes)
+    assert str(error.value) == said
+
+
+def test_what_the_ledger_lacks_is_one_sentence(ledgers):
+    for way in (decide, decide_duckdb):
+        with pytest.raises(InputError, match="no filter 'blip2'; it has clip, itm"):
+            way(ledgers[0], Policy(union=("blip2.p:0.5",)))
+        with pytest.raises(InputError, match="filter clip has no column 'itc'; use clip_score"):
+            way(ledgers[0], Policy(intersection=("clip.itc:0.5",)))
+
+
+@pytest.mark.parametrize("way", [decide, decide_duckdb])
+def test_a_shard_without_scores_is_one_sentence(tmp_path, way):
+    ledger = random_ledger(tmp_path / "ledger", 3)
+    (ledger.folder / "manifest" / "scores.clip-00001.json").unlink()
+    with pytest.raises(InputError, match="filter clip has not scored shard 00001 of .*; run lab capfilt again"):
+        way(ledger, Policy(filter="clip", column="clip_score"))
+
+
+def test_ranks_order_as_scores_do():
+    rng = np.random.default_rng(0)
+    scores = np.concatenate([rng.normal(size=500), [0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40]]).astype(np.float32)
+    found = ranks(pa.chunked_array([pa.array(scores)]))
+    known = ~np.isnan(scores)
+    assert found[~known].tolist() == [MISSING]
+    for a in np.flatnonzero(known):
+        assert ((found[a] < found[known]) == (scores[a] > scores[known])).all()
+    assert ranks(pa.chunked_array([[None, 1.0]], pa.float32()))[0] == MISSING
+
+
+def test_cuts_are_the_sorted_scores_at_their_place():
+    rng = np.random.default_rng(1)
+    shards = [(rng.random(300) < 0.3, ranks(pa.chunked_array([rng.normal(size=300).astype(np.float32)]))) for _ in range(4)]
+    for share in (0.001, 0.3, 0.99, 1.0):
+        for side, cut in enumerate(cuts(lambda: iter(shards), share)):
+            own = np.sort(np.concatenate([found[synthetic == side] for synthetic, found in shards]))
+            count = round(share * len(own))
+            assert cut == (int(own[count - 1]) if count else -1)
+
+
+def test_images_are_numbered_wherever_their_captions_stand():
+    keys = list("aabcaabbdd")
+    assert image_numbers(pa.chunked_array([keys[:3], keys[3:]])).tolist() == [0, 0, 1, 2, 0, 0, 1, 1, 3, 3]
+    assert image_numbers(pa.chunked_array([], pa.string())).tolist() == []
+
+
+def test_ties_go_to_earlier_rows():
+    chosen = np.array([True, True, False, True, True])
+    same_score = np.zeros(5, np.uint32)
+    assert best(chosen, np.zeros(5, np.int64), same_score, 2).tolist() == [True, True, False, False, False]
+
+
+def test_a_crowd_counts_over_shards():
+    hashes = np.array([7, -3, 7, 9], np.int64)
+    assert crowded([hashes, hashes[:1]], 2).tolist() == [7]
+    assert crowded([hashes], 4).tolist() == []
+    crowd = Crowd(np.array([7]), 2)
+    assert crowd.first(np.array([True, True, True, True]), hashes).all()
+    assert crowd.first(np.array([True, True, False, True]), hashes).tolist() == [False, True, False, True]
