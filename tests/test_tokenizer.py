@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import transformers
 from conftest import shared_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,7 +45,6 @@ def bert(vocab_file):
 
 @pytest.fixture(scope="module")
 def theirs(vocab_file):
-    transformers = pytest.importorskip("transformers")
     words = vocab_file.read_text(encoding="utf-8").splitlines()
     return transformers.BertTokenizer(vocab={word: i for i, word in enumerate(words)})
 
