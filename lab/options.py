@@ -88,7 +88,7 @@ def _refusal(said: str, command: str, kind: type) -> str:
     text = " ".join(line.strip() for line in block)
     for pattern, sentence in _SENTENCES:
         if re.fullmatch(pattern, text):
-            return f"{command} {re.sub(pattern, sentence, text)}"
+            return f"{command} {re.sub(pattern, sentence, text)}".rstrip(".")
     return f"{command}: {text.rstrip('.')}"
 
 
