@@ -80,8 +80,7 @@ class Recipe:
 
 MAX_POSITIONS = 64  # no text of the generated world is longer
 
-# Found by trial on two CPU cores (lab/LOG.md): small batches and a high rate beat larger ones per
-# sample. Fine-tuning is short and slow, as in the paper (1e-5 after 3e-4): a captioner tuned longer
+# Found by trial on two CPU cores (lab/LOG.md): small batches beat larger ones per sample. Fine-tuning is short and slow, as in the paper (1e-5 after 3e-4): a captioner tuned longer
 # forgets what the human-annotated set does not show, a filter tuned longer rejects it.
 CELL = Recipe(
     name="cell",
