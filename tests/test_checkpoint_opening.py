@@ -71,7 +71,7 @@ def test_every_form_of_a_captioner_says_the_same(tmp_path, vocab):
     model, tokenizer = model_of("caption_decoder"), toy_tokenizer()
     forms = [
         load_any(save(tmp_path / "own.safetensors", model, tokenizer, Card(stage="captioner"))),
-        load_any(write_published(tmp_path / "published.pth", model), vocab=vocab, heads=HEADS),
+        load_any(write_published(tmp_path / "published.pth", model), vocab=vocab),
         load_any(str(write_folder(tmp_path / "folder", model, tokenizer))),
     ]
     images, how = toy_images(3), Decoding(strategy="greedy", prompt="")

@@ -320,6 +320,40 @@ def test_a_forward_changes_nothing_and_after_step_everything():
     assert len(joined([losses.features] * 3).ids) == 9
 
 
+def test_before_its_start_the_teacher_is_the_student_and_the_queues_are_not_read():
+    plain = Pretrain(toy_model(spread=0.2).eval(), ObjectiveConfig(queue=0, momentum=None, negatives="online"))
+    task = Pretrain(toy_model(spread=0.2).eval(), ObjectiveConfig(queue=5, teacher_start=2, negatives="online"))
+    for step in range(2):
+        mine, alone = (used(toy_batch([1, 2, 3], step), 0.4) for used in (task, plain))
+        assert all(torch.equal(mine.parts[name], alone.parts[name]) for name in mine.parts)
+        with torch.no_grad():
+            for used in (task, plain):
+                used.model.image_projection.weight.add_(0.1)
+        task.after_step([mine.features])
+        plain.after_step([alone.features])
+        assert torch.equal(task.teacher.module.image_projection.weight, task.model.image_projection.weight)
+        assert task.text_queue.ids.tolist() == [-100] * 5
+
+
+def test_a_late_teacher_reads_only_the_keys_that_were_pushed():
+    """ITC against the slow sum over batch and real keys; the random ones that are left count nothing."""
+    task = Pretrain(toy_model(spread=0.2).eval(), ObjectiveConfig(queue=5, teacher_start=1))
+    task.after_step([task(toy_batch([1, 2, 3]), 0.0).features])
+    task.after_step([task(toy_batch([4, 5, 6], 1), 0.0).features])
+    assert task.text_queue.ids.tolist() == [4, 5, 6, -100, -100]
+    batch = toy_batch([7, 8], 2)
+    losses = task(batch, 0.0)
+    image = task.model.image_features(task.model.encode_image(batch.images))
+    text = task.model.text_features(task.model.encode_text(batch.tokens))
+    total = 0.0
+    for queries, keys, queue in (
+        (image, losses.features.text, task.text_queue), (text, losses.features.image, task.image_queue)
+    ):
+        logits = queries @ torch.cat([keys, queue.rows[:3]]).T / task.model.temperature
+        total += sum(float(row.logsumexp(0) - row[i]) for i, row in enumerate(logits)) / 2
+    assert losses.parts["itc"].item() == pytest.approx(total / 2, rel=1e-5)
+
+
 def test_a_batch_of_one_pair_trains_without_negatives():
     task = Pretrain(toy_model().train(), ObjectiveConfig(queue=4))
     losses = task(toy_batch([1]), 0.4)

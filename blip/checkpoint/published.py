@@ -25,11 +25,16 @@ from blip.tasks.vqa import VQA
 
 
 def write_published(path: str | Path, model: Model, training: Training | None = None) -> Path:
-    """Write {"model": tensors} as the published training scripts do, whole or not at all."""
+    """Write {"model": tensors} as the published training scripts do, whole or not at all.
+
+    Shapes do not tell attention heads, which published models have width / 64 of; they stand beside the
+    tensors, where published code does not look.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".writing")
-    torch.save({"model": published_state(model, training)}, temporary)
+    heads = {"image": model.config.vision.heads, "text": model.config.text.heads}
+    torch.save({"model": published_state(model, training), "heads": heads}, temporary)
     os.replace(temporary, path)
     return path
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from blip.checkpoint.layouts import PRETRAIN, Survey, shapes_of, survey
 from blip.checkpoint.names import State, joined
 from blip.checkpoint.sizes import Untold
-from blip.checkpoint.tensors import read_tensors
+from blip.checkpoint.tensors import read_with_heads
 from blip.config import PARTS, BlipConfig
 from blip.errors import InputError
 from blip.model import BLIP, TEMPERATURE_START
@@ -52,10 +52,12 @@ def read_stored(
 ) -> Stored:
     """A published .pth of any of the six classes (also as .safetensors), position embeddings interpolated.
 
-    heads counts the attention heads of both towers; None means width / 64, as in every published model.
+    heads counts the attention heads of both towers; None means those noted beside the tensors, which our
+    export does, else width / 64, as in every published model.
     """
-    untold = Untold(image_heads=heads, text_heads=heads)
-    return from_state(read_tensors(path), str(path), untold=untold, image_size=image_size)
+    state, noted = read_with_heads(path)
+    untold = Untold(image_heads=heads or noted.get("image"), text_heads=heads or noted.get("text"))
+    return from_state(state, str(path), untold=untold, image_size=image_size)
 
 
 def from_state(

@@ -33,6 +33,19 @@ def read_tensors(path: Path) -> State:
 
     A .pth file holds {"model": tensors, ...} as published training scripts write it, or the tensors.
     """
+    return read_with_heads(path)[0]
+
+
+def read_with_heads(path: Path) -> tuple[State, dict[str, int]]:
+    """The tensors, and the attention heads of each tower that our own export notes beside them."""
+    state, file = _load(path)
+    heads = state.get("heads") if isinstance(state, dict) else None
+    known = heads if isinstance(heads, dict) else {}
+    counts = {name: value for name, value in known.items() if isinstance(value, int) and value > 0}
+    return _tensors(state, file), counts
+
+
+def _load(path: Path) -> tuple[object, Path]:
     file = path / "model.safetensors" if path.is_dir() else path
     if not file.is_file():
         raise InputError(f"There is no weights file {file}; check the path.")
@@ -40,8 +53,8 @@ def read_tensors(path: Path) -> State:
         _check_beginning(file)
     try:
         if file.suffix == ".safetensors":
-            return load_file(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
+            return load_file(file), file
+        return torch.load(file, map_location="cpu", weights_only=True), file
     except pickle.UnpicklingError as error:  # what torch raises for anything but tensors
         raise InputError(
             f"{file} holds more than tensors and is not loaded ({type(error).__name__}); "
@@ -51,7 +64,6 @@ def read_tensors(path: Path) -> State:
         raise InputError(
             f"{file} is no whole weights file ({type(error).__name__}); download or export it again."
         ) from None
-    return _tensors(state, file)
 
 
 def _check_beginning(file: Path) -> None:

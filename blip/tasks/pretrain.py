@@ -38,12 +38,18 @@ class ObjectiveConfig:
     itm_weight: float = 1.0
     lm_weight: float = 1.0
     """Weights of the losses (1 each in the paper); a loss of weight 0 is not computed."""
+    teacher_start: int = 0
+    """Optimizer steps before momentum encoders and queues come in; until then ITC compares online features
+    within the batch. 0 as published, where both encoders start from trained weights: from random ones a
+    teacher that lags sets the direction, and new keys are told from old ones by its drift alone."""
     seed: int = 0
     """Of the draws of hard negatives."""
 
     def __post_init__(self) -> None:
         if self.queue < 0:
             raise InputError(f"A queue of {self.queue} keys cannot be; give 0 or more.")
+        if self.teacher_start < 0:
+            raise InputError(f"A teacher start of {self.teacher_start} steps cannot be; give 0 or more.")
         if self.negatives not in NEGATIVES:
             raise InputError(
                 f"There are no {self.negatives!r} negatives; choose one of {', '.join(NEGATIVES)}."
@@ -70,6 +76,15 @@ class Pretrain(nn.Module):
         self.teacher = Teacher(narrowed(model, "encode")) if config.momentum is not None else None
         self.image_queue = FeatureQueue(config.queue, width)
         self.text_queue = FeatureQueue(config.queue, width)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def teaching(self) -> bool:
+        """Whether momentum encoders and queues have come in."""
+        if self.teacher is None or not self.config.teacher_start:
+            return self.teacher is not None
+        return int(self.steps) >= self.config.teacher_start
 
     def forward(self, batch: PairBatch, alpha: float) -> Losses:
         """Losses of B pairs; alpha is the ramped weight of the soft targets. Changes nothing."""
@@ -92,22 +107,26 @@ class Pretrain(nn.Module):
         """Let time pass once, after the optimizer's step; `features` are those of its micro-batches."""
         self.push(joined(features))
         self.update_teacher()
+        self.steps += 1
         self.model.clamp_temperature()
 
     def push(self, features: TeacherFeatures) -> None:
         """Put one step's teacher features, of all processes, into the queues."""
+        if self.teacher is not None and not self.teaching:
+            return
         ids = gather(features.ids)
+        self.pushed += len(ids)
         self.image_queue.push(gather(features.image), ids)
         self.text_queue.push(gather(features.text), ids)
 
     def update_teacher(self) -> None:
-        """One step of the exponential moving average."""
+        """One step of the exponential moving average; before the teacher's start it is the student."""
         if self.teacher is not None:
-            self.teacher.update(self.model, self.config.momentum)
+            self.teacher.update(self.model, self.config.momentum if self.teaching else 0.0)
 
     def teacher_features(self, batch: PairBatch, image: Tensor, text: Tensor) -> TeacherFeatures:
         """Keys of this batch: the momentum encoder's features, or the online ones without it."""
-        if self.teacher is None:
+        if not self.teaching:
             return TeacherFeatures(image, text, batch.ids)
         with torch.no_grad():
             teacher = self.teacher.module
@@ -117,10 +136,11 @@ class Pretrain(nn.Module):
 
     def contrast(self, image: Tensor, text: Tensor, keys: TeacherFeatures, alpha: float) -> Tensor:
         """ITC of online features against keys of batch and queue."""
-        images = torch.cat([keys.image, self.image_queue.rows.to(image.dtype)])
-        texts = torch.cat([keys.text, self.text_queue.rows.to(text.dtype)])
+        past = self._past()
+        images = torch.cat([keys.image, self.image_queue.rows[past].to(image.dtype)])
+        texts = torch.cat([keys.text, self.text_queue.rows[past].to(text.dtype)])
         # Both queues are written together, so one list of ids serves both.
-        targets = objectives.matching_targets(keys.ids, torch.cat([keys.ids, self.text_queue.ids]))
+        targets = objectives.matching_targets(keys.ids, torch.cat([keys.ids, self.text_queue.ids[past]]))
         over = self.model.temperature
         image_targets, text_targets = targets, targets
         if alpha:
@@ -130,6 +150,10 @@ class Pretrain(nn.Module):
         return objectives.itc(
             image @ texts.T / over, text @ images.T / over, image_targets, text_targets
         )
+
+    def _past(self) -> slice:
+        """The rows of the queues that serve as keys; a late start leaves out those that are still random."""
+        return slice(int(self.pushed) if self.config.teacher_start else None)
 
     @torch.no_grad()
     def similarity(self, image: Tensor, text: Tensor, keys: TeacherFeatures) -> tuple[Tensor, Tensor]:

@@ -63,6 +63,9 @@ class Options:
     """Keys of past batches that ITC compares with; keep it below a tenth of the pairs."""
     momentum: float = 0.995
     """Decay of the momentum encoders."""
+    teacher_start: int | None = None
+    """Steps before momentum encoders and queue come in; until then ITC compares within the batch.
+    By default 0, as published, with --init-vision and --init-text, else two epochs, at most half of the steps."""
     alpha: float = 0.4
     """Weight of the momentum encoder's own distribution in the ITC targets."""
     alpha_ramp: int | None = None
@@ -100,7 +103,6 @@ def main(options: Options) -> int:
     training, held = split_held_out(pairs, options.held_out)
     tokenizer = _tokenizer(options, training)
     model = _model(options, tokenizer)
-    task = Pretrain(model, _objectives(options)).to(options.device)
     batch = held_out_batch(held, tokenizer, model.config.vision.image_size)
     source = PhotoSource(training, train_transform(model.config.vision.image_size, PRETRAIN_SCALE))
     loader = Loader(
@@ -110,6 +112,7 @@ def main(options: Options) -> int:
         workers=options.workers,
         shards_per_epoch=options.shards_per_epoch,
     )
+    task = Pretrain(model, _objectives(options, len(loader))).to(options.device)
     config = _training(options, len(loader))
     before = held_out_losses(model, batch.to(options.device), options.precision)
     with bar(options.steps, "pretrain") as progress:
@@ -137,7 +140,7 @@ def _tokenizer(options: Options, training: Sequence[Pair]) -> Tokenizer:
 
 def _refuse(options: Options) -> None:
     """Raise for options that cannot be, before data are read."""
-    _objectives(options)
+    _objectives(options, 1)
     _config(options, options.vocab_size)
     _training(options, 1)
 
@@ -160,14 +163,27 @@ def _model(options: Options, tokenizer: Tokenizer) -> BLIP:
     return model
 
 
-def _objectives(options: Options) -> ObjectiveConfig:
+def _objectives(options: Options, batches: int) -> ObjectiveConfig:
+    start = options.teacher_start
+    if start is None:
+        trained = options.init_vision and options.init_text
+        start = 0 if trained else min(2 * _epoch(options, batches), options.steps // 2)
     return ObjectiveConfig(
-        queue=options.queue, momentum=options.momentum, alpha=options.alpha, seed=options.seed
+        queue=options.queue,
+        momentum=options.momentum,
+        alpha=options.alpha,
+        teacher_start=start,
+        seed=options.seed,
     )
 
 
+def _epoch(options: Options, batches: int) -> int:
+    """Optimizer steps of an epoch."""
+    return max(1, batches // max(1, options.accumulate))
+
+
 def _training(options: Options, batches: int) -> TrainConfig:
-    epoch = max(1, batches // max(1, options.accumulate))
+    epoch = _epoch(options, batches)
     schedule = Schedule(
         steps=options.steps,
         peak=options.peak,
