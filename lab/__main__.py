@@ -2,4 +2,5 @@
 
 from lab.cli import entry
 
-entry()
+if __name__ == "__main__":  # not in processes that this one spawns
+    entry()

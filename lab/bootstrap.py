@@ -5,10 +5,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from blip.capfilt import Ledger, kept
+import numpy as np
+
+from blip.capfilt import Job, Ledger, kept
+from blip.captioner import Captioner
 from blip.checkpoint import Card, Loaded, load, save
 from blip.data.pairs import Pair
+from blip.generate import Decoding
+from blip.matching import Matcher
 from blip.model import BLIP
 from blip.tasks.captioning import PROMPT
 from blip.tokenizer import Tokenizer
@@ -17,6 +23,7 @@ from lab.evaluate import bootstrap_quality
 from lab.progress import bar
 from lab.recipes import Recipe
 from lab.sources import array_source, tokenizer_of
+from lab.world.checker import check
 from lab.world.sets import World, WorldPair
 
 NAMES = ("pretrained", "captioner", "filter")
@@ -75,6 +82,50 @@ def _keeper(recipe: Recipe, tokenizer: Tokenizer, out: Path, seed: int) -> Calla
     return keep
 
 
+def world_job(
+    captioner: Loaded,
+    matcher: Loaded,
+    items: Sequence[WorldPair],
+    drawn: dict[str, Any],
+    *,
+    decoding: Decoding,
+    seed: int = 0,
+    round: int = 0,
+) -> Job:
+    """CapFilt over web pairs of the generated world, whose truth is known.
+
+    drawn: level, noise and start of the pairs; with them the studio and the notebooks draw the scenes again.
+    """
+    scenes = {item.key: item.scene for item in items}
+    return Job(
+        captioner=Captioner(captioner, decoding),
+        filters={"itm": Matcher(matcher)},
+        seed=seed,
+        round=round,
+        judge=lambda key, text: check(text, scenes[key]).truth,
+        notes={"world": drawn, "device": "cpu", "precision": "float32"},  # the defaults of both models
+    )
+
+
+def strictly_true(ledger: Ledger, items: Sequence[WorldPair]) -> float:
+    """Share of synthetic captions that are true and name every object with its colour."""
+    scenes = {item.key: item.scene for item in items}
+    rows = ledger.table("candidates", ["image_key", "caption", "origin"]).to_pylist()
+    strict = [
+        check(row["caption"], scenes[row["image_key"]]).strict for row in rows if row["origin"] == "synthetic"
+    ]
+    return float(np.mean(strict))
+
+
+def bootstrapped(ledger: Ledger, items: Sequence[WorldPair]) -> list[WorldPair]:
+    """What the filter kept of web and synthetic captions (paper 3.3), as pairs with the scenes of `items`."""
+    scenes = {item.key: item for item in items}
+    images = {item.key: Pair(item.key, "", b"") for item in items}
+    return [
+        replace(scenes[pair.key], caption=pair.caption, origin=pair.origin) for pair, _ in kept(ledger, images=images)
+    ]
+
+
 def second_model(
     recipe: Recipe,
     world: World,
@@ -91,13 +142,8 @@ def second_model(
     not from the old weights). Returns each one's quality on held-out scenes and unseen web pairs.
     """
     seconds = seconds or Seconds()
-    scenes = {item.key: item for item in items}
     human = world.human(recipe.human, captions_each=2)
-    cleaned = [
-        replace(scenes[pair.key], caption=pair.caption, origin=pair.origin)
-        for pair, _ in kept(ledger, images={item.key: Pair(item.key, "", b"") for item in items})
-    ]
-    sets = {"web": [*items, *human], "bootstrapped": [*cleaned, *human]}
+    sets = {"web": [*items, *human], "bootstrapped": [*bootstrapped(ledger, items), *human]}
     found = {}
     for name, pairs in sets.items():
         with seconds.stage(f"pretrain on {name}"), bar(recipe.pretrain.steps, f"on {name}") as show:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from blip.capfilt.engine import CaptionerLike
+from blip.capfilt.job import CaptionerLike
 from blip.capfilt.scoring import FilterLike
 from blip.capfilt.text_filters import TextFilter
 from blip.captioner import Captioner
@@ -79,6 +79,11 @@ def filters(words: Sequence[str], machine: Machine) -> dict[str, FilterLike]:
     return found
 
 
+def filter_names(words: Sequence[str]) -> list[str]:
+    """The names in the ledger of filters given as for `filters`, which opens them."""
+    return [name for name, _ in map(_named, words)]
+
+
 def _named(word: str) -> tuple[str, str]:
     """Name and source. A path may hold a `=`, so a file or folder that exists is no name."""
     found = None if Path(word).exists() else _NAME.fullmatch(word)
@@ -111,6 +116,6 @@ def _filter(source: str, machine: Machine) -> FilterLike:
     return Matcher(load_any(source, **machine.opening), **machine.running)
 
 
-def deciding_column(used: FilterLike) -> str:
+def deciding_column(columns: Sequence[str]) -> str:
     """The score that thresholds are compared with: the match probability, or a filter's first column."""
-    return "itm_prob" if "itm_prob" in used.columns else used.columns[0]
+    return "itm_prob" if "itm_prob" in columns else columns[0]

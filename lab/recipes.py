@@ -13,6 +13,12 @@ from blip.train import TrainConfig
 from lab.world.levels import level
 
 
+def _at_least_one(config: Any, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) < 1:
+            raise InputError(f"{name}={getattr(config, name)} cannot be; give 1 or more.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """One training: how many samples are seen, in which batches, at which rate."""
@@ -24,6 +30,9 @@ class Stage:
     """Share of the steps spent warming up."""
     alpha_ramp: float = 0.1
     """Share of the steps over which the soft targets come in."""
+
+    def __post_init__(self) -> None:
+        _at_least_one(self, "samples", "batch")
 
     @property
     def steps(self) -> int:
@@ -66,6 +75,7 @@ class Recipe:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
+        _at_least_one(self, "web", "human", "evaluation")
         if self.objectives.queue > self.web / 10:
             raise InputError(
                 f"A queue of {self.objectives.queue} keys over {self.web} web pairs is more than a "

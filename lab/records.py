@@ -31,10 +31,15 @@ def record(name: str, result: dict[str, Any], *, seed: int | None, config: dict[
     }
 
 
+def as_json(content: dict[str, Any]) -> bytes:
+    """A record as readable JSON."""
+    return json.dumps(content, indent=1, sort_keys=False).encode() + b"\n"
+
+
 def write_record(path: Path, content: dict[str, Any]) -> Path:
     """Write a record as readable JSON, whole or not at all."""
     with replacing(path) as file:
-        file.write(json.dumps(content, indent=1, sort_keys=False).encode() + b"\n")
+        file.write(as_json(content))
     return path
 
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from blip.capfilt import Ledger, Policy
 from blip.capfilt.decide import verdicts
 from blip.capfilt.quality import against_truth
+from blip.capfilt.tolerance import Margins
 
 _COLUMNS = ("origin", "truth", "noise_kind")
 
@@ -17,17 +18,19 @@ _COLUMNS = ("origin", "truth", "noise_kind")
 def summarize(ledger: Ledger, policy: Policy | None = None) -> dict[str, Any]:
     """Counts of a ledger under a policy, and the comparison with truth where truth is known.
 
-    Goes through the ledger shard by shard; only shards whose truth is known stay in memory.
+    borderline: verdicts that another device or precision may turn, by origin; only where that was measured
+    (`lab ledger agree`). Goes through the ledger shard by shard; only shards whose truth is known stay in memory.
     """
     policy = policy or Policy()
     counts = ledger.counts()
-    kept, filtered = (dict.fromkeys(("web", "synthetic"), 0) for _ in range(2))
+    kept, filtered, borderline = (dict.fromkeys(("web", "synthetic"), 0) for _ in range(3))
     known = []
     for shard in verdicts(ledger, policy, _COLUMNS):
         for origin, own in (("synthetic", _synthetic(shard)), ("web", ~_synthetic(shard))):
             chosen = np.asarray(shard["kept"])[own]
             kept[origin] += int(chosen.sum())
             filtered[origin] += int((~chosen).sum())
+            borderline[origin] += int(np.asarray(shard["borderline"])[own].sum())
         if shard["truth"].null_count < shard.num_rows:
             known.append(shard)
     summary: dict[str, Any] = {
@@ -37,7 +40,7 @@ def summarize(ledger: Ledger, policy: Policy | None = None) -> dict[str, Any]:
         "filtered": filtered,
         "rejects": counts["rejects"],
         "policy": str(policy),
-    }
+    } | ({"borderline": borderline} if Margins.of(ledger, policy).any else {})
     if not known:
         return summary
     rows = pa.concat_tables(known)
@@ -60,6 +63,9 @@ def table(summary: dict[str, Any]) -> str:
             cells += [_percent(rates[name]) for name in ("true_before", "precision", "recall")]
         lines.append(_row(origin, *cells))
     lines.append(f"\n{summary['pairs']:,} pairs in, {summary['rejects']:,} rejects; kept by {summary['policy']}")
+    if "borderline" in summary:
+        web, synthetic = summary["borderline"]["web"], summary["borderline"]["synthetic"]
+        lines.append(f"borderline: {web:,} web and {synthetic:,} synthetic verdicts, by the ledger's agreement.json")
     if "auc" in summary:
         lines += ["", *_truth_lines(summary)]
     return "\n".join(lines)

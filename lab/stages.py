@@ -32,10 +32,14 @@ def pretrain(
     seed: int = 0,
     out: Path | None = None,
     progress: Progress | None = None,
+    start: BLIP | None = None,
 ) -> BLIP:
-    """A new model pre-trained with ITC, ITM and LM on the pairs of a source."""
+    """A model pre-trained with ITC, ITM and LM on the pairs of a source: a new one, or `start` trained further.
+
+    Optimizer, momentum encoder, queues and schedule begin anew in both cases (paper Table 13).
+    """
     torch.manual_seed(seed)
-    model = BLIP(recipe.model(len(tokenizer)))
+    model = BLIP(recipe.model(len(tokenizer))) if start is None else start
     task = Pretrain(model, replace(recipe.objectives, seed=seed))
     feed = PairFeed(_loader(source, recipe.pretrain, seed), tokenizer, max_length=MAX_TOKENS)
     _run("pretrain", task, feed, recipe, recipe.pretrain, seed=seed, out=out, progress=progress)
@@ -75,6 +79,7 @@ def tune_filter(
     # As in pre-training, the queue holds at most a tenth of the data it is filled from.
     rules = replace(RETRIEVAL, queue=min(recipe.objectives.queue, len(human) // 10), seed=seed)
     feed = PairFeed(_loader(human, recipe.filter, seed), tokenizer, by_image=True, max_length=MAX_TOKENS)
+    torch.manual_seed(seed)  # the queue begins with random keys, whatever this process drew before
     _run("filter", Pretrain(model, rules), feed, recipe, recipe.filter, seed=seed, out=out, progress=progress)
     return model
 

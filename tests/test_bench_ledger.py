@@ -1,13 +1,18 @@
 """The simulated ledger is a true one, and what `lab bench ledger` asks of it agrees with slow loops."""
 
 import json
+import tarfile
 from collections import Counter, defaultdict
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from blip.capfilt import decide
+from blip.data.images import decode_image
+from blip.data.pairs import ImageRef
 from blip.errors import InputError
+from lab.bench import alone, pictures, simulated_ledger
 from lab.bench import ledger as bench
 from lab.bench.simulated_ledger import EACH, simulate
 
@@ -83,24 +88,65 @@ def test_the_kept_list_is_what_was_kept(made, rows, tmp_path):
     assert count == len(found) > 0
 
 
+def test_hashes_are_different_and_fill_every_bit():
+    hashes = simulated_ledger._hashes(np.arange(100_000))
+    assert len(np.unique(hashes)) == 100_000
+    for bit in range(64):
+        assert abs(((hashes >> bit) & 1).mean() - 0.5) < 0.01
+
+
+def test_references_and_names_lead_to_the_members_of_the_tar(tmp_path):
+    path = tmp_path / "pictures.tar"
+    members = pictures.write_tar(path, 10_000_000, seed=5)
+    assert path.stat().st_size >= 10_000_000
+    chosen = pictures.index(path, 20, seed=5)
+    assert len(set(chosen["names"])) == len(chosen["references"]) == 20
+    with tarfile.open(path) as tar:
+        assert len(tar.getnames()) == members > 100
+        stored = [tar.extractfile(name).read() for name in chosen["names"]]
+    assert [ImageRef.parse(text).read() for text in chosen["references"]] == stored
+    colors = [np.asarray(decode_image(data)).sum(axis=(0, 1), dtype=np.int64).tolist() for data in stored]
+    ours, theirs = pictures.by_reference(chosen["references"]), pictures.by_tarfile(path, chosen["names"])
+    assert ours["colors"] == theirs["colors"] == colors
+    assert len({tuple(color) for color in colors}) > 5  # another picture would show
+
+
+def test_a_picture_is_opened_without_reading_the_tar(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "alone", in_this_process)
+    found = pictures.measure(tmp_path, 10_000_000, 20, seed=5)
+    assert found["same_pictures"] and list(tmp_path.iterdir()) == []
+    assert found["bytes_of_the_pictures"] <= found["by reference"]["bytes_read"] < 2 * found["bytes_of_the_pictures"]
+    headers = found["by tarfile, opened once"]["found"]["seconds_for_headers"]
+    assert found["by tarfile, opened for each picture"]["seconds_extrapolated"] == pytest.approx(20 * headers, abs=0.2)
+
+
+def in_this_process(ask, *words):
+    """A process of its own for each would import torch each time."""
+    return alone._measured(ask, words)
+
+
 def test_the_bench_leaves_a_record_and_nothing_else(tmp_path, capsys, monkeypatch):
-    # One process instead of six, each of which imports torch; the other questions are asked above.
+    # One process instead of nine, each of which imports torch; the other questions are asked above.
     monkeypatch.setattr(bench, "QUESTIONS", {"image quadrants": bench.QUESTIONS["image quadrants"]})
+    monkeypatch.setattr(pictures, "alone", in_this_process)
     place = tmp_path / "place"
     place.mkdir()
-    options = bench.Options(rows=600, images_per_shard=50, out=tmp_path / "record.json", folder=place)
+    options = bench.Options(
+        rows=600, images_per_shard=50, tar_bytes=10**6, pictures=10, out=tmp_path / "record.json", folder=place
+    )
     assert bench.main(options) in (0, 1)  # 1 where this machine's memory or time is above what is required
     result = json.loads(options.out.read_text())["result"]
     assert (result["rows"], result["images"]) == (600, 120)
     found = result["questions"]["image quadrants"]
     assert sum(found["found"].values()) == 120
     assert found["peak_mib"] > 0
+    assert (result["pictures"]["pictures"], result["pictures"]["same_pictures"]) == (10, True)
     assert list(place.iterdir()) == []
     assert "image quadrants" in capsys.readouterr().out
 
 
 def test_a_ledger_that_the_disk_cannot_hold_is_refused_before(tmp_path):
-    with pytest.raises(InputError, match="need .* GiB and .* give fewer --rows or another --folder"):
+    with pytest.raises(InputError, match="need .* GiB and .* give fewer --rows and --tar-bytes or another --folder"):
         bench.main(bench.Options(rows=10**15, out=tmp_path / "record.json", folder=tmp_path))
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(InputError, match="There is no folder .*gone; make it"):

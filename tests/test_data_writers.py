@@ -4,6 +4,8 @@ import csv
 import errno
 import json
 import os
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -11,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from data_files import encoded, picture
 
-from blip.data.files import free_name, image_extension, replacing
+import blip.data.files
+from blip.data.files import drop_unfinished, free_name, image_extension, replacing, replacing_many
 from blip.data.images import open_image
 from blip.data.pairs import ImageRef, Pair, image_bytes
 from blip.data.readers import read_pairs
@@ -150,6 +153,51 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, records):
         write_tars(broken(), tmp_path / "tars")
     assert [path.name for path in tmp_path.rglob("*unfinished*")] == []
     assert list((tmp_path / "tars").iterdir()) == []
+
+
+def test_files_written_together_are_synced_before_they_take_their_places(tmp_path, monkeypatch):
+    monkeypatch.setattr(blip.data.files, "_TOGETHER", 3)
+    synced, early = set(), []
+    sync, replace = os.fsync, os.replace
+
+    def note(handle):
+        synced.add(os.fstat(handle).st_ino)
+        sync(handle)
+
+    def place(one, other):
+        early.extend([other] * (os.stat(one).st_ino not in synced))
+        replace(one, other)
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(os, "replace", place)
+    wanted = {f"{'ab'[n % 2]}/{n}.bin": bytes([n]) * n for n in range(8)}
+    there = []
+    with replacing_many(tmp_path) as put:
+        for name, data in wanted.items():
+            put(name, data)
+            there.append(len(list(tmp_path.rglob("[0-9]*.bin"))))
+    assert there == [0, 0, 3, 3, 3, 6, 6, 6] and early == []
+    assert {p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in tmp_path.rglob("*.bin")} == wanted
+    assert all(folder.stat().st_ino in synced for folder in (tmp_path / "a", tmp_path / "b"))
+
+
+def test_a_process_that_is_killed_leaves_no_image_and_no_list_half_written(tmp_path):
+    """The third picture never comes: the two before it wait under other names, and those are tidied."""
+    code = f"""
+import os
+from blip.data.pairs import Pair
+from blip.data.writers import write_list
+def records():
+    yield Pair("a", "one", b"first"), {{}}
+    yield Pair("b", "two", b"second"), {{}}
+    os._exit(9)
+write_list(records(), {str(tmp_path / "list.json")!r})
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    assert [p for p in tmp_path.rglob("*") if p.is_file() and not p.name.startswith(".")] == []
+    assert len(list(tmp_path.rglob("*.unfinished"))) == 2
+    drop_unfinished(tmp_path)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
 def test_a_full_disk_is_one_sentence(tmp_path):

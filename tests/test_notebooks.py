@@ -9,6 +9,8 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from lab.pages import percent, read_record
+
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MOST_BYTES = 1_500_000
@@ -72,6 +74,17 @@ def test_it_asks_first_and_answers_last(path):
     expected = [f"## {number}.{i}" for i in range(1, len(headings) + 1)]
     assert [heading.split(" ", 2)[:2] for heading in headings] == [one.split() for one in expected]
     assert headings[-1].endswith("Answer")
+
+
+def test_capfilt_step_by_step_says_what_the_record_of_the_demo_says():
+    """Both are about the same pairs and weights: who trains new ones runs both again."""
+    notebook = nbformat.read(FOLDER / "02_capfilt_step_by_step.ipynb", as_version=4)
+    answer = code_cells(notebook)[-1].outputs[0].data["text/markdown"]
+    result = read_record("demo")["result"]
+    counts = [f"{result['kept'][origin]:,}" for origin in ("web", "synthetic")]
+    rates = [result["origins"]["web"]["true_before"], *(one["precision"] for one in result["origins"].values())]
+    missing = [one for one in (*counts, *map(percent, rates)) if one not in answer]
+    assert missing == []
 
 
 def test_a_complaint_and_a_path_are_found():

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +11,9 @@ from random_ledgers import random_ledger
 
 from blip.capfilt import Policy, decide, decide_duckdb
 from blip.capfilt.decide import verdicts
+from blip.capfilt.duplicates import Buckets, Cap
 from blip.capfilt.policy import Term
-from blip.capfilt.ranking import MISSING, Crowd, best, crowded, cuts, image_numbers, ranks
+from blip.capfilt.ranking import MISSING, best, cuts, image_numbers, ranks
 from blip.errors import InputError
 
 FIELDS = {
@@ -134,7 +135,7 @@ def test_few_columns_give_the_same_verdicts(ledgers):
     policy = Policy(web=0.2, synthetic=0.2, top_fraction=0.6, per_image=2, per_caption=2)
     for ledger in ledgers:
         narrow = pa.concat_tables(verdicts(ledger, policy, ("origin",)))
-        assert narrow.column_names == ["origin", "score", "kept", "by"]
+        assert narrow.column_names == ["origin", "score", "kept", "by", "borderline"]
         assert narrow["kept"].to_pylist() == decide(ledger, policy)["kept"].to_pylist()
 
 
@@ -220,10 +221,44 @@ def test_ties_go_to_earlier_rows():
     assert best(chosen, np.zeros(5, np.int64), same_score, 2).tolist() == [True, True, False, False, False]
 
 
-def test_a_crowd_counts_over_shards():
-    hashes = np.array([7, -3, 7, 9], np.int64)
-    assert crowded([hashes, hashes[:1]], 2).tolist() == [7]
-    assert crowded([hashes], 4).tolist() == []
-    crowd = Crowd(np.array([7]), 2)
-    assert crowd.first(np.array([True, True, True, True]), hashes).all()
-    assert crowd.first(np.array([True, True, False, True]), hashes).tolist() == [False, True, False, True]
+def first_of_equal(shards, most):
+    """What two passes let through, shard by shard; shards are (chosen, hashes)."""
+    buckets = Buckets(sum(len(hashes) for _, hashes in shards), most)
+    for chosen, hashes in shards:
+        buckets.add(hashes[chosen])
+    cap = Cap(buckets.crowded(), most)
+    return [cap.first(chosen, hashes).tolist() for chosen, hashes in shards]
+
+
+def test_the_cap_counts_over_shards():
+    hashes, all_four = np.array([7, -3, 7, 9], np.int64), np.ones(4, bool)
+    second = np.array([True, True, False, True])
+    assert first_of_equal([(all_four, hashes), (second, hashes)], 2) == [[True] * 4, [False, True, False, True]]
+    assert first_of_equal([(all_four, hashes), (second, hashes)], 1) == [[True, True, False, True], [False] * 4]
+    assert first_of_equal([(all_four, hashes), (second, hashes)], 3) == [[True] * 4, second.tolist()]
+    assert first_of_equal([(all_four[:0], hashes[:0])], 1) == [[]]
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_the_cap_is_that_of_a_loop_where_texts_share_buckets(seed):
+    rng = np.random.default_rng(seed)
+    rows, texts = int(rng.integers(1, 3000)), int(rng.integers(1, 400))
+    # Hashes of any bits; of few upper bits, so that hundreds of texts fall into a bucket; one text alone.
+    pools = [rng.integers(-(2**63), 2**63 - 1, texts), rng.integers(0, 8, texts) << 61 | rng.integers(0, 64, texts)]
+    pool = [*pools, np.zeros(texts, np.int64)][seed % 3]
+    hashes, chosen = pool[(texts * rng.random(rows) ** 3).astype(np.int64)], rng.random(rows) < 0.6
+    ends = np.sort(rng.integers(0, rows + 1, 4))
+    shards = list(zip(np.split(chosen, ends), np.split(hashes, ends), strict=True))
+    for most in (1, 2, 10):
+        seen, wanted = Counter(), []
+        for own, passes in zip(hashes.tolist(), chosen.tolist(), strict=True):
+            seen[own] += passes
+            wanted.append(passes and seen[own] <= most)
+        assert [kept for shard in first_of_equal(shards, most) for kept in shard] == wanted
+
+
+@pytest.mark.parametrize("most", [2**15 - 1, 2**15, 70_000])
+def test_counts_do_not_run_over(most):
+    rows = 150_000
+    (found,) = first_of_equal([(np.ones(rows, bool), np.full(rows, -5, np.int64))], most)
+    assert found == [True] * most + [False] * (rows - most)

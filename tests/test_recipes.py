@@ -29,6 +29,8 @@ def test_overrides_change_the_named_field_only():
         ("dropout.rate=1", "dropout has no fields"),
         ("web=many", "'many' is no int"),
         ("objectives.queue=9000", "more than a tenth"),
+        ("filter.batch=0", "batch=0 cannot be"),
+        ("human=0", "human=0 cannot be"),
     ],
 )
 def test_wrong_overrides_are_one_sentence(change, said):

@@ -2,54 +2,54 @@
 
 Here with pyarrow, shard by shard, in the memory of three shards; `queries` asks the same in SQL, and tests
 hold them equal. What looks at the whole ledger (`top_fraction`, `per_caption`) takes a pass over scores or
-hashes first.
+hashes first; `per_caption` then holds up to 3 bytes a caption, and more for texts that pass too often.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from blip.capfilt.duplicates import Buckets, Cap
 from blip.capfilt.ledger import Entry, Ledger
 from blip.capfilt.policy import Policy, Term
-from blip.capfilt.ranking import Crowd, Ranked, best, crowded, cuts, image_numbers, ranks
+from blip.capfilt.ranking import Ranked, best, cuts, image_numbers, ranks
+from blip.capfilt.reading import Scores, Shard, each_shard
+from blip.capfilt.tolerance import Margins
 from blip.errors import InputError
 
 COLUMNS = ("row_id", "image_key", "origin", "caption")
-_HASHES_A_PASS = 2**25  # 256 MiB
-_READERS = 2  # threads, and shards in memory beside the one that is decided
-
-Scores = Mapping[str, pa.Table]
-"""The tables of the filters a policy reads, by name, each of the same shard."""
 
 
 def decide(ledger: Ledger, policy: Policy | None = None) -> pa.Table:
-    """A row a caption: row_id, image_key, origin, caption, score (float32), kept, by (filter or person)."""
+    """A row a caption: row_id, image_key, origin, caption, score (float32), kept, by (filter or person) and
+    borderline: by the filter, and within the measured tolerance of a number that the score is compared with
+    (see `tolerance.Margins`), so that another device or precision may decide otherwise.
+    """
     return pa.concat_tables(verdicts(ledger, policy or Policy()))
 
 
 def verdicts(ledger: Ledger, policy: Policy, columns: Sequence[str] = COLUMNS) -> Iterator[pa.Table]:
     """The verdicts of one shard after the other, so that a ledger of any size can be decided.
 
-    columns: those of the candidates that stand before score, kept and by. Fewer read faster; that scores
-    are aligned with their candidates is checked by row_id where that is among them, else by their number.
+    columns: those of the candidates that stand before score, kept, by and borderline. Fewer read faster; that
+    scores are aligned with their candidates is checked by row_id where that is among them, else by their number.
     """
     _check(ledger, policy)
-    plan = _Plan.of(ledger, policy)
-    for shard in _shards(ledger, policy, plan.columns | set(columns)):
-        kept = pa.array(plan.passing(shard, policy))
-        by = pa.repeat("filter", len(kept))
+    plan, margins = _Plan.of(ledger, policy), Margins.of(ledger, policy)
+    read = plan.reader(ledger, policy, plan.columns | set(columns))
+    for shard, passing in each_shard(ledger, read):
+        kept = pa.array(plan.capped(shard, passing))
+        by, borderline = pa.repeat("filter", len(kept)), _borderline(shard, policy, margins)
         if plan.people.any:
             person = plan.people.of(shard.rows)
             kept, by = pc.coalesce(person, kept), pc.if_else(pc.is_valid(person), "person", by)
-        rows = shard.rows.select(list(columns)).append_column("score", shard.score)
-        yield rows.append_column("kept", kept).append_column("by", by)
+            borderline = pc.and_(borderline, pc.is_null(person))
+        rows = shard.columns(columns).append_column("score", shard.score)
+        yield rows.append_column("kept", kept).append_column("by", by).append_column("borderline", borderline)
 
 
 def check_scores(ledger: Ledger, policy: Policy) -> None:
@@ -71,53 +71,6 @@ def _check(ledger: Ledger, policy: Policy) -> None:
 
 
 @dataclass(frozen=True)
-class _Shard:
-    """The columns of one shard that a policy reads."""
-
-    rows: pa.Table
-    scores: Scores
-    score: pa.ChunkedArray
-
-    @classmethod
-    def read(cls, ledger: Ledger, entry: Entry, policy: Policy, columns: AbstractSet[str]) -> "_Shard":
-        """The candidates' columns and every score of the policy; InputError where a filter has not come so far."""
-        rows = ledger.read("candidates", entry.shard, sorted(columns))
-        identity = ["row_id"] if "row_id" in columns else []
-        scores = {}
-        for name, wanted in policy.columns.items():
-            table = f"scores/{name}"
-            if not ledger.has(table, entry.shard):
-                raise InputError(
-                    f"The filter {name} has not scored shard {entry.shard} of {ledger.folder}; "
-                    "run lab capfilt again to finish it."
-                )
-            own = ledger.read(table, entry.shard, [*identity, *wanted])
-            if own.num_rows != entry.rows or (identity and own["row_id"] != rows["row_id"]):
-                raise InputError(
-                    f"Shard {entry.shard} of {table} is not aligned with its candidates; run lab ledger verify."
-                )
-            scores[name] = own
-        return cls(rows, scores, _score(scores, policy))
-
-    @property
-    def synthetic(self) -> np.ndarray:
-        """Which rows are synthetic (N,) bool."""
-        return np.asarray(pc.equal(self.rows["origin"], "synthetic"))
-
-
-def _shards(ledger: Ledger, policy: Policy, columns: AbstractSet[str]) -> Iterator[_Shard]:
-    """Every shard in order, the next ones read by threads meanwhile."""
-    ahead: deque[Future[_Shard]] = deque()
-    with ThreadPoolExecutor(_READERS) as pool:
-        for entry in ledger.entries("candidates"):
-            ahead.append(pool.submit(_Shard.read, ledger, entry, policy, columns))
-            if len(ahead) > _READERS:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-
-
-@dataclass(frozen=True)
 class _Plan:
     """What a policy must know of the whole ledger before it looks at a shard."""
 
@@ -125,7 +78,7 @@ class _Plan:
     columns: frozenset[str]
     """Columns of the candidates that the policy reads."""
     cuts: tuple[int, int] | None = None
-    crowd: Crowd | None = None
+    cap: Cap | None = None
 
     @classmethod
     def of(cls, ledger: Ledger, policy: Policy) -> "_Plan":
@@ -140,18 +93,30 @@ class _Plan:
         plan = cls(people, frozenset(columns), ends)
         if policy.per_caption is None:
             return plan
-        crowd = Crowd(_crowded(ledger, policy, plan, policy.per_caption), policy.per_caption)
-        return cls(people, frozenset(columns | {"caption_hash"}), ends, crowd)
+        cap = _cap(ledger, policy, plan, policy.per_caption)
+        return cls(people, frozenset(columns | {"caption_hash"}), ends, cap)
 
-    def passing(self, shard: _Shard, policy: Policy) -> np.ndarray:
-        """Which rows (N,) bool the policy keeps, whatever people say."""
+    def reader(
+        self, ledger: Ledger, policy: Policy, columns: AbstractSet[str]
+    ) -> Callable[[Entry], tuple[Shard, np.ndarray]]:
+        """Reads a shard and which of its rows pass; shards may be read at the same time, in any order."""
+
+        def read(entry: Entry) -> tuple[Shard, np.ndarray]:
+            shard = Shard.read(ledger, entry, policy, columns)
+            return shard, self._passing(shard, policy)
+
+        return read
+
+    def capped(self, shard: Shard, passing: np.ndarray) -> np.ndarray:
+        """Which rows (N,) bool the policy keeps, whatever people say; shards come in the ledger's order."""
+        return passing if self.cap is None else self.cap.first(passing, shard.hashes)
+
+    def _passing(self, shard: Shard, policy: Policy) -> np.ndarray:
         kept = _conditions(shard, policy)
         if self.cuts is not None:
             kept &= ranks(shard.score) <= np.where(shard.synthetic, self.cuts[1], self.cuts[0])
         if policy.best_synthetic is not None or policy.per_image is not None:
             kept = _few_an_image(shard, policy, kept)
-        if self.crowd is not None:
-            kept = self.crowd.first(kept, np.asarray(shard.rows["caption_hash"]))
         return kept
 
 
@@ -170,41 +135,32 @@ class _People:
 
 
 def _ranked(ledger: Ledger, policy: Policy) -> Callable[[], Iterator[Ranked]]:
-    def shards() -> Iterator[Ranked]:
-        for shard in _shards(ledger, policy, {"origin"}):
-            yield shard.synthetic, ranks(shard.score)
+    def read(entry: Entry) -> Ranked:
+        shard = Shard.read(ledger, entry, policy, {"origin"})
+        return shard.synthetic, ranks(shard.score)
 
-    return shards
-
-
-def _crowded(ledger: Ledger, policy: Policy, plan: _Plan, most: int) -> np.ndarray:
-    """Hashes of the texts that pass more than `most` times: one part of all hashes a pass."""
-    parts = -(-sum(entry.rows for entry in ledger.entries("candidates")) // _HASHES_A_PASS)
-
-    def hashes(part: int) -> Iterator[np.ndarray]:
-        for shard in _shards(ledger, policy, plan.columns | {"caption_hash"}):
-            own = np.asarray(shard.rows["caption_hash"])[plan.passing(shard, policy)]
-            yield own[own % parts == part] if parts > 1 else own
-
-    found = [crowded(hashes(part), most) for part in range(parts)]
-    return np.sort(np.concatenate([np.empty(0, np.int64), *found]))
+    return lambda: each_shard(ledger, read)
 
 
-def _score(scores: Scores, policy: Policy) -> pa.ChunkedArray:
-    if not policy.weighted_sum:
-        return scores[policy.filter][policy.column]
-    weighed = [
-        pc.multiply(pc.cast(scores[term.filter][term.column], pa.float64()), term.number)
-        for term in policy.summands
-    ]
-    return pc.cast(reduce(pc.add, weighed), pa.float32(), safe=False)
+def _cap(ledger: Ledger, policy: Policy, plan: _Plan, most: int) -> Cap | None:
+    """The cap on equal captions, by a pass over the hashes of those that pass; None where nothing can reach it."""
+    rows = sum(entry.rows for entry in ledger.entries("candidates"))
+    if rows <= most:
+        return None
+    buckets, shards = Buckets(rows, most), plan.reader(ledger, policy, plan.columns | {"caption_hash"})
+
+    def read(entry: Entry) -> np.ndarray:
+        shard, passing = shards(entry)
+        return shard.hashes[passing]
+
+    for hashes in each_shard(ledger, read):
+        buckets.add(hashes)
+    return Cap(buckets.crowded(), most)
 
 
-def _conditions(shard: _Shard, policy: Policy) -> np.ndarray:
+def _conditions(shard: Shard, policy: Policy) -> np.ndarray:
     """Rows (N,) bool that pass threshold or union, and intersection."""
-    # Thresholds have the scores' own precision: 0.7 is kept at 0.7.
-    limits = np.where(shard.synthetic, np.float32(policy.synthetic), np.float32(policy.web))
-    kept = _reaches(shard.score, pa.array(limits))
+    kept = _reaches(shard.score, pa.array(_limits(shard, policy)))
     for text in policy.union:
         kept |= _reaches_number(shard.scores, Term.parse(text))
     for text in policy.intersection:
@@ -212,7 +168,18 @@ def _conditions(shard: _Shard, policy: Policy) -> np.ndarray:
     return kept
 
 
-def _few_an_image(shard: _Shard, policy: Policy, kept: np.ndarray) -> np.ndarray:
+def _limits(shard: Shard, policy: Policy) -> np.ndarray:
+    """The thresholds (N,) of the rows, in the scores' own precision, float32: 0.7 is kept at 0.7."""
+    return np.where(shard.synthetic, np.float32(policy.synthetic), np.float32(policy.web))
+
+
+def _borderline(shard: Shard, policy: Policy, margins: Margins) -> pa.Array:
+    if not margins.any:
+        return pa.repeat(False, len(shard.score))
+    return pa.array(margins.reached(shard.score, _limits(shard, policy), shard.scores))
+
+
+def _few_an_image(shard: Shard, policy: Policy, kept: np.ndarray) -> np.ndarray:
     """Of the rows kept so far (N,) bool the best ones of each image."""
     images, found = image_numbers(shard.rows["image_key"]), ranks(shard.score)
     if policy.best_synthetic is not None:

@@ -6,26 +6,31 @@
     rejects/00000.parquet           what could not be used, and why
     overrides/00000.parquet         what people decided
     manifest/TABLE-00000.json       one entry a shard: rows, bytes, content hash, counts
+    agreement.json                  how far scores move with device and precision, where that was measured
 
-A shard without a valid entry does not exist: it is written to a temporary name, synced, renamed, and
-only then entered. A job that was killed anywhere continues, and ends with the same bytes.
+A shard without a valid entry does not exist: on disk it is written to a temporary name, synced, renamed, in
+an object store put there whole, and only then entered. A job that was killed anywhere continues, and ends
+with the same bytes.
 """
 
 import hashlib
+import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from blip.capfilt.schema import CANDIDATES, OVERRIDES, REJECTS, VERSION
-from blip.data.files import drop_unfinished, replacing
+from blip.capfilt.store import Store, store_at
+from blip.data.places import Place
 from blip.errors import InputError
 
-_Read = TypeVar("_Read")
+_BY_FILTER = ("filters", "scored")  # what a ledger says of each of its filters, to which others may be added
+_ABOUT = "ledger.json"
 READING = "reading"  # the shard of rejects found before any image was opened
 
 
@@ -42,43 +47,48 @@ class Entry:
 
 
 class Ledger:
-    """A ledger on disk. Tables: candidates, scores/FILTER, rejects, overrides."""
+    """A ledger in a folder or an object store. Tables: candidates, scores/FILTER, rejects, overrides."""
 
-    def __init__(self, folder: Path, about: dict[str, Any]) -> None:
-        self.folder, self.about = folder, about
+    def __init__(self, store: Store, about: dict[str, Any]) -> None:
+        self.store, self.about = store, about
 
     @classmethod
-    def create(cls, folder: str | Path, about: dict[str, Any]) -> "Ledger":
+    def create(cls, folder: Place, about: dict[str, Any]) -> "Ledger":
         """A new ledger, or the one that the same job began; another job's is an InputError."""
-        folder = Path(folder)
+        store = store_at(folder)
         about = json.loads(json.dumps({"version": VERSION} | about))
-        if not (folder / "ledger.json").exists():
-            if folder.is_dir() and any(folder.glob("*.parquet")):
+        if store.size(_ABOUT) is None:
+            if any(name.endswith(".parquet") for name in store.names("")):
                 raise InputError(f"{folder} holds Parquet files that are no ledger; give another --out.")
-            _write_json(folder / "ledger.json", about)
-            ledger = cls(folder, about)
+            store.write(_ABOUT, _json(about))
+            ledger = cls(store, about)
         else:
             ledger = cls.open(folder)
             ledger._continue(about)
-        drop_unfinished(folder)
+        store.tidy()
         return ledger
 
     @classmethod
-    def open(cls, folder: str | Path) -> "Ledger":
-        """An existing ledger."""
-        folder = Path(folder)
+    def open(cls, folder: Place) -> "Ledger":
+        """An existing ledger, by the path or URL of its folder."""
+        store = store_at(folder)
         try:
-            about = json.loads((folder / "ledger.json").read_text(encoding="utf-8"))
+            about = json.loads(store.read(_ABOUT).decode("utf-8"))
         except FileNotFoundError:
             raise InputError(f"There is no ledger in {folder}; give a folder that lab capfilt wrote.") from None
         except (OSError, ValueError) as error:
-            raise InputError(f"{folder / 'ledger.json'} cannot be read ({error}); restore it.") from None
+            raise InputError(f"{store.path(_ABOUT)} cannot be read ({error}); restore it.") from None
         if about.get("version") != VERSION:
             raise InputError(
                 f"The ledger in {folder} has version {about.get('version')}, this program reads {VERSION}; "
                 "use the version of BLIP Lab that wrote it."
             )
-        return cls(folder, about)
+        return cls(store, about)
+
+    @property
+    def folder(self) -> Place:
+        """Where it lies: a path, or the URL of an object store as a str."""
+        return self.store.place
 
     @property
     def filters(self) -> list[str]:
@@ -88,42 +98,57 @@ class Ledger:
     def has(self, table: str, shard: str) -> bool:
         """Whether a shard exists: its entry is there and its file has the size entered."""
         entry = self.entry(table, shard)
-        path = self.path(table, shard)
-        return entry is not None and path.exists() and path.stat().st_size == entry.bytes
+        return entry is not None and self.store.size(_data(table, shard)) == entry.bytes
+
+    def whole(self, table: str) -> set[str]:
+        """The shards of a table that exist, as `has` says of one; by few requests where each takes its time."""
+        sizes = self.store.sizes(table)
+        return {entry.shard for entry in self.entries(table) if sizes.get(f"{entry.shard}.parquet") == entry.bytes}
 
     def entry(self, table: str, shard: str) -> Entry | None:
         """The manifest entry of a shard, None where there is none or it was cut off."""
-        return _read_entry(self._entry_path(table, shard))
+        return next(map(_entry, self.store.read_each([_entry_name(table, shard)])))
 
     def entries(self, table: str) -> Iterator[Entry]:
         """The entries of a table's shards in order; scores/* stands for those of every filter."""
-        for path in sorted((self.folder / "manifest").glob(f"{_flat(table)}-*.json")):
-            entry = _read_entry(path)
+        first = "scores." if table == "scores/*" else f"{_flat(table)}-"
+        names = [name for name in self.store.names("manifest") if name.startswith(first) and name.endswith(".json")]
+        for entry in map(_entry, self.store.read_each(f"manifest/{name}" for name in names)):
             if entry is not None and table in (entry.table, "scores/*"):
                 yield entry
 
-    def path(self, table: str, shard: str) -> Path:
-        """Where a shard's rows lie."""
-        return self.folder / table / f"{shard}.parquet"
+    def path(self, table: str, shard: str) -> Place:
+        """Where a shard's rows lie: a path, or a URL of the store's filesystem."""
+        return self.store.path(_data(table, shard))
+
+    def content(self, table: str, shard: str) -> bytes | None:
+        """The bytes of a shard's file, None where they cannot be read."""
+        return next(self.store.read_each([_data(table, shard)]))
 
     def write(self, table: str, shard: str, rows: pa.Table, counts: dict[str, int] | None = None) -> Entry:
         """Commit a shard: data first, entry last."""
-        path = self.path(table, shard)
-        with replacing(path) as file:
-            pq.write_table(rows, file, compression="zstd")
-        content = path.read_bytes()
+        file = io.BytesIO()
+        pq.write_table(rows, file, compression="zstd")
+        content = file.getvalue()
+        self.store.write(_data(table, shard), content)
         digest = hashlib.sha256(content).hexdigest()
         entry = Entry(table, shard, rows.num_rows, len(content), digest, counts or {})
-        _write_json(self._entry_path(table, shard), asdict(entry))
+        self.store.write(_entry_name(table, shard), _json(asdict(entry)))
         return entry
 
-    def read(self, table: str, shard: str, columns: list[str] | None = None) -> pa.Table:
-        """The rows of one shard."""
-        return self._opened(lambda path: pq.read_table(path, columns=columns), table, shard)
+    def read(
+        self, table: str, shard: str, columns: list[str] | None = None, coded: Sequence[str] = ()
+    ) -> pa.Table:
+        """The rows of one shard. coded: columns that come as dictionaries, which is fast where values are few."""
+        with self._reading(table, shard) as path:
+            return pq.read_table(
+                path, columns=columns, filesystem=self.store.filesystem, read_dictionary=list(coded)
+            )
 
     def columns(self, table: str, shard: str) -> list[str]:
         """The names of a shard's columns."""
-        return self._opened(pq.read_schema, table, shard).names
+        with self._reading(table, shard) as path:
+            return pq.read_schema(path, filesystem=self.store.filesystem).names
 
     def table(self, table: str, columns: list[str] | None = None) -> pa.Table:
         """All rows of a table, shard by shard; the empty table where there are none."""
@@ -147,22 +172,24 @@ class Ledger:
 
     def _continue(self, about: dict[str, Any]) -> None:
         """Go on with the same job; filters may be added, nothing else may differ."""
-        filters = self.about.get("filters", {})
-        clash = {n for n, used in about.get("filters", {}).items() if filters.get(n, used) != used}
-        differs = [n for n in about if n != "filters" and self.about.get(n) != about[n]]
+        known, new = ({part: one.get(part, {}) for part in _BY_FILTER} for one in (self.about, about))
+        clash = {n for part in _BY_FILTER for n, own in new[part].items() if known[part].get(n, own) != own}
+        same = {n for n in about if n in _BY_FILTER or self.about.get(n) == about[n]}
+        differs = [_named(n, self.about.get(n), about[n]) for n in about if n not in same]
         differs += [f"filter {name}" for name in sorted(clash)]
         if differs:
             raise InputError(
                 f"{self.folder} is the ledger of another job (its {differs[0]} differs); give another --out, "
                 "or the same data and settings to continue."
             )
-        self.about["filters"] = filters | about.get("filters", {})
-        _write_json(self.folder / "ledger.json", self.about)
+        self.about |= {part: known[part] | new[part] for part in _BY_FILTER if part in about}
+        self.store.write(_ABOUT, _json(self.about))
 
-    def _opened(self, read: Callable[[Path], _Read], table: str, shard: str) -> _Read:
+    @contextmanager
+    def _reading(self, table: str, shard: str) -> Iterator[Place]:
         path = self.path(table, shard)
         try:
-            return read(path)
+            yield path
         except (OSError, pa.ArrowInvalid) as error:
             raise InputError(
                 f"{path} cannot be read ({error}); delete its entry in manifest and run the job again."
@@ -170,9 +197,6 @@ class Ledger:
 
     def _known(self) -> str:
         return ", ".join(["candidates", "rejects", *(f"scores/{name}" for name in self.filters)])
-
-    def _entry_path(self, table: str, shard: str) -> Path:
-        return self.folder / "manifest" / f"{_flat(table)}-{shard}.json"
 
 
 def shard_name(number: int) -> str:
@@ -184,13 +208,27 @@ def _flat(table: str) -> str:
     return table.replace("/", ".")
 
 
-def _read_entry(path: Path) -> Entry | None:
+def _named(name: str, was: Any, now: Any) -> str:
+    """What differs; of the notes, the one that does."""
+    if name != "notes":
+        return name
+    return next(f"note {own!r}" for own in (was or {}) | now if (was or {}).get(own) != now.get(own))
+
+
+def _data(table: str, shard: str) -> str:
+    return f"{table}/{shard}.parquet"
+
+
+def _entry_name(table: str, shard: str) -> str:
+    return f"manifest/{_flat(table)}-{shard}.json"
+
+
+def _entry(content: bytes | None) -> Entry | None:
     try:
-        return Entry(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return None if content is None else Entry(**json.loads(content))
+    except (ValueError, TypeError):
         return None
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with replacing(path) as file:
-        file.write(json.dumps(content, indent=1).encode() + b"\n")
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, indent=1).encode() + b"\n"

@@ -8,11 +8,19 @@ import pyarrow as pa
 from blip.capfilt.decide import verdicts
 from blip.capfilt.ledger import Ledger
 from blip.capfilt.policy import Policy
+from blip.capfilt.schema import CANDIDATES
 from blip.data.pairs import ImageRef, Pair
 from blip.data.writers import Record
 from blip.errors import InputError
 
-_PROVENANCE = ("row_id", "candidate", "round", "captioner_id", "decoding", "mean_logprob")
+_FACTS = ("row_id", "candidate", "round", "captioner_id", "decoding", "mean_logprob")
+PROVENANCE = {
+    **{name: CANDIDATES.field(name).type for name in _FACTS},
+    "score": pa.float32(),
+    "borderline": pa.bool_(),
+    "policy": pa.string(),
+}
+"""What `kept` says of each caption, by name with its type."""
 
 
 def kept(
@@ -30,9 +38,9 @@ def kept(
     shards = zip(ledger.entries("candidates"), verdicts(ledger, policy), strict=True)
     for entry, decided in shards:
         rows = ledger.read("candidates", entry.shard).filter(decided["kept"])
-        scores = decided["score"].filter(decided["kept"]).to_pylist()
-        for row, score in zip(rows.to_pylist(), scores, strict=True):
-            provenance = {name: row[name] for name in _PROVENANCE} | {"score": score, "policy": str(policy)}
+        own = decided.select(["score", "borderline"]).filter(decided["kept"]).to_pylist()
+        for row, verdict in zip(rows.to_pylist(), own, strict=True):
+            provenance = {name: row[name] for name in _FACTS} | verdict | {"policy": str(policy)}
             yield _pair(row, images, roots or {}), provenance
 
 

@@ -1,7 +1,8 @@
 """A policy: which captions are kept, as a value. What it says is carried out by `decide` and by `queries`."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from blip.errors import InputError
@@ -92,6 +93,19 @@ class Policy:
         if self.per_caption is not None:
             said.append(f"first {self.per_caption} of equal captions")
         return ", ".join(said)
+
+    def renamed(self, filters: Mapping[str, str]) -> "Policy":
+        """The same policy over other filters: those named in `filters` by the names they have there."""
+        other = lambda text: (
+            f"{filters.get((term := Term.parse(text)).filter, term.filter)}.{term.column}:{term.number!r}"
+        )
+        return replace(
+            self,
+            filter=filters.get(self.filter, self.filter),
+            weighted_sum=tuple(map(other, self.weighted_sum)),
+            union=tuple(map(other, self.union)),
+            intersection=tuple(map(other, self.intersection)),
+        )
 
     @property
     def summands(self) -> tuple[Term, ...]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from blip.capfilt.decide import check_scores
 from blip.capfilt.ledger import Entry, Ledger
 from blip.capfilt.policy import Policy, Term
+from blip.capfilt.tolerance import Margins
 from blip.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ CREATE TEMP TABLE {people} AS SELECT row_id, last(kept ORDER BY position) AS dec
 FROM (SELECT *, row_number() OVER () AS position FROM {overrides}) GROUP BY row_id
 """
 _VERDICTS = """
-CREATE TEMP VIEW {name} AS SELECT d.* EXCLUDE (passes, is_synthetic),
-    coalesce({decided}, passes) AS kept, CASE WHEN {decided} IS NULL THEN 'filter' ELSE 'person' END AS "by"
+CREATE TEMP VIEW {name} AS SELECT d.* EXCLUDE (passes, is_synthetic, near),
+    coalesce({decided}, passes) AS kept, CASE WHEN {decided} IS NULL THEN 'filter' ELSE 'person' END AS "by",
+    near AND {decided} IS NULL AS borderline
 FROM {decisions} d {people}
 """
 
@@ -34,17 +36,18 @@ def decide_duckdb(ledger: Ledger, policy: Policy | None = None) -> pa.Table:
 
     with duckdb.connect() as connection:
         create_view(connection, ledger, policy or Policy())
-        sql = 'SELECT row_id, image_key, origin, caption, score, kept, "by" FROM verdicts ORDER BY position'
+        sql = 'SELECT row_id, image_key, origin, caption, score, kept, "by", borderline FROM verdicts ORDER BY position'
         return connection.sql(sql).to_arrow_table()
 
 
 def create_view(
     connection: "DuckDBPyConnection", ledger: Ledger, policy: Policy, name: str = "verdicts"
 ) -> None:
-    """A view of that name: the candidates' columns, position (ledger order, from 1), score, kept and by.
+    """A view of that name: the candidates' columns, position (ledger order, from 1), score, kept, by, borderline.
 
-    InputError where a score that the policy needs is missing.
+    InputError where a score that the policy needs is missing. A ledger in an object store is read by fsspec.
     """
+    register_store(connection, ledger)
     check_scores(ledger, policy)
     scored = f"{name}_scored"
     connection.execute(f"CREATE TEMP VIEW {scored} AS {_scored(ledger, policy)}")
@@ -59,6 +62,16 @@ def create_view(
         people, decided = f"LEFT JOIN {name}_people USING (row_id)", "decided"
     view = _VERDICTS.format(name=name, decisions=f"({sql})", people=people, decided=decided)
     connection.execute(view)
+
+
+def register_store(connection: "DuckDBPyConnection", ledger: Ledger) -> None:
+    """Let a connection read the paths of a ledger that lies in an object store."""
+    store = ledger.store.filesystem
+    if store is None:
+        return
+    names = (store.protocol,) if isinstance(store.protocol, str) else store.protocol
+    if not any(connection.filesystem_is_registered(name) for name in names):
+        connection.register_filesystem(store)
 
 
 def _scored(ledger: Ledger, policy: Policy) -> str:
@@ -80,9 +93,10 @@ def _scored(ledger: Ledger, policy: Policy) -> str:
         f"POSITIONAL JOIN {_files(ledger, table, entries)} {places[name]}" for name, table in tables.items()
     )
     score = _score(policy, places)
+    near = _near(policy, Margins.of(ledger, policy), score, places)
     return f"""
         SELECT row_number() OVER () AS position, c.*, {score} AS score, {_passes(policy, score, places)} AS passes,
-            c.origin = 'synthetic' AS is_synthetic
+            {near} AS near, c.origin = 'synthetic' AS is_synthetic
         FROM {_files(ledger, "candidates", entries)} c {joined}"""
 
 
@@ -99,14 +113,26 @@ def _score(policy: Policy, places: dict[str, str]) -> str:
 
 
 def _passes(policy: Policy, score: str, places: dict[str, str]) -> str:
-    limits = (_number(policy.synthetic), _number(policy.web))
-    limit = "CASE WHEN c.origin = 'synthetic' THEN {} ELSE {} END".format(*limits)
     union, intersection = (
         [_reaches(_column(term, places), _number(term.number)) for term in map(Term.parse, texts)]
         for texts in (policy.union, policy.intersection)
     )
-    either = " OR ".join([_reaches(score, limit), *union])
+    either = " OR ".join([_reaches(score, _limit(policy)), *union])
     return " AND ".join([f"({either})", *intersection])
+
+
+def _limit(policy: Policy) -> str:
+    limits = (_number(policy.synthetic), _number(policy.web))
+    return "CASE WHEN c.origin = 'synthetic' THEN {} ELSE {} END".format(*limits)
+
+
+def _near(policy: Policy, margins: Margins, score: str, places: dict[str, str]) -> str:
+    """Whether a score is within its margin of a number that the policy compares it with."""
+    compared = [(score, _limit(policy), margins.score)] if margins.score else []
+    compared += [(_column(term, places), _number(term.number), margin) for term, margin in margins.terms]
+    # NaN, also that of infinity less infinity, is the largest value here and within no margin.
+    near = [f"abs({own}::DOUBLE - ({limit})::FLOAT::DOUBLE) <= {_number(m)}" for own, limit, m in compared]
+    return f"coalesce({' OR '.join(near)}, false)" if near else "false"
 
 
 def _reaches(score: str, limit: str) -> str:

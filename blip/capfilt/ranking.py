@@ -44,7 +44,7 @@ def best(chosen: np.ndarray, images: np.ndarray, found: np.ndarray, most: int) -
     order = np.argsort((images[rows].astype(np.uint64) << np.uint64(32)) | found[rows], kind="stable")
     rows = rows[order]
     kept = chosen.copy()
-    kept[rows[_places(images[rows]) >= most]] = False
+    kept[rows[places(images[rows]) >= most]] = False
     return kept
 
 
@@ -73,49 +73,13 @@ def cuts(shards: Callable[[], Iterable[Ranked]], share: float) -> tuple[int, int
     return web, synthetic
 
 
-class Crowd:
-    """Texts of which too many pass: lets the first `most` of each through, shard after shard.
-
-    hashes: those texts, sorted, each once. Memory is 16 bytes a text, however many captions have it.
-    """
-
-    def __init__(self, hashes: np.ndarray, most: int) -> None:
-        self._hashes, self._most = hashes, most
-        self._seen = np.zeros(len(hashes), np.int64)
-
-    def first(self, chosen: np.ndarray, hashes: np.ndarray) -> np.ndarray:
-        """Of chosen rows (N,) bool those still within the cap; hashes (N,) int64. Counts them."""
-        rows = np.flatnonzero(chosen)
-        rows = rows[np.argsort(hashes[rows], kind="stable")]  # sorted ones are looked up several times faster
-        at = np.searchsorted(self._hashes, hashes[rows])
-        at[at == len(self._hashes)] = 0
-        crowded = self._hashes[at] == hashes[rows] if len(self._hashes) else np.zeros(len(rows), bool)
-        rows, at = rows[crowded], at[crowded]
-        kept = chosen.copy()
-        kept[rows[_places(at) + self._seen[at] >= self._most]] = False
-        np.add.at(self._seen, at, 1)
-        return kept
-
-
-def crowded(hashes: Iterable[np.ndarray], most: int) -> np.ndarray:
-    """The values that stand more than `most` times in arrays of int64, sorted, each once."""
-    values = np.concatenate([np.empty(0, np.int64), *hashes])
-    values.sort()
-    more = values[most:][values[most:] == values[: max(0, len(values) - most)]]
-    return more[_starts(more)]
-
-
-def _histogram(synthetic: np.ndarray, bins: np.ndarray) -> np.ndarray:
-    return np.bincount(synthetic * _BIN + bins.astype(np.int64), minlength=2 * _BIN).reshape(2, _BIN)
-
-
-def _places(groups: np.ndarray) -> np.ndarray:
+def places(groups: np.ndarray) -> np.ndarray:
     """The place (N,) of each row within its run of equal values, from 0."""
-    starts = _starts(groups)
+    heads = np.concatenate([np.ones(min(1, len(groups)), bool), groups[1:] != groups[:-1]])
+    starts = np.flatnonzero(heads)
     lengths = np.diff(np.append(starts, len(groups)))
     return np.arange(len(groups)) - np.repeat(starts, lengths)
 
 
-def _starts(values: np.ndarray) -> np.ndarray:
-    """The rows where a run of equal values begins."""
-    return np.flatnonzero(np.concatenate([np.ones(min(1, len(values)), bool), values[1:] != values[:-1]]))
+def _histogram(synthetic: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    return np.bincount(synthetic * _BIN + bins.astype(np.int64), minlength=2 * _BIN).reshape(2, _BIN)

@@ -56,20 +56,23 @@ def score(
     filters: Mapping[str, FilterLike],
     *,
     images: Mapping[str, Pair] | None = None,
+    running: Mapping[str, str] | None = None,
     workers: int = 2,
     progress: Callable[[int], None] = lambda images: None,
 ) -> Ledger:
     """Add filters to a ledger that is there; nothing is captioned, and what is scored already stays.
 
     images: pairs by image key, for a ledger that does not say where they lie or whose images have
-    moved. Raises InputError for a picture that is gone or is no longer the one that was captioned,
-    and for a filter of a name that other weights have in this ledger. progress is told how many
+    moved. running: device and precision of the filters, kept in ledger.json. Raises InputError for a picture that is gone or is no longer the one that was captioned,
+    and for a filter of a name that other weights, or another device or precision, have in this ledger. progress is told how many
     images are done. Killed and started again it goes on, shard by shard.
     """
     if not next(ledger.entries("candidates"), None):
         raise InputError(f"The ledger in {ledger.folder} holds no captions yet; run lab capfilt first.")
-    ids = {name: used.id for name, used in filters.items()}
-    ledger = Ledger.create(ledger.folder, ledger.about | {"filters": ids})
+    about = {"filters": {name: used.id for name, used in filters.items()}}
+    if running is not None:
+        about["scored"] = {name: dict(running) for name in filters}
+    ledger = Ledger.create(ledger.folder, ledger.about | about)
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for entry in list(ledger.entries("candidates")):
             missing = {n: used for n, used in filters.items() if not ledger.has(f"scores/{n}", entry.shard)}

@@ -40,10 +40,9 @@ def _files(ledger: Ledger) -> Finding:
 
 
 def _as_entered(ledger: Ledger, entry: Entry) -> bool:
-    path = ledger.path(entry.table, entry.shard)
-    if not path.exists():
+    content = ledger.content(entry.table, entry.shard)
+    if content is None:
         return False
-    content = path.read_bytes()
     same = len(content) == entry.bytes and hashlib.sha256(content).hexdigest() == entry.sha256
     rows = _read(ledger, entry.table, entry.shard) if same else None
     return rows is not None and rows.num_rows == entry.rows

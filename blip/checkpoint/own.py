@@ -74,6 +74,7 @@ def save(path: str | Path, model: Model, tokenizer: Tokenizer, card: Card) -> Pa
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".writing")
     save_file(weights, temporary, metadata)
+    _order_metadata(temporary)
     os.replace(temporary, path)
     return path
 
@@ -128,6 +129,17 @@ def file_fingerprint(path: Path) -> str:
     """SHA-256 of a file's content, 16 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _order_metadata(path: Path) -> None:
+    """Sort the metadata: safetensors writes them in another order each time, and equal models must be equal files."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        file.seek(8)
+        file.write(ordered.ljust(size))
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:

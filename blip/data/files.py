@@ -2,7 +2,9 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +16,8 @@ IMAGE_EXTENSIONS = frozenset(
 )
 
 _UNFINISHED = ".unfinished"
+_TOGETHER = 1024  # files that are synced together
+_SYNCERS = 16  # threads that wait for the disk, which then writes many files at once
 _MAGIC = {
     b"\xff\xd8": "jpg",
     b"\x89PNG": "png",
@@ -33,22 +37,36 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     Where the block fails nothing is left; a full disk is an InputError.
     """
     path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    waiting: dict[Path, Path] = {}
+    with _or_nothing(path.parent, waiting):
+        unfinished = _begin(path, waiting)
         with open(unfinished, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
-        _sync_folder(path.parent)
-    except BaseException as error:
-        unfinished.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(
-                f"the disk of {path.parent} is full: free some space and start again."
-            ) from error
-        raise
+        _sync(path.parent)
+
+
+@contextmanager
+def replacing_many(folder: Path) -> Iterator[Callable[[str, bytes], None]]:
+    """A function that writes files below a folder, by names there, each whole or not at all.
+
+    They are synced many together, which is faster than one by one, and only then take their places,
+    the last when the block ends. Where it fails, those that have not are deleted; a full disk is an
+    InputError.
+    """
+    waiting: dict[Path, Path] = {}
+
+    def write(name: str, data: bytes) -> None:
+        with open(_begin(folder / name, waiting), "wb") as file:
+            file.write(data)
+        if len(waiting) == _TOGETHER:
+            _place(waiting)
+
+    with _or_nothing(folder, waiting):
+        yield write
+        _place(waiting)
 
 
 def drop_unfinished(folder: str | Path) -> None:
@@ -71,11 +89,11 @@ def image_extension(data: bytes) -> str:
     return next((extension for magic, extension in _MAGIC.items() if data.startswith(magic)), "jpg")
 
 
-def free_name(key: str, taken: set[str]) -> str:
-    """A file name for a key, not in `taken` yet (adds it); without dots, which end a tar's key."""
+def free_name(key: str, taken: set[str], reserved: AbstractSet[str] = frozenset()) -> str:
+    """A file name for a key, not in `taken` yet (adds it) nor `reserved`; without dots, which end a tar's key."""
     stem = key.strip("/").replace(".", "_").replace("\0", "_") or "image"
     name, number = stem, 1
-    while name in taken:
+    while name in taken or name in reserved:
         number += 1
         name = f"{stem}~{number}"
     taken.add(name)
@@ -92,8 +110,42 @@ def _runs(process: int) -> bool:
     return True
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _begin(path: Path, waiting: dict[Path, Path]) -> Path:
+    """The name under which a file is written; `waiting` maps it to its own name until it has that."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
+    waiting[unfinished] = path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return unfinished
+
+
+def _place(waiting: dict[Path, Path]) -> None:
+    with ThreadPoolExecutor(_SYNCERS) as pool:
+        list(pool.map(_sync, waiting))
+    for unfinished, path in waiting.items():
+        os.replace(unfinished, path)
+    for folder in {path.parent for path in waiting.values()}:
+        _sync(folder)
+    waiting.clear()
+
+
+@contextmanager
+def _or_nothing(folder: Path, waiting: dict[Path, Path]) -> Iterator[None]:
+    """Where the block fails, what waits for its place is deleted; a full disk is an InputError."""
+    try:
+        yield
+    except BaseException as error:
+        for unfinished in waiting:
+            unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(
+                f"the disk of {folder} is full: free some space and start again."
+            ) from error
+        raise
+
+
+def _sync(path: Path) -> None:
+    """A file or a folder, so that a power cut does not lose it."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

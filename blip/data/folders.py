@@ -7,6 +7,7 @@ from pathlib import Path
 from blip.data.collect import PairCollector
 from blip.data.files import IMAGE_EXTENSIONS
 from blip.data.pairs import ImageRef
+from blip.data.places import open_file, walk
 from blip.data.text import MAX_CAPTION_BYTES
 
 
@@ -32,7 +33,7 @@ def image_files(folder: str) -> Iterator[str]:
 
 
 def _files(folder: str, extensions: frozenset[str]) -> Iterator[str]:
-    for at, folders, files in os.walk(folder):
+    for at, folders, files in walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             extension = os.path.splitext(name)[1][1:].lower()
@@ -46,7 +47,7 @@ def _key(stem: str, folder: str) -> str:
 
 def _text(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             return file.read(MAX_CAPTION_BYTES + 1)
     except FileNotFoundError:
         return None

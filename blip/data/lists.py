@@ -1,11 +1,12 @@
 """Text files of pairs: the published BLIP JSON lists, COCO captions, JSON lines, CSV and TSV."""
 
 import csv
+import io
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 from blip.data.collect import PairCollector
+from blip.data.places import open_file
 from blip.data.rows import Row, TableOptions, add_rows, choose_columns, image_root
 from blip.errors import InputError
 
@@ -17,7 +18,8 @@ _READ = {"encoding": "utf-8-sig", "errors": "surrogateescape"}
 def read_json(path: str, into: PairCollector, options: TableOptions) -> None:
     """A list of rows (`image`, and `caption` as a text or a list), or a COCO captions file."""
     try:
-        content = json.loads(Path(path).read_text(**_READ))
+        with _text(path) as file:
+            content = json.loads(file.read())
     except ValueError as error:
         into.lose(path, path, f"not JSON: {error}", whole_file=True)
         return
@@ -33,14 +35,14 @@ def read_json(path: str, into: PairCollector, options: TableOptions) -> None:
 
 def read_jsonl(path: str, into: PairCollector, options: TableOptions) -> None:
     """JSON lines, one row a line."""
-    with open(path, **_READ) as file:
+    with _text(path) as file:
         rows = [(number, _json_line(line)) for number, line in enumerate(file, 1) if line.strip()]
     _add_objects(rows, path, into, options)
 
 
 def read_csv(path: str, into: PairCollector, options: TableOptions) -> None:
     """CSV or TSV with a header line; tabs part a .csv too if its header has them and no comma."""
-    with open(path, newline="", **_READ) as file:
+    with _text(path, newline="") as file:
         head = file.readline()
         file.seek(0)
         tabs = path.lower().endswith(".tsv") or ("\t" in head and "," not in head)
@@ -48,6 +50,10 @@ def read_csv(path: str, into: PairCollector, options: TableOptions) -> None:
         names = next(reader, [])
         columns = choose_columns(names, path, options)
         add_rows(_csv_rows(reader, names), columns, path, into, image_root(path, options))
+
+
+def _text(path: str, newline: str | None = None) -> io.TextIOWrapper:
+    return io.TextIOWrapper(open_file(path), newline=newline, **_READ)
 
 
 def _add_objects(

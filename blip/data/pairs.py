@@ -11,7 +11,6 @@ import io
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from threading import Lock
 from typing import Literal
 
@@ -19,6 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+
+from blip.data.places import open_file, read_part, version
 
 Origin = Literal["web", "human", "synthetic"]
 ORIGINS: tuple[Origin, ...] = ("web", "human", "synthetic")
@@ -60,9 +61,7 @@ class ImageRef:
         """The encoded bytes, and nothing before them; OSError where they are not complete."""
         if self.column is not None:
             return _parquet_value(self)
-        with open(self.path, "rb") as file:
-            file.seek(self.offset)
-            data = file.read(-1 if self.length is None else self.length)
+        data = read_part(self.path, self.offset, self.length)
         if self.length is not None and len(data) < self.length:
             raise OSError(f"{self.path} ends inside the image at byte {self.offset}")
         return data
@@ -126,7 +125,7 @@ def image_ref(pair: Pair) -> str:
 
 
 def _parquet_value(ref: ImageRef) -> bytes:
-    changed = Path(ref.path).stat().st_mtime_ns
+    changed = version(ref.path)
     starts = _row_group_starts(ref.path, changed)
     group = int(np.searchsorted(starts, ref.offset, side="right")) - 1
     if not 0 <= group < len(starts) - 1:
@@ -140,15 +139,16 @@ def _parquet_value(ref: ImageRef) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def _row_group_starts(path: str, changed: int) -> np.ndarray:
-    meta = pq.read_metadata(path)
+def _row_group_starts(path: str, changed: str) -> np.ndarray:
+    with open_file(path) as file:
+        meta = pq.read_metadata(file)
     rows = [meta.row_group(group).num_rows for group in range(meta.num_row_groups)]
     return np.concatenate([[0], np.cumsum(rows)])
 
 
 @lru_cache(maxsize=2)  # a row group may hold hundreds of megabytes of images
-def _row_group(path: str, changed: int, group: int, column: str) -> pa.ChunkedArray:
-    with pq.ParquetFile(path) as file:
+def _row_group(path: str, changed: str, group: int, column: str) -> pa.ChunkedArray:
+    with open_file(path) as source, pq.ParquetFile(source) as file:
         table = file.read_row_group(group, columns=[column])
     while pa.types.is_struct(table.schema.field(0).type):  # "image.bytes": the one leaf of a struct
         table = table.flatten()

@@ -110,6 +110,17 @@ class PairSet:
         rows = order[starts[image] : starts[image + 1]]
         return Selection(self.rows, rows[self._has_text[rows]])
 
+    def with_captions(self, images: range) -> list[tuple[Pair, list[Pair]]]:
+        """Some of `images`, each with its `captions`, all read at once."""
+        order, starts = self._by_image
+        rows = order[starts[images.start] : starts[images.stop]]
+        pairs, has_text = _many(self.rows, rows), self._has_text[rows]
+        ends = starts[images.start : images.stop + 1] - starts[images.start]
+        return [
+            (pairs[first], [pairs[row] for row in range(first, end) if has_text[row]])
+            for first, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)
+        ]
+
     @property
     def shards(self) -> np.ndarray | None:
         """For each of `pairs` the number of the file it was read from; None for pairs in memory."""

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from blip.data.collect import PairCollector, captions
 from blip.data.pairs import ImageRef
+from blip.data.places import open_file
 from blip.data.rows import TableOptions, add_rows, choose_columns, image_root
 from blip.errors import InputError
 
@@ -23,7 +24,7 @@ _ROWS_A_READ = 8192
 def read_parquet(path: str, into: PairCollector, options: TableOptions) -> None:
     """Adds the rows of one table; InputError for missing columns, a reject if it is not Parquet."""
     try:
-        with pq.ParquetFile(path) as file:
+        with open_file(path) as source, pq.ParquetFile(source) as file:
             schema = file.schema_arrow
             columns = choose_columns(schema.names, path, options)
             leaf = _bytes_leaf(schema, columns.image, path) if columns.image else None

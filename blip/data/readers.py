@@ -1,7 +1,5 @@
 """`read_pairs`: one door for webdataset tars, lists, tables and folders of pairs."""
 
-import glob
-import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,6 +10,7 @@ from blip.data.lists import read_csv, read_json, read_jsonl
 from blip.data.pairs import Origin
 from blip.data.pairset import PairSet
 from blip.data.parquet import read_parquet
+from blip.data.places import exists, is_folder, listed, local, matching
 from blip.data.rows import TableOptions
 from blip.data.tars import read_tar
 from blip.errors import InputError
@@ -36,7 +35,7 @@ def read_pairs(
     image_column: str | None = None,
     caption_column: str | None = None,
 ) -> PairSet:
-    """All pairs of a source: a path, a pattern (`*`, `?`, `{000..041}`), or a list of these.
+    """All pairs of a source: a path or URL, a pattern (`*`, `?`, `{000..041}`), or a list of these.
 
     Files: webdataset `.tar`; `.json` (published BLIP lists, COCO captions), `.jsonl`, `.csv`,
     `.tsv`, `.parquet`; a folder of tars, of Parquet files, or of images with `.txt` files beside
@@ -63,7 +62,7 @@ def read_pairs(
 
 
 def _read(path: str, into: PairCollector, options: TableOptions) -> None:
-    if os.path.isdir(path):
+    if is_folder(path):
         read_folder(path, into)
     elif path.lower().endswith(".tar"):
         read_tar(path, into)
@@ -73,7 +72,7 @@ def _read(path: str, into: PairCollector, options: TableOptions) -> None:
 
 def _files(source: Source) -> list[str]:
     if isinstance(source, (str, Path)):
-        return [file for path in _expand(str(source)) for file in _kind_of(path)]
+        return [file for path in _expand(local(str(source))) for file in _kind_of(path)]
     files = [file for one in source for file in _files(one)]
     if not files:
         raise InputError("the list of data files is empty: give at least one.")
@@ -81,14 +80,14 @@ def _files(source: Source) -> list[str]:
 
 
 def _expand(pattern: str) -> list[str]:
-    if os.path.exists(pattern):
+    if exists(pattern):
         return [pattern]
     if found := _BRACES.search(pattern):
         first, last = found.groups()
         before, after = pattern[: found.start()], pattern[found.end() :]
         numbers = range(int(first), int(last) + 1)
         return [p for n in numbers for p in _expand(f"{before}{n:0{len(first)}d}{after}")]
-    paths = sorted(glob.glob(pattern, recursive=True))
+    paths = matching(pattern)
     if not paths:
         raise InputError(
             f"no file matches {pattern!r}: check the path (and quote a pattern in the shell)."
@@ -98,9 +97,9 @@ def _expand(pattern: str) -> list[str]:
 
 def _kind_of(path: str) -> list[str]:
     """The files to read for one path: itself, or the tars or tables of a folder that holds such."""
-    if os.path.isdir(path):
+    if is_folder(path):
         for suffix in (".tar", ".parquet"):
-            if files := sorted(str(file) for file in Path(path).glob(f"*{suffix}")):
+            if files := listed(path, suffix):
                 return files
         if next(image_files(path), None) is None:
             raise InputError(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from blip.data.collect import PairCollector, captions
 from blip.data.pairs import ImageRef
+from blip.data.places import is_url
 from blip.errors import InputError
 
 IMAGE_COLUMNS = (
@@ -79,7 +80,7 @@ def add_rows(
             into.lose(
                 ref, ref, ONLY_URL if row.get(columns.url) else "no image path", pairs=len(texts)
             )
-        elif not os.path.isfile(path):
+        elif not is_url(path) and not os.path.isfile(path):  # asking a store for each row takes hours
             into.lose(_key(image), ref, f"the file {path} is missing", pairs=len(texts))
         else:
             into.add(_key(image), ImageRef(path), texts, record=row)
@@ -87,7 +88,9 @@ def add_rows(
 
 def image_root(source: str, options: TableOptions) -> str:
     """The folder from which the image paths of a table start."""
-    return options.image_root if options.image_root is not None else str(Path(source).parent)
+    if options.image_root is not None:
+        return options.image_root
+    return os.path.dirname(source) if is_url(source) else str(Path(source).parent)
 
 
 def _key(image: str) -> str:

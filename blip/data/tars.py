@@ -14,6 +14,7 @@ from typing import BinaryIO
 from blip.data.collect import PairCollector, captions
 from blip.data.files import IMAGE_EXTENSIONS
 from blip.data.pairs import ImageRef
+from blip.data.places import open_file
 from blip.data.text import MAX_CAPTION_BYTES
 
 TEXT_EXTENSIONS = frozenset({"txt", "text", "caption"})
@@ -74,7 +75,7 @@ def tar_members(file: BinaryIO) -> Iterator[Member]:
 
 def read_tar(path: str, into: PairCollector) -> None:
     """Adds every sample of one tar; what the tar lacks becomes rejects."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         if compression := _COMPRESSED.get(file.read(2)):
             reason = f"compressed with {compression}, so that no image has a place in it: unpack it"
             into.lose(path, path, reason, whole_file=True)

@@ -1,8 +1,8 @@
 """Writing pairs as webdataset tars, lists with image files, and Parquet that Hugging Face
 `datasets` reads.
 
-Every file appears whole or not at all. Images are copied as they are stored (pixels become PNG),
-captions byte for byte. Each pair comes with its provenance (scores, captioner, ...), which goes
+Every file appears whole or not at all. Images are copied as they are stored (pixels become PNG; in
+tars also what training readers do not open), captions byte for byte. Each pair comes with its provenance (scores, captioner, ...), which goes
 into JSON fields or columns.
 """
 
@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -19,13 +19,15 @@ from typing import TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from blip.data.files import free_name, image_extension, replacing
+from blip.data.files import free_name, image_extension, replacing, replacing_many
+from blip.data.images import BadImage, decode_image
 from blip.data.pairs import Pair, Reject, image_bytes, image_ref
 from blip.errors import InputError
 
 Record = tuple[Pair, Mapping[str, object]]
 """A pair and its provenance: names to texts, numbers, booleans or None."""
 
+_OPENED_IN_TARS = ("jpg", "png", "webp")  # training readers pass over any other without a word
 _ROWS_A_GROUP = 256  # so that one picture opens without many others
 _IMAGE_FEATURE = {"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})}
 
@@ -44,20 +46,22 @@ def write_tars(
 ) -> Written:
     """Tars of one sample a pair (`key.jpg key.txt key.json`), as training readers expect."""
     written = Written()
-    rows = _with_bytes(records, written)
+    rows = _with_bytes(records, written, _opened_in_tars)
+    ends: set[str] = set()
     for first in rows:
         path = Path(folder) / f"{name}-{len(written.paths):05d}.tar"
         taken: set[str] = set()
+        stems: list[str] = []
         with (
             replacing(path) as file,
             tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
         ):
             for row, data in chain([first], islice(rows, shard_size - 1)):
-                stem = free_name(str(row["key"]), taken)
-                _add_member(tar, f"{stem}.{image_extension(data)}", data)
-                _add_member(tar, f"{stem}.txt", str(row["caption"]).encode())
-                _add_member(tar, f"{stem}.json", json.dumps(row, ensure_ascii=False).encode())
-                written.pairs += 1
+                stems.append(free_name(str(row["key"]), taken, ends))
+                _add_sample(tar, stems[-1], row, data)
+        # Readers join tars in any order, and take equal names that follow each other for one sample.
+        ends |= {stems[0], stems[-1]}
+        written.pairs += len(stems)
         written.paths.append(path)
     return written
 
@@ -66,7 +70,8 @@ def write_list(records: Iterable[Record], path: str | Path, *, images: str = "im
     """A `.json` list as the published code reads it, `.csv` or `.tsv`, and each image once in the
     folder `images`.
 
-    That folder is beside the list, and the paths in the list start there.
+    That folder is beside the list, and the paths in the list start there. The list comes last: where
+    it stands, so do its images.
     """
     path, written = Path(path), Written([Path(path)])
     write = {".json": _write_json, ".csv": _write_csv, ".tsv": _write_tsv}.get(path.suffix.lower())
@@ -75,13 +80,13 @@ def write_list(records: Iterable[Record], path: str | Path, *, images: str = "im
     files: dict[str, str] = {}
     taken: set[str] = set()
     rows = []
-    for row, data in _with_bytes(records, written):
-        key = str(row["key"])
-        if key not in files:
-            files[key] = f"{images}/{free_name(key, taken)}.{image_extension(data)}"
-            with replacing(path.parent / files[key]) as out:
-                out.write(data)
-        rows.append({"image": files[key], **row})
+    with replacing_many(path.parent) as put:
+        for row, data in _with_bytes(records, written):
+            key = str(row["key"])
+            if key not in files:
+                files[key] = f"{images}/{free_name(key, taken)}.{image_extension(data)}"
+                put(files[key], data)
+            rows.append({"image": files[key], **row})
     with replacing(path) as out:
         text = io.TextIOWrapper(out, encoding="utf-8", newline="")
         write(rows, text)
@@ -90,16 +95,19 @@ def write_list(records: Iterable[Record], path: str | Path, *, images: str = "im
     return written
 
 
-def write_parquet(records: Iterable[Record], path: str | Path) -> Written:
+def write_parquet(
+    records: Iterable[Record], path: str | Path, types: Mapping[str, pa.DataType] | None = None
+) -> Written:
     """One table with the images as bytes, in the form of Hugging Face's image feature, and one
     column a name.
 
-    Types are those of the first 256 rows; a provenance that is empty in all of them is text.
+    types: of provenance, by name; what is not among them has that of the first 256 rows, and is text
+    where it is empty in all of them.
     """
     written = Written([Path(path)])
     rows = _with_bytes(records, written)
     first = list(islice(rows, _ROWS_A_GROUP))
-    schema = _schema([row for row, _ in first])
+    schema = _schema([row for row, _ in first], types or {})
     with replacing(path) as file, pq.ParquetWriter(file, schema) as writer:
         group = first
         while group:
@@ -111,13 +119,13 @@ def write_parquet(records: Iterable[Record], path: str | Path) -> Written:
 
 
 def _with_bytes(
-    records: Iterable[Record], written: Written
+    records: Iterable[Record], written: Written, form: Callable[[bytes], bytes] = lambda stored: stored
 ) -> Iterator[tuple[dict[str, object], bytes]]:
-    """Each pair as a row (caption, key, origin, truth where known, provenance) with its image."""
+    """Each pair as a row (caption, key, origin, truth where known, provenance) with its image in a form."""
     for pair, provenance in records:
         try:
-            data = image_bytes(pair)
-        except OSError as error:
+            data = form(image_bytes(pair))
+        except (OSError, BadImage) as error:
             ref = image_ref(pair) or pair.key
             written.rejects.append(Reject(pair.key, ref, f"cannot be read: {error}"))
             continue
@@ -125,6 +133,21 @@ def _with_bytes(
         if pair.truth is not None or pair.noise_kind is not None:
             row |= {"truth": pair.truth, "noise_kind": pair.noise_kind}
         yield row | {name: provenance[name] for name in provenance if name not in row}, data
+
+
+def _opened_in_tars(stored: bytes) -> bytes:
+    """The image as it is stored where training readers open its format, else as PNG."""
+    if image_extension(stored) in _OPENED_IN_TARS:
+        return stored
+    out = io.BytesIO()
+    decode_image(stored).save(out, "PNG")
+    return out.getvalue()
+
+
+def _add_sample(tar: tarfile.TarFile, stem: str, row: dict[str, object], data: bytes) -> None:
+    _add_member(tar, f"{stem}.{image_extension(data)}", data)
+    _add_member(tar, f"{stem}.txt", str(row["caption"]).encode())
+    _add_member(tar, f"{stem}.json", json.dumps(row, ensure_ascii=False).encode())
 
 
 def _add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -148,13 +171,14 @@ def _write_tsv(rows: list[dict[str, object]], out: TextIO) -> None:
     _write_csv(rows, out, "\t")
 
 
-def _schema(rows: list[dict[str, object]]) -> pa.Schema:
+def _schema(rows: list[dict[str, object]], types: Mapping[str, pa.DataType]) -> pa.Schema:
     image = pa.field("image", pa.struct({"bytes": pa.binary(), "path": pa.string()}))
     fields = {"caption": pa.string(), "key": pa.string(), "origin": pa.string()}
     for name in dict.fromkeys(chain(*rows)):
         values = [row.get(name) for row in rows]
         kind = pa.infer_type(values)
         fields.setdefault(name, pa.string() if pa.types.is_null(kind) else kind)
+    fields |= types
     return pa.schema(
         [image, *(pa.field(name, kind) for name, kind in fields.items())], metadata=_IMAGE_FEATURE
     )

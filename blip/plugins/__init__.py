@@ -1,5 +1,5 @@
 """Captioners and filters from elsewhere: open_clip, transformers, any Python function.
 
-Each is what `blip.capfilt.engine` asks for (`CaptionerLike`, `FilterLike`); the packages behind them
+Each is what `blip.capfilt.job` and `scoring` ask for (`CaptionerLike`, `FilterLike`); the packages behind them
 are imported when one is made.
 """

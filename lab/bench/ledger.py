@@ -1,16 +1,15 @@
-"""`lab bench ledger`: deciding over a simulated ledger of 100 million captions, with peak memory.
+"""`lab bench ledger`: deciding over a simulated ledger of 100 million captions, with peak memory, and pictures
+opened at random from a large tar.
 
 Every question is asked in a process of its own, after its imports, on files that were just written (so
-that they come from the page cache where memory allows).
+that they come from the page cache where memory allows); the tar is read from the disk.
 """
 
-import multiprocessing
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,8 @@ from blip.capfilt.decide import verdicts
 from blip.capfilt.ranking import image_numbers
 from blip.data.files import replacing
 from blip.errors import InputError
+from lab.bench.alone import alone
+from lab.bench.pictures import measure
 from lab.bench.simulated_ledger import EACH, IMAGES_PER_SHARD, simulate
 from lab.records import RESULTS, record, write_record
 
@@ -42,7 +43,7 @@ _PLAIN = {
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Measure how long questions about a large ledger take, and in how much memory."""
+    """Measure how long questions about a large ledger take, and in how much memory; then opening pictures."""
 
     out: Path = RESULTS / "bench" / "ledger-cpu.json"
     """The record, JSON."""
@@ -50,10 +51,14 @@ class Options:
     """Captions of the ledger, 5 an image."""
     images_per_shard: int = IMAGES_PER_SHARD
     """Images a shard."""
+    tar_bytes: int = 10**10
+    """Size of the tar from which pictures are opened."""
+    pictures: int = 1000
+    """Pictures opened from it, at random."""
     folder: Path | None = None
-    """Where the ledger is written for the time of the measurement; by default a temporary folder."""
+    """Where the ledger and the tar are written for the time of the measurement; by default a temporary folder."""
     seed: int = 0
-    """Of keys, texts and scores."""
+    """Of keys, texts, scores and pictures."""
 
 
 def counts(ledger: Ledger, out: Path) -> dict[str, int]:
@@ -120,19 +125,25 @@ QUESTIONS: dict[str, tuple[Callable[[Ledger, Path], Any], float]] = {
 
 
 def main(options: Options) -> int:
-    """Write the ledger, ask every question, print, record; 1 if one took longer or more than it may."""
+    """Write the ledger, ask every question, open pictures, record; 1 if a question took longer or more than it may."""
     if options.rows < EACH or options.images_per_shard < 1:
         raise InputError(f"--rows {options.rows} cannot be; give {EACH} or more, and 1 image a shard or more.")
+    if options.tar_bytes < 1 or options.pictures < 1:
+        raise InputError("--tar-bytes and --pictures must be 1 or more.")
     if options.folder is not None and not options.folder.is_dir():
         raise InputError(f"There is no folder {options.folder}; make it, or leave --folder out.")
     with tempfile.TemporaryDirectory(prefix="ledger-", dir=options.folder) as name:
-        folder, needed = Path(name), options.rows * BYTES_A_ROW
+        folder, needed = Path(name), max(options.rows * BYTES_A_ROW, options.tar_bytes)
         if (free := shutil.disk_usage(folder).free) < needed:
             raise InputError(
-                f"{options.rows:,} rows need {needed / 2**30:.0f} GiB and {folder.parent} has {free / 2**30:.0f}; "
-                "give fewer --rows or another --folder."
+                f"{options.rows:,} rows or the tar need {needed / 2**30:.0f} GiB and {folder.parent} has "
+                f"{free / 2**30:.0f}; give fewer --rows and --tar-bytes or another --folder."
             )
         result = _measured(options, folder)
+        shutil.rmtree(folder / "ledger")  # the disk need not hold both
+        result["pictures"] = found = measure(folder, options.tar_bytes, options.pictures, options.seed)
+        result["reached"] &= found["same_pictures"]
+        print(_pictures_line(found), flush=True)
     config = asdict(options) | {"out": options.out.name, "folder": None}
     write_record(options.out, record("bench-ledger", result, seed=options.seed, config=config))
     print(f"record: {options.out}")
@@ -147,7 +158,7 @@ def _measured(options: Options, folder: Path) -> dict[str, Any]:
     print(f"{images * EACH:,} rows of {images:,} images, {size / 2**30:.1f} GiB, written in {seconds:.0f} s", flush=True)
     asked = {}
     for name, (_, most) in QUESTIONS.items():
-        asked[name] = found = _asked(name, folder) | {"most_seconds": most}
+        asked[name] = found = alone(_answer, name, folder) | {"most_seconds": most}
         print(_line(name, found), flush=True)
     reached = all(own["seconds"] <= own["most_seconds"] and own["peak_mib"] <= MOST_MIB for own in asked.values())
     return {
@@ -167,27 +178,18 @@ def _line(name: str, found: dict[str, Any]) -> str:
     return f"{name:28}{clock}{found['processor_seconds']:>8.1f} s of the processors{found['peak_mib']:>8,} MiB"
 
 
-def _asked(name: str, folder: Path) -> dict[str, Any]:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(_answer, name, folder).result()
+def _pictures_line(found: dict[str, Any]) -> str:
+    ours, theirs = found["by reference"], found["by tarfile, opened once"]
+    each = ours["found"]["milliseconds_a_picture"]["median"]
+    return (
+        f"{found['pictures']:,} of {found['members']:,} pictures of a tar of {found['bytes'] / 1e9:.1f} GB: "
+        f"{each} ms each, {ours['bytes_read'] / 1e6:.1f} MB read for {found['bytes_of_the_pictures'] / 1e6:.1f} MB of "
+        f"pictures; tarfile {theirs['seconds']} s, {theirs['bytes_read'] / 1e6:.1f} MB"
+    )
 
 
-def _answer(name: str, folder: Path) -> dict[str, Any]:
-    ask, start, begun = QUESTIONS[name][0], time.perf_counter(), time.process_time()
-    found = ask(Ledger.open(folder / "ledger"), folder / "kept.parquet")
-    seconds, processor = time.perf_counter() - start, time.process_time() - begun
-    return {
-        "seconds": round(seconds, 2),
-        "processor_seconds": round(processor, 2),
-        "peak_mib": _peak_mib(),
-        "found": found,
-    }
-
-
-def _peak_mib() -> int:
-    """Most memory this process has held (Linux). getrusage would count what its parent held before."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
+def _answer(name: str, folder: Path) -> Any:
+    return QUESTIONS[name][0](Ledger.open(folder / "ledger"), folder / "kept.parquet")
 
 
 def _synthetic(rows: pa.Table) -> np.ndarray:

@@ -16,7 +16,7 @@ EACH = 1 + SYNTHETIC
 IMAGES_PER_SHARD = 50_000
 _HEX = np.array([list(f"{byte:02x}".encode()) for byte in range(256)], np.uint8)
 _WORDS = [pa.array([f"{start}{number:02d}" for number in range(64)]) for start in ("big", "red", "ball", "near", "cup")]
-_MIX = np.int64(-7046029254386353131)  # odd, so that different texts have different hashes
+_STEP, _MIXES = 0x9E3779B97F4A7C15, ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
 
 
 def simulate(folder: Path, images: int, seed: int, images_per_shard: int = IMAGES_PER_SHARD) -> Ledger:
@@ -58,7 +58,7 @@ def _candidates(rng: np.random.Generator, shard: int, first: int, count: int, po
         "image_sha256": _hex(rng, count, 32).take(image),
         "image_ref": refs.take(image),
         "caption": _captions(texts),
-        "caption_hash": pa.array(texts * _MIX),
+        "caption_hash": pa.array(_hashes(texts)),
         "origin": kind.take(place),
         "candidate": pa.array([0, *range(SYNTHETIC)], pa.int16()).take(place),
         "round": pa.array(np.zeros(rows, np.int16)),
@@ -77,6 +77,14 @@ def _scores(rng: np.random.Generator, row_ids: pa.ChunkedArray) -> pa.Table:
     probability = 1 / (1 + np.exp(-logit))
     columns = {"row_id": row_ids, "itm_logit": logit, "itm_prob": probability, "itc": probability / 2}
     return pa.table(columns, schema=scores_schema(("itm_logit", "itm_prob", "itc")))
+
+
+def _hashes(numbers: np.ndarray) -> np.ndarray:
+    """As evenly scattered as true hashes, and different for different numbers (SplitMix64)."""
+    mixed = (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(_STEP)
+    for shift, factor in _MIXES:
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return mixed.view(np.int64)
 
 
 def _captions(numbers: np.ndarray) -> pa.Array:

@@ -1,21 +1,28 @@
 """`lab capfilt`: caption and filter your own image-text pairs (paper 3.3)."""
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from tyro.conf import UseAppendAction, arg
 
-from blip.capfilt import Job, Policy, run
+from blip.capfilt import Job, Ledger, Policy
+from blip.capfilt.ledger import shard_name
+from blip.data.places import is_url
 from blip.data.readers import read_pairs
 from blip.errors import InputError
 from blip.generate import Decoding
 from blip.tiles import TILE
-from lab.plugins import Machine, captioner, deciding_column, filters
+from lab.engines import Engine, kind_of
+from lab.forecast import Outlook
+from lab.forecast_run import write_forecast
+from lab.ledgers import write_card
+from lab.plugins import Machine, captioner, deciding_column, filter_names, filters
 from lab.progress import images_bar
-from lab.records import record, write_record
+from lab.records import as_json, record
 from lab.report import seconds_line, summarize, table
 
 
@@ -24,7 +31,8 @@ class Options:
     """Caption every image, score web and synthetic captions, and keep every decision in a ledger."""
 
     data: str
-    """Pairs: tars ('shards/*.tar', quoted), a BLIP or COCO JSON list, CSV, TSV, Parquet, or a folder of images."""
+    """Pairs: tars ('shards/*.tar', quoted), a BLIP or COCO JSON list, CSV, TSV, Parquet, or a folder of images.
+    Also the URL of any store that fsspec knows, as in 's3://bucket/shards/*.tar'."""
     captioner: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="SOURCE")]
     """Who captions every image; given several times, each of them does.
     WEIGHTS: our .safetensors, a published .pth, a folder in transformers' layout, or hf:NAME.
@@ -36,8 +44,8 @@ class Options:
     text: the shape of the text alone (length, letters, repetition); named text.
     MODULE:FUNCTION: your own in Python, given pictures and captions; named as the function.
     NAME=SOURCE: any of these under a name of yours."""
-    out: Path
-    """Folder of the ledger; the same command continues where it stopped."""
+    out: str
+    """Folder of the ledger, or a URL as in s3://bucket/ledger; the same command continues where it stopped."""
     first: int | None = None
     """Only the first so many images."""
     decoding: Decoding = field(default_factory=Decoding)
@@ -66,36 +74,42 @@ class Options:
     """cpu or cuda."""
     precision: str = "float32"
     """float32 or bf16 (autocast)."""
+    run: Engine = field(default_factory=Engine)
+    """Where it runs."""
+    outlook: Outlook = field(default_factory=Outlook)
+    """A forecast in place of the run."""
 
 
 def main(options: Options) -> int:
     """Run, decide, and leave summary.json beside the ledger."""
     _check(options)
-    machine = Machine(
-        device=options.device,
-        precision=options.precision,
-        tile=options.tile,
-        image_size=options.image_size,
-        vocab=options.vocab,
-    )
     start = time.perf_counter()
     pairs = read_pairs(options.data)
     if options.first is not None:
         pairs = pairs.first(options.first)
-    job = _job(options, machine)
-    loaded = time.perf_counter()
-    with images_bar(len(pairs.images), "capfilt") as show:
-        ledger = run(job, pairs, options.out, show)
+    # The same number everywhere: that of another machine would give other bytes.
+    recipe = partial(_job, replace(options, run=replace(options.run, threads=options.run.threads_used)))
+    if options.outlook.forecast:
+        job = recipe(options.run.places(options.device)[0])
+        print(write_forecast(job, pairs, options.outlook, options.out, loading=time.perf_counter() - start))
+        return 0
+    with options.run.opened(recipe, options.device) as fill:
+        loaded = time.perf_counter()
+        with images_bar(len(pairs.images), "capfilt") as show:
+            ledger = fill(pairs, options.out, show)
     done = time.perf_counter()
-    policy = _policy(options, job)
+    policy = _policy(options, ledger)
     summary = summarize(ledger, policy)
     summary["seconds"] = {"read and load": round(loaded - start, 2), "capfilt": round(done - loaded, 2)}
     settings = {name: _plain(value) for name, value in asdict(options).items()}
-    written = record("capfilt", summary, seed=options.seed, config={"options": settings} | job.about())
-    write_record(options.out / "summary.json", written | summary)
+    written = record("capfilt", summary, seed=options.seed, config={"options": settings} | ledger.about)
+    card = write_card(ledger, policy)
+    ledger.store.write("summary.json", as_json(written | summary))
     print(table(summary))
     print(seconds_line(summary["seconds"]))
-    print(f"ledger: {options.out}   look at it with: lab studio {options.out}")
+    print(f"data card: {card}")
+    look = f"lab ledger summary {options.out}" if is_url(options.out) else f"lab studio {options.out}"
+    print(f"ledger: {options.out}   look at it with: {look}")
     return 0
 
 
@@ -107,9 +121,23 @@ def _check(options: Options) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise InputError(f"--{name.replace('_', '-')} {value} cannot be; give 1 or more.")
+    options.run.check(options.device)
+    options.outlook.check()
 
 
-def _job(options: Options, machine: Machine) -> Job:
+def _job(options: Options, device: str) -> Job:
+    """The recipe of the job: each worker opens it on its own device."""
+    machine = Machine(
+        device=device,
+        precision=options.precision,
+        tile=options.tile,
+        image_size=options.image_size,
+        vocab=options.vocab,
+    )
+    notes = {"source": options.data, "device": kind_of(device), "precision": options.precision}
+    torch.set_num_threads(options.run.threads_used)
+    if notes["device"] == "cpu":
+        notes["threads"] = options.run.threads_used
     prompt = options.transformers_prompt
     first, *more = [captioner(word, options.decoding, machine, prompt=prompt) for word in options.captioner]
     return Job(
@@ -120,14 +148,15 @@ def _job(options: Options, machine: Machine) -> Job:
         round=options.round,
         images_per_shard=options.images_per_shard,
         workers=options.workers,
-        notes={"source": options.data, "device": options.device, "precision": options.precision},
+        notes=notes,
     )
 
 
-def _policy(options: Options, job: Job) -> Policy:
-    name, used = next(iter(job.filters.items()))
+def _policy(options: Options, ledger: Ledger) -> Policy:
+    name = filter_names(options.filter)[0]
+    columns = [column for column in ledger.columns(f"scores/{name}", shard_name(0)) if column != "row_id"]
     thresholds = {"web": options.web_threshold, "synthetic": options.synthetic_threshold}
-    return Policy(filter=name, column=deciding_column(used), **thresholds)
+    return Policy(filter=name, column=deciding_column(columns), **thresholds)
 
 
 def _plain(value: Any) -> Any:

@@ -8,24 +8,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from blip.capfilt import Job, Ledger, run
-from blip.captioner import Captioner
+from blip.capfilt import Job, Ledger, Policy, run
 from blip.checkpoint import Loaded
 from blip.data.pairset import PairSet
 from blip.errors import InputError
 from blip.generate import Decoding
-from blip.matching import Matcher
 from lab import figures
-from lab.bootstrap import Seconds, second_model, train_models
+from lab.bootstrap import Seconds, second_model, strictly_true, train_models, world_job
 from lab.cards import chosen_cards
+from lab.datacard import CARD
+from lab.datacard_page import write_card
 from lab.progress import images_bar
 from lab.recipes import SHIPPED, Recipe, recipe
-from lab.records import record, write_record
+from lab.records import command_line, record, write_record
 from lab.report import seconds_line, summarize, table
 from lab.weights import shipped
-from lab.world.checker import check
 from lab.world.sets import World, WorldPair, as_pairs
 
 UNSEEN_PAIRS = 2_400
@@ -69,7 +66,7 @@ def main(options: Options) -> int:
     with seconds.stage("capfilt"), images_bar(len(pairs.images), "capfilt") as show:
         ledger = run(job, pairs, _place(options.out, job, pairs), show)
     with seconds.stage("decide"):
-        summary = summarize(ledger) | {"strictly_true_synthetic": _strictly_true(ledger, items)}
+        summary = summarize(ledger) | {"strictly_true_synthetic": strictly_true(ledger, items)}
     if options.from_scratch:
         summary["models"] = second_model(
             used, world, ledger, items, options.out / "training", seed=options.seed, seconds=seconds
@@ -77,6 +74,8 @@ def main(options: Options) -> int:
     with seconds.stage("contact sheet"):
         sheet = figures.contact_sheet(chosen_cards(ledger, items), _title(summary))
         path = figures.save(sheet, options.out / "contact-sheet.png")
+    with seconds.stage("data card"):
+        write_card(ledger, Policy(), command_line())
     _write(options, summary | {"seconds": seconds.of}, used)
     print(_said(options, summary, seconds, path))
     if options.open and sys.stdout.isatty():
@@ -94,14 +93,8 @@ def _models(options: Options, used: Recipe, world: World, seconds: Seconds) -> d
 def _job(
     options: Options, models: dict[str, Loaded], items: Sequence[WorldPair], drawn: dict[str, Any]
 ) -> Job:
-    scenes = {item.key: item.scene for item in items}
-    return Job(
-        captioner=Captioner(models["captioner"], Decoding()),
-        filters={"itm": Matcher(models["filter"])},
-        seed=options.seed,
-        judge=lambda key, text: check(text, scenes[key]).truth,
-        # With these values the studio and the notebooks draw the same scenes again, at any size.
-        notes={"world": drawn},
+    return world_job(
+        models["captioner"], models["filter"], items, drawn, decoding=Decoding(), seed=options.seed
     )
 
 
@@ -115,16 +108,6 @@ def _place(out: Path, job: Job, pairs: PairSet) -> Path:
         place.rename(aside)
         print(f"{place} was another demo's: it is now {aside}.")
     return place
-
-
-def _strictly_true(ledger: Ledger, items: Sequence[WorldPair]) -> float:
-    """Share of synthetic captions that are true and name every object with its colour."""
-    scenes = {item.key: item.scene for item in items}
-    rows = ledger.table("candidates", ["image_key", "caption", "origin"]).to_pylist()
-    strict = [
-        check(row["caption"], scenes[row["image_key"]]).strict for row in rows if row["origin"] == "synthetic"
-    ]
-    return float(np.mean(strict))
 
 
 def _title(summary: dict[str, Any]) -> str:
@@ -147,7 +130,8 @@ def _said(options: Options, summary: dict[str, Any], seconds: Seconds, sheet: Pa
     where = [
         f"contact sheet:  {sheet}",
         f"ledger:         {options.out / 'ledger'}   (lab ledger summary, verify, show, decide)",
+        f"data card:      {options.out / 'ledger' / CARD}",
         f"in the browser: lab studio {options.out / 'ledger'}",
-        "in a notebook:  make notebooks, then open 01_pairs.ipynb",
+        "in a notebook:  make notebooks, then open 02_capfilt_step_by_step.ipynb",
     ]
     return "\n".join(["", table(summary), "", strict, seconds_line(seconds.of), "", *where])

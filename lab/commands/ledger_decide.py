@@ -23,16 +23,17 @@ _SCHEMA = pa.schema(
         ("score", pa.float32()),
         ("kept", pa.bool_()),
         ("by", pa.string()),
+        ("borderline", pa.bool_()),
     ]
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Write row_id, image_key, origin, caption, score, kept and by for every caption."""
+    """Write row_id, image_key, origin, caption, score, kept, by and borderline for every caption."""
 
-    ledger: Annotated[Path, Positional, arg(metavar="LEDGER")]
-    """Folder of the ledger."""
+    ledger: Annotated[str, Positional, arg(metavar="LEDGER")]
+    """Folder or URL of the ledger."""
     out: Path
     """File to write, .parquet or .csv."""
     policy: Policy = field(default_factory=Policy)

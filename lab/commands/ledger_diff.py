@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
@@ -15,10 +14,10 @@ from blip.capfilt.diff import Change, Difference, diff
 class Options:
     """Compare two ledgers of the same images: texts, verdicts, vocabulary, diversity and scores."""
 
-    before: Annotated[Path, Positional, arg(metavar="BEFORE")]
-    """Folder of the first ledger."""
-    after: Annotated[Path, Positional, arg(metavar="AFTER")]
-    """Folder of the second ledger."""
+    before: Annotated[str, Positional, arg(metavar="BEFORE")]
+    """Folder or URL of the first ledger."""
+    after: Annotated[str, Positional, arg(metavar="AFTER")]
+    """Folder or URL of the second ledger."""
     policy: Policy = field(default_factory=Policy)
     """Which captions are kept, in both."""
     json: bool = False

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from blip.capfilt import Ledger, Policy, kept
+from blip.capfilt.merge import PROVENANCE
 from blip.data.writers import Record, Written, write_list, write_parquet, write_tars
 from blip.errors import InputError
 from lab.ledgers import image_roots, world_images
@@ -18,8 +19,8 @@ from lab.ledgers import image_roots, world_images
 class Options:
     """Write the kept pairs with where each caption came from, its score and the policy."""
 
-    ledger: Annotated[Path, Positional, arg(metavar="LEDGER")]
-    """Folder of the ledger."""
+    ledger: Annotated[str, Positional, arg(metavar="LEDGER")]
+    """Folder or URL of the ledger."""
     out: Path
     """Folder of the tars; or the file, which ends in the format's name, with its pictures beside it in images
     (json, csv, tsv) or in itself (parquet)."""
@@ -67,7 +68,7 @@ def _write(records: Iterable[Record], options: Options) -> Written:
     if options.format == "tars":
         return write_tars(records, options.out, shard_size=options.shard_size)
     if options.format == "parquet":
-        return write_parquet(records, options.out)
+        return write_parquet(records, options.out, PROVENANCE)
     return write_list(records, options.out)
 
 

@@ -1,5 +1,6 @@
 """`lab ledger score`: add filters to a ledger that is there; nothing is captioned again."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +10,11 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from blip.capfilt import Ledger
 from blip.capfilt.scoring import score
+from blip.capfilt.tolerance import Running
 from blip.data.pairs import Pair
 from blip.data.readers import read_pairs
 from blip.errors import InputError
+from lab.engines import kind_of
 from lab.plugins import Machine, deciding_column, filters
 from lab.progress import images_bar
 from lab.world.sets import World, as_pairs
@@ -21,8 +24,8 @@ from lab.world.sets import World, as_pairs
 class Options:
     """Score every caption of a ledger by further filters; pictures are found where the ledger says they lie."""
 
-    ledger: Annotated[Path, Positional, arg(metavar="LEDGER")]
-    """Folder of the ledger."""
+    ledger: Annotated[str, Positional, arg(metavar="LEDGER")]
+    """Folder or URL of the ledger."""
     filter: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="[NAME=]SOURCE")]
     """What scores every caption; given several times, each adds its own columns.
     WEIGHTS: our .safetensors, a published .pth, a folder in transformers' layout or hf:NAME,
@@ -43,7 +46,8 @@ class Options:
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     """cpu or cuda."""
     precision: str | None = None
-    """float32 or bf16 (autocast); by default that of the first run."""
+    """float32 or bf16 (autocast); by default that of the first run. Scores in another one need a name of their
+    own (NAME=SOURCE); lab ledger agree then says how far they moved."""
 
 
 def main(options: Options) -> int:
@@ -62,13 +66,30 @@ def main(options: Options) -> int:
         vocab=options.vocab,
     )
     used = filters(options.filter, machine)
+    _check_running(ledger, used, machine)
+    if kind_of(machine.device) == "cpu":
+        # Those of the first run, where it says so: other numbers give other last digits.
+        torch.set_num_threads(ledger.about["notes"].get("threads", torch.get_num_threads()))
     images = _images(options, ledger)
     with images_bar(ledger.counts().get("images", 0), "score") as show:
-        score(ledger, used, images=images, workers=options.workers, progress=show)
+        running = {"device": machine.device, "precision": machine.precision}
+        score(ledger, used, images=images, running=running, workers=options.workers, progress=show)
     for name, one in used.items():
         print(f"{name}: {', '.join(one.columns)}")
-        print(f"  lab ledger summary {options.ledger} --filter {name} --column {deciding_column(one)}")
+        print(f"  lab ledger summary {options.ledger} --filter {name} --column {deciding_column(one.columns)}")
     return 0
+
+
+def _check_running(ledger: Ledger, used: Iterable[str], machine: Machine) -> None:
+    """InputError for a filter that the ledger has from another device or precision: it keeps these bytes."""
+    now = Running(machine.device, machine.precision)
+    for name in used:
+        then = Running.of(ledger, name)
+        if name in ledger.filters and then not in (now, Running(None, None)):
+            raise InputError(
+                f"The filter {name} of {ledger.folder} was scored in {then}, not in {now}; give the new scores a "
+                f"name of their own, as in --filter {name}-{machine.precision}=SOURCE."
+            )
 
 
 def _images(options: Options, ledger: Ledger) -> dict[str, Pair]:

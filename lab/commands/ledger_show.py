@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -23,8 +22,8 @@ _FACTS = ("origin", "caption", "mean_logprob", "captioner_id", "decoding", "trut
 class Options:
     """Show what the ledger knows of an image."""
 
-    ledger: Annotated[Path, Positional, arg(metavar="LEDGER")]
-    """Folder of the ledger."""
+    ledger: Annotated[str, Positional, arg(metavar="LEDGER")]
+    """Folder or URL of the ledger."""
     key: Annotated[str, Positional, arg(metavar="KEY")]
     """Key of the image."""
     policy: Policy = field(default_factory=Policy)
@@ -68,7 +67,7 @@ def _captions(ledger: Ledger, options: Options) -> tuple[list[dict[str, Any]], s
         scores = _scores(ledger, entry.shard, len(rows), mine)
         shown = [
             {name: row[name] for name in _FACTS}
-            | {name: verdict[name] for name in ("row_id", "score", "kept", "by")}
+            | {name: verdict[name] for name in ("row_id", "score", "kept", "by", "borderline")}
             | {"scores": own}
             for row, verdict, own in zip(rows, decided.filter(mine).to_pylist(), scores, strict=True)
         ]
@@ -90,4 +89,5 @@ def _line(row: dict[str, Any]) -> str:
     sign = "kept    " if row["kept"] else "filtered"
     score = "-" if row["score"] is None else f"{row['score']:.3f}"
     truth = f"   {row['truth']}" if row["truth"] else ""
-    return f"  {sign} {score:>6}  {row['origin']:9}  {row['caption']}{truth}   by {row['by']}"
+    near = ", borderline" if row["borderline"] else ""
+    return f"  {sign} {score:>6}  {row['origin']:9}  {row['caption']}{truth}   by {row['by']}{near}"

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
@@ -15,8 +14,8 @@ from lab.report import summarize, table
 class Options:
     """Counts of a ledger under a policy, and against truth where it is known."""
 
-    ledger: Annotated[Path, Positional, arg(metavar="LEDGER")]
-    """Folder of the ledger."""
+    ledger: Annotated[str, Positional, arg(metavar="LEDGER")]
+    """Folder or URL of the ledger."""
     policy: Policy = field(default_factory=Policy)
     """Which captions are kept."""
     json: bool = False

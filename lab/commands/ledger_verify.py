@@ -1,7 +1,6 @@
 """`lab ledger verify`: prove that a ledger is whole."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
@@ -13,8 +12,8 @@ from blip.capfilt import Ledger, verify
 class Options:
     """Check every invariant of a ledger against its files; exit status 1 if one does not hold."""
 
-    ledger: Annotated[Path, Positional, arg(metavar="LEDGER")]
-    """Folder of the ledger."""
+    ledger: Annotated[str, Positional, arg(metavar="LEDGER")]
+    """Folder or URL of the ledger."""
 
 
 def main(options: Options) -> int:

@@ -1,0 +1,190 @@
+"""An audit's estimates: from people's answers on a stratified sample to precision and recall of a whole ledger.
+
+Every caption of stratum h stands for N_h / n_h captions of the ledger (Horvitz and Thompson 1952). Shares are
+ratios of such sums: precision among the kept captions, recall among the matching ones. Their variance is that
+of the linearised ratio under stratified sampling without replacement (Särndal, Swensson and Wretman, Model
+Assisted Survey Sampling, 1992, section 5.6). The interval is Wilson's with the sample size that gives this
+variance in a simple sample; where one of the two answers is rarer than five times, that variance is hardly
+known, and the size is at most Kish's effective one (Survey Sampling, 1965). So do Franco, Little, Louis and
+Slud (Comparative Study of Confidence Intervals for Proportions in Complex Sample Surveys, J. Survey Statistics
+and Methodology, 2019), who recommend intervals of Wilson's kind for shares near 0 and 1, where a filter's
+precision lies: Wald's interval, or a bootstrap, of answers that are all yes has no width at all. A test
+simulates audits with known truth. With only a hundred answers of an origin intervals may cover some points less.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_Z = 1.959963984540054  # of a 95% interval
+_FEW = 5  # with fewer answers of one kind their variance is a guess
+GROUPS = ("web", "synthetic", "all")
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Captions of one origin (web: all that came with the image) with scores of one range."""
+
+    origin: str
+    captions: int
+    drawn: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Answered captions, row-aligned arrays (n,): origin "web" or "synthetic", stratum (its number), score
+    (NaN where there is none), kept (the policy's verdict), match and unsure (of the image, by a person)."""
+
+    strata: Sequence[Stratum]
+    origin: np.ndarray
+    stratum: np.ndarray
+    score: np.ndarray
+    kept: np.ndarray
+    match: np.ndarray
+    unsure: np.ndarray
+
+    def of(self, group: str) -> "Sample":
+        """The rows of one origin, or of "all"."""
+        mine = np.ones(len(self.origin), bool) if group == "all" else self.origin == group
+        rows = (self.origin, self.stratum, self.score, self.kept, self.match, self.unsure)
+        return Sample(self.strata, *(values[mine] for values in rows))
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Estimated shares (T,) with the ends of their 95% intervals; NaN where nothing was sampled."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def at(self, row: int) -> dict[str, float | None]:
+        """One of them as plain numbers, None for NaN."""
+        found = {name: float(getattr(self, name)[row]) for name in ("value", "low", "high")}
+        return {name: None if math.isnan(value) else value for name, value in found.items()}
+
+
+def shares(holds: np.ndarray, domain: np.ndarray, stratum: np.ndarray, captions: np.ndarray) -> Shares:
+    """In how much of a domain of the population something holds.
+
+    holds, domain: (T, n) bool, T questions about n sampled rows. stratum: (n,) numbers from 0. captions: (H,)
+    size of each stratum in the population, which must have at least one row.
+    """
+    member = (stratum[:, None] == np.arange(len(captions))).astype(float)
+    drawn = member.sum(0)
+    weight = (captions / drawn)[stratum]
+    inside = domain * weight
+    total = inside.sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = (inside * holds).sum(1) / total
+        residual = domain * (holds - value[:, None]) / total[:, None]
+        spread = ((residual**2) @ member - (residual @ member) ** 2 / drawn) / np.maximum(drawn - 1, 1)
+        variance = (spread * captions**2 * (1 - drawn / captions) / drawn).sum(1)
+        kish = total**2 / (inside**2).sum(1)
+        size = np.where(variance > 1e-18, value * (1 - value) / variance, kish)
+        rare = np.minimum((domain & holds).sum(1), (domain & ~holds).sum(1)) < _FEW
+        size = np.where(rare, np.minimum(size, kish), size)
+        size = np.where(np.all(drawn >= captions), np.inf, size)  # a census has no interval
+    return Shares(value, *_wilson(value, size))
+
+
+def _wilson(value: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        middle = (value + _Z**2 / (2 * size)) / (1 + _Z**2 / size)
+        half = _Z / (1 + _Z**2 / size) * np.sqrt(value * (1 - value) / size + (_Z / (2 * size)) ** 2)
+    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
+
+
+def joined(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """Strata fit for `shares`: (n,) their new numbers and (H,) their captions.
+
+    A stratum with fewer than two answers (unless it was drawn whole) is joined with the next one of its
+    origin, or the last one: its captions count as like those.
+    """
+    answers = np.bincount(sample.stratum, minlength=len(sample.strata))
+    new = np.zeros(len(sample.strata), np.int64)
+    groups: list[list[int]] = []
+    for origin in dict.fromkeys(stratum.origin for stratum in sample.strata):
+        own = [number for number, stratum in enumerate(sample.strata) if stratum.origin == origin]
+        if answers[own].sum():
+            groups += _grouped(own, sample.strata, answers)
+    for number, members in enumerate(groups):
+        new[members] = number
+    captions = [sum(sample.strata[member].captions for member in members) for members in groups]
+    return new[sample.stratum], np.array(captions, float)
+
+
+def _grouped(own: Sequence[int], strata: Sequence[Stratum], answers: np.ndarray) -> list[list[int]]:
+    groups: list[list[int]] = [[]]
+    for number in own:
+        groups[-1].append(number)
+        found, captions = answers[groups[-1]].sum(), sum(strata[member].captions for member in groups[-1])
+        if found >= 2 or found == captions:
+            groups.append([])
+    left = groups.pop()
+    if left and groups:
+        groups[-1] += left
+    return groups or [left]
+
+
+def estimate(sample: Sample, match: np.ndarray, precision: float) -> dict[str, Any]:
+    """What the answers say of one group: shares matching, of the policy's verdicts, and at every threshold.
+
+    match: (n,) bool, which rows count as matching. Thresholds are the sampled scores: between two of them
+    no estimate changes. precision: what the suggested threshold's lower bound shall reach.
+    """
+    stratum, captions = joined(sample)
+    thresholds = np.unique(sample.score[~np.isnan(sample.score)])
+    reached = sample.score >= thresholds[:, None]
+    kept = np.vstack([sample.kept, reached])
+    matching = np.broadcast_to(match, kept.shape)
+    everything = np.ones((1, len(match)), bool)
+    before = shares(match[None], everything, stratum, captions)
+    found = {
+        "precision": shares(matching, kept, stratum, captions),
+        "recall": shares(kept, matching, stratum, captions),
+        "kept": shares(kept, np.broadcast_to(everything, kept.shape), stratum, captions),
+    }
+    rows = [{name: own.at(row) for name, own in found.items()} for row in range(len(kept))]
+    curve = [{"threshold": float(t)} | row for t, row in zip(thresholds, rows[1:], strict=True)]
+    answered = {"answers": len(match), "captions": int(captions.sum())}
+    return answered | {
+        "matching": before.at(0),
+        "policy": rows[0],
+        "suggested": suggested(curve, precision),
+        "curve": curve,
+    }
+
+
+def suggested(curve: Sequence[dict[str, Any]], precision: float) -> dict[str, Any] | None:
+    """The lowest threshold whose precision's lower bound reaches `precision`, else the one with the best F1.
+
+    The bound holds at one threshold; that the lowest of many was chosen makes it a little too hopeful.
+    """
+    known = [row for row in curve if row["recall"]["value"] is not None]
+    if not known:
+        return None
+    reaching = [row for row in known if row["precision"]["low"] >= precision]
+    chosen = reaching[0] if reaching else max(known, key=f1)
+    rule = f"precision at least {precision:g} with 95% confidence" if reaching else "best F1"
+    below = [row["threshold"] for row in curve if row["threshold"] < chosen["threshold"]]
+    rounded = _shortest(max(below, default=-math.inf), chosen["threshold"])
+    return {"rule": rule} | chosen | {"threshold": rounded}
+
+
+def f1(row: dict[str, Any]) -> float:
+    """Harmonic mean of precision and recall; 0 where both are."""
+    precision, recall = row["precision"]["value"], row["recall"]["value"]
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def _shortest(low: float, high: float) -> float:
+    """The number with the fewest decimals above `low` and at most `high`: nothing was sampled between."""
+    for digits in range(9):
+        number = math.floor(high * 10**digits) / 10**digits
+        if low < number:
+            return number
+    return high

@@ -1,0 +1,224 @@
+"""Bootstrapping in rounds (paper Figure 3, again and again); every step is a run that is done once.
+
+In round r a model is pre-trained on the web's texts (r = 1) or on what round r-1 kept, with the human-annotated
+pairs; captioner and filter are fine-tuned from it; CapFilt goes over the same web images. After the last round a
+final model is pre-trained on what that round kept: it is the first step of the round after, should one follow.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from blip.capfilt import Ledger, Policy
+from blip.capfilt import run as run_capfilt
+from blip.checkpoint import Card, Loaded, load, save
+from blip.checkpoint.own import file_fingerprint
+from blip.config import to_json
+from blip.data.pairset import PairSet
+from blip.errors import InputError
+from blip.generate import Decoding
+from blip.model import BLIP
+from blip.tasks.captioning import PROMPT
+from blip.tokenizer import Tokenizer
+from lab import stages
+from lab.bootstrap import bootstrapped, strictly_true, world_job
+from lab.evaluate import bootstrap_quality
+from lab.progress import bar, images_bar
+from lab.recipes import Recipe, Stage
+from lab.report import summarize
+from lab.runs import Home, Run, Step, Work
+from lab.sources import array_source, tokenizer_of
+from lab.world.sets import World, WorldPair, as_pairs
+
+VERSIONS = {"pretrain": 1, "captioner": 1, "filter": 1, "capfilt": 1, "evaluate": 1}
+"""Kinds of steps; a number is raised when the code of its kind gives something else than before."""
+MODEL, LEDGER = "model.safetensors", "ledger"
+# What of a recipe does not decide a step by itself; what its parents were made by comes in with their ids.
+_ELSEWHERE = {
+    "pretrain": {"captioner", "filter", "evaluation"},
+    "captioner": {"pretrain", "filter", "evaluation"},
+    "filter": {"pretrain", "captioner", "evaluation"},
+    "capfilt": {"pretrain", "captioner", "filter", "evaluation", "web"},
+    "evaluate": {"pretrain", "captioner", "filter"},
+}
+
+
+class Steps:
+    """The steps of bootstrapping in the generated world by one recipe and seed, each a run in a home.
+
+    The world is always that of seed 0; `seed` is that of initial weights, order and draws.
+    """
+
+    def __init__(self, home: Home, recipe: Recipe, seed: int = 0) -> None:
+        self.home, self.recipe, self.seed = home, recipe, seed
+        self.world = World.of(recipe.level)
+        self.world.web(0, recipe.noise)  # refuses an impossible noise rate before anything is begun
+
+    def pretrain(self, capfilt: Run | None = None, start: Run | None = None) -> Run:
+        """A model pre-trained on the web's texts, or on what a CapFilt run kept, with the human-annotated pairs.
+
+        A new one with a vocabulary of its own, or one that continues from `start` (paper Table 13).
+        """
+        more = {"policy": str(Policy())} if capfilt else {}
+        step = self._step("pretrain", [run for run in (capfilt, start) if run], **more)
+
+        def work(folder: Path) -> dict[str, Any]:
+            pairs = [*self._texts(capfilt), *self._human]
+            before = _model(start) if start else None
+            tokenizer = before.tokenizer if before else tokenizer_of(pairs)
+            source = array_source(pairs, self.world.level.px)
+            with bar(self.recipe.pretrain.steps, step.id) as show:
+                model = stages.pretrain(
+                    self._fitting(len(pairs)),
+                    source,
+                    tokenizer,
+                    seed=self.seed,
+                    out=folder,
+                    progress=show,
+                    start=before.model if before else None,
+                )
+            return {"pairs": len(pairs)} | self._saved(folder, "pretrained", model, tokenizer)
+
+        return self.home.run(step, work)
+
+    def tune(self, model: Run) -> tuple[Run, Run]:
+        """A captioner and a filter, each fine-tuned from the same pre-trained model (paper 3.3)."""
+        captioner, matcher = self.home.run_all(
+            [
+                self._tuning("captioner", self.recipe.captioner, stages.tune_captioner, model),
+                self._tuning("filter", self.recipe.filter, stages.tune_filter, model),
+            ]
+        )
+        return captioner, matcher
+
+    def capfilt(self, captioner: Run, matcher: Run, *, round: int = 1, images: int | None = None) -> Run:
+        """Caption and filter the first `images` of the web (by default all of it) into a ledger."""
+        count = self.recipe.web if images is None else images
+        decoding = Decoding()
+        step = self._step("capfilt", [captioner, matcher], images=count, round=round, decoding=str(decoding))
+
+        def work(folder: Path) -> dict[str, Any]:
+            items = self._web[:count]
+            drawn = {"level": self.recipe.level, "noise": self.recipe.noise, "start": 0}
+            models = _model(captioner), _model(matcher)
+            job = world_job(*models, items, drawn, decoding=decoding, seed=self.seed, round=round)
+            pairs = PairSet.of(as_pairs(items, self.world.level.px))
+            with images_bar(count, step.id) as show:
+                ledger = run_capfilt(job, pairs, folder / LEDGER, show)
+            return summarize(ledger) | {"strictly_true_synthetic": strictly_true(ledger, items)}
+
+        return self.home.run(step, work)
+
+    def evaluate(self, captioner: Run, matcher: Run) -> Run:
+        """What they are worth on held-out scenes and unseen web pairs; a pre-trained model can be both."""
+        count, start = self.recipe.evaluation, self.recipe.web
+
+        def work(folder: Path) -> dict[str, Any]:
+            speaker = _model(captioner)
+            judge = speaker if matcher == captioner else _model(matcher)
+            return bootstrap_quality(speaker, judge, self.world, count=count, start=start)
+
+        return self.home.run(self._step("evaluate", [captioner, matcher]), work)
+
+    def _tuning(self, kind: str, stage: Stage, tune: Callable[..., BLIP], model: Run) -> tuple[Step, Work]:
+        step = self._step(kind, [model])
+
+        def work(folder: Path) -> dict[str, Any]:
+            before = _model(model)
+            human = array_source(self._human, self.world.level.px)
+            with bar(stage.steps, step.id) as show:
+                tuned = tune(
+                    self.recipe, before.model, human, before.tokenizer, seed=self.seed, out=folder, progress=show
+                )
+            return self._saved(folder, kind, tuned, before.tokenizer)
+
+        return step, work
+
+    def _step(self, kind: str, parents: Sequence[Run], **more: Any) -> Step:
+        left_out = _ELSEWHERE[kind] | {"name"}
+        config = {name: value for name, value in to_json(self.recipe).items() if name not in left_out}
+        ids = tuple(dict.fromkeys(run.id for run in parents))
+        return Step(kind=kind, config=config | {"seed": self.seed} | more, parents=ids, version=VERSIONS[kind])
+
+    def _saved(self, folder: Path, stage: str, model: BLIP, tokenizer: Tokenizer) -> dict[str, Any]:
+        prompt = PROMPT if stage == "captioner" else ""
+        card = Card(stage=stage, prompt=prompt, notes={"run": folder.name, "level": self.recipe.level})
+        return {"model": file_fingerprint(save(folder / MODEL, model, tokenizer, card))}
+
+    def _fitting(self, pairs: int) -> Recipe:
+        """The recipe with a queue of at most a tenth of the pairs: a filter may leave few."""
+        objectives = self.recipe.objectives
+        return replace(self.recipe, objectives=replace(objectives, queue=min(objectives.queue, pairs // 10)))
+
+    def _texts(self, capfilt: Run | None) -> list[WorldPair]:
+        return self._web if capfilt is None else bootstrapped(Ledger.open(capfilt.folder / LEDGER), self._web)
+
+    @cached_property
+    def _web(self) -> list[WorldPair]:
+        return self.world.web(self.recipe.web, self.recipe.noise)
+
+    @cached_property
+    def _human(self) -> list[WorldPair]:
+        return self.world.human(self.recipe.human, captions_each=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """A round's runs. `quality` measures the pre-trained model, `tuned_quality` captioner and filter."""
+
+    number: int
+    model: Run
+    captioner: Run
+    filter: Run
+    capfilt: Run
+    quality: Run
+    tuned_quality: Run
+
+    @property
+    def ledger(self) -> Path:
+        """Folder of the ledger."""
+        return self.capfilt.folder / LEDGER
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """All rounds, and the final model with what it is worth."""
+
+    rounds: list[Round]
+    model: Run
+    quality: Run
+
+
+def bootstrap(steps: Steps, rounds: int, *, images: int | None = None, continued: bool = False) -> Bootstrap:
+    """Do so many rounds, or read those that are done.
+
+    images: web images a CapFilt pass covers, from the first one on. continued: each model goes on from the one
+    before with a schedule that begins anew, in place of a new one (paper Table 13).
+    """
+    if rounds < 1:
+        raise InputError(f"{rounds} rounds cannot be; give 1 or more.")
+    if images is not None and not 1 <= images <= steps.recipe.web:
+        raise InputError(f"{images} images cannot be; give 1 to {steps.recipe.web}, the web of this recipe.")
+    done, model = [], steps.pretrain()
+    for number in range(1, rounds + 1):
+        captioner, matcher = steps.tune(model)
+        capfilt = steps.capfilt(captioner, matcher, round=number, images=images)
+        done.append(
+            Round(
+                number=number,
+                model=model,
+                captioner=captioner,
+                filter=matcher,
+                capfilt=capfilt,
+                quality=steps.evaluate(model, model),
+                tuned_quality=steps.evaluate(captioner, matcher),
+            )
+        )
+        model = steps.pretrain(capfilt, model if continued else None)
+    return Bootstrap(done, model, steps.evaluate(model, model))
+
+
+def _model(run: Run) -> Loaded:
+    return load(run.folder / MODEL)
