@@ -8,6 +8,7 @@ from typing import Any
 from blip.capfilt import Ledger, Policy
 from blip.capfilt.diff import diff
 from blip.config import to_json
+from lab.datacard import CARD
 from lab.ledgers import write_card
 from lab.recipes import overridden, recipe
 from lab.records import record, write_record
@@ -53,9 +54,15 @@ def main(options: Options) -> int:
     path = write_record(out / "summary.json", written | summary)
     print(_said(summary))
     for one in done.rounds:
-        print(f"data card of round {one.number}: {write_card(Ledger.open(one.ledger), Policy())}")
+        print(f"data card of round {one.number}: {_card(one.ledger)}")
     print(f"summary: {path}")
     return 0
+
+
+def _card(ledger: Path) -> str:
+    """The data card of a round, written where there is none."""
+    path = ledger / CARD
+    return str(path) if path.exists() else write_card(Ledger.open(ledger), Policy())
 
 
 def _summary(done: Bootstrap) -> dict[str, Any]:
