@@ -135,6 +135,54 @@ def pretrain_real() -> str:
     return "\n".join([markdown(["loss", "before", "after"], rows), "", f"{chance} {speed}", "", source(record)])
 
 
+def capfilt_speed() -> str:
+    """CapFilt beside a loop over transformers' BLIP: seconds an image by part, and the ratio of the whole."""
+    record = read_record("bench/capfilt-cpu")
+    result = record["result"]
+    ours, peer = result["ours"], result["peer"]
+    images = ours["captions"][0] // result["limit"]["shapes"]["candidates"]
+    rows = [
+        [part, *(f"{side['parts'][part] / images:.2f}" for side in (ours, peer))] for part in ours["parts"]
+    ]
+    rows.append(["all, s an image", f"{ours['seconds_an_image']:.2f}", f"{peer['seconds_an_image']:.2f}"])
+    rows.append(["peak memory, MiB", f"{ours['peak_mib']:,}", f"{peer['peak_mib']:,}"])
+    spread, agreement = result["spread"], result["agreement"]
+    said = (
+        f"Ratio {result['ratio']:.2f} ({spread['min']:.2f} to {spread['max']:.2f} over {len(ours['rounds'])} rounds; "
+        f"{result['limit']['ratio']:.2f} by floating-point operations alone), {result['precision']}. Greedy captions are the "
+        f"same for {agreement['greedy_captions_the_same']} of {agreement['greedy_captions']} photos."
+    )
+    return "\n".join([markdown(["", "ours", "transformers"], rows), "", said, "", source(record)])
+
+
+def ledger_scale() -> str:
+    """What it takes to decide over a ledger of many millions of captions, and to open its pictures."""
+    record = read_record("bench/ledger-cpu")
+    result, pictures = record["result"], record["result"]["pictures"]
+    rows = [
+        [name, f"{own['seconds']:.1f}", f"{own['most_seconds']}", f"{own['peak_mib']:,}"]
+        for name, own in result["questions"].items()
+    ]
+    opened = pictures["by reference"]["found"]["milliseconds_a_picture"]["median"]
+    said = (
+        f"{result['rows']:,} captions of {result['images']:,} images. A picture opens in {opened:.1f} ms (median of "
+        f"{pictures['pictures']:,}) from a tar of {pictures['bytes'] / 1e9:.0f} GB that is not read."
+    )
+    return "\n".join([markdown(["question", "s", "limit", "MiB"], rows), "", said, "", source(record)])
+
+
+def capfilt_kills() -> str:
+    """CapFilt killed again and again ends with the bytes of an unbroken run."""
+    record = read_record("bench/capfilt-kill-cpu")
+    result = record["result"]
+    where = ", ".join(f"{phase} {count}" for phase, count in result["phases"].items())
+    return (
+        f"{len(result['kills'])} kills over {result['images']:,} images ({where}): of {result['files_compared']} files "
+        f"{len(result['differing'])} differ from an unbroken run, {result['lost']} of {result['rows']:,} captions are lost, "
+        f"{result['doubled']} doubled.\n\n{source(record)}"
+    )
+
+
 def percent(value: float | None) -> str:
     """A share as a percentage with one decimal."""
     return "-" if value is None else f"{100 * value:.1f}%"
@@ -160,4 +208,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "shipped-quality": shipped_quality,
     "shipped-training": shipped_training,
     "pretrain-real": pretrain_real,
+    "capfilt-speed": capfilt_speed,
+    "ledger-scale": ledger_scale,
+    "capfilt-kills": capfilt_kills,
 }

@@ -33,8 +33,6 @@ NOT_IMPORTED = {
     "ipywidgets": "progress bars in notebooks",
     "open-clip-torch": "asked for by name: the CLIP score as a filter, and CLIP and CoCa as baselines, come with it",
     "pandas": "asked for by name: tables in notebooks",
-    "av": "extra video: frames of video files",
-    "pycocoevalcap": "extra metrics: the reference scorers of captions",
 }
 # Developers' packages that are commands, plug-ins and what builds the wheel, not imports.
 TOOLS = {"ruff", "uv", "pytest-xdist", "pytest-timeout", "setuptools"}
