@@ -1,11 +1,11 @@
 """From loaded pairs to what a task reads: texts as tokens, and ids that say what is no negative."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from blip.tasks.batch import PairBatch
+from blip.tasks.batch import PairBatch, TaskBatch
 from blip.tokenizer import Tokenizer
 
 
@@ -55,6 +55,36 @@ class PairFeed:
         ids = batch.image_ids if self.by_image else batch.pair_ids
         self.step += 1
         return PairBatch(batch.images, tokens, ids, step=self.step - 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position: the number of batches served and the loader's own state."""
+        return {"step": self.step, "loader": self.loader.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue after the batch that `state_dict` was taken behind."""
+        self.step = state["step"]
+        self.loader.load_state_dict(state["loader"])
+        self._batches = None
+
+
+class BuiltFeed:
+    """Batches that a task builds from what was loaded: endless, exactly resumable as `PairFeed`.
+
+    build: a function of a loaded batch and the number of batches served before it, and of nothing else, so that
+    a run that goes on sees what it would have seen.
+    """
+
+    def __init__(self, loader: Loader, build: Callable[[Any, int], TaskBatch]) -> None:
+        self.loader, self.build = loader, build
+        self.step = 0
+        self._batches: Iterator[Any] | None = None
+
+    def __next__(self) -> TaskBatch:
+        if self._batches is None:
+            self._batches = self.loader.stream()
+        batch = self.build(next(self._batches), self.step)
+        self.step += 1
+        return batch
 
     def state_dict(self) -> dict[str, Any]:
         """The position: the number of batches served and the loader's own state."""

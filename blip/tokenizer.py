@@ -127,17 +127,24 @@ class Tokenizer:
         """[CLS] text [SEP], cut to max_length tokens (the published 30), padded to the longest."""
         if max_length < 3:
             raise InputError(f"max_length {max_length} has no room for a word; give 3 or more.")
-        rows = [self._ids(text, max_length) for text in texts]
+        return self.padded([self._ids(text, max_length) for text in texts], "CLS")
+
+    def padded(self, rows: Sequence[Sequence[int]], lead: str) -> Tokens:
+        """Rows of ids, each with its first token `lead` and its last [SEP], padded to the longest."""
         length = max((len(row) for row in rows), default=0)
         ids = torch.full((len(rows), length), self.special.pad, dtype=torch.int64)
         for i, row in enumerate(rows):
             ids[i, : len(row)] = torch.tensor(row)
         lengths = torch.tensor([len(row) for row in rows])
-        return Tokens(ids, torch.arange(length) < lengths[:, None], "CLS", self.special)
+        return Tokens(ids, torch.arange(length) < lengths[:, None], lead, self.special)
 
     def prompt(self, text: str) -> list[int]:
         """Ids that begin a caption: [DEC] and the prompt's words, no [SEP] (paper: "a picture of")."""
-        return [self.special.dec, *self._pieces.encode(text, add_special_tokens=False).ids]
+        return [self.special.dec, *self.pieces(text)]
+
+    def pieces(self, text: str) -> list[int]:
+        """Ids of a text's words alone, without any special token."""
+        return self._pieces.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids up to the first [SEP], special tokens left out, word pieces joined.
@@ -166,8 +173,7 @@ class Tokenizer:
         return hashlib.sha256("\n".join(self.vocab).encode()).hexdigest()[:16]
 
     def _ids(self, text: str, max_length: int) -> list[int]:
-        pieces = self._pieces.encode(text, add_special_tokens=False).ids[: max_length - 2]
-        return [self.special.cls, *pieces, self.special.sep]
+        return [self.special.cls, *self.pieces(text)[: max_length - 2], self.special.sep]
 
 
 def _with_dec_and_enc(vocab: list[str]) -> list[str]:

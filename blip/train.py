@@ -16,7 +16,7 @@ from blip.distributed import is_main
 from blip.errors import InputError
 from blip.resume import Keeper
 from blip.schedules import Schedule
-from blip.tasks.batch import Losses, PairBatch
+from blip.tasks.batch import Losses, TaskBatch
 
 PRECISIONS = ("float32", "bf16")
 
@@ -24,7 +24,7 @@ PRECISIONS = ("float32", "bf16")
 class Feed(Protocol):
     """Where batches come from: endless, and its position can be saved and set."""
 
-    def __next__(self) -> PairBatch: ...
+    def __next__(self) -> TaskBatch: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
@@ -120,7 +120,7 @@ def set_rate(optimizer: torch.optim.Optimizer, schedule: Schedule, step: int) ->
 
 
 def forward_backward(
-    task: nn.Module, batch: PairBatch, alpha: float, config: TrainConfig
+    task: nn.Module, batch: TaskBatch, alpha: float, config: TrainConfig
 ) -> tuple[Losses, int]:
     """One micro-batch: losses, and their gradients added to the parameters'."""
     device = next(task.parameters()).device

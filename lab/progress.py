@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-_SHOWN = ("itc", "itm", "lm")
+_SHOWN = ("itc", "itm", "lm", "nlvr")
 
 
 @contextmanager

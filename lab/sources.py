@@ -13,12 +13,14 @@ from lab.world.sets import WorldPair
 VOCAB_SIZE = 400
 
 
-def array_source(items: Sequence[WorldPair], px: int) -> ArraySource:
+def array_source(items: Sequence[WorldPair], px: int, device: str = "cpu") -> ArraySource:
     """Pairs drawn at px, identified by meaning, so that equals are no negatives of each other.
+
+    The pictures lie on the device as bytes; texts and ids stay with the processor.
 
     Texts that say the same are one text, and scenes that show the same (whatever their jitter) one image.
     """
-    images = torch.from_numpy(np.stack([item.image(px) for item in items]))
+    images = torch.from_numpy(np.stack([item.image(px) for item in items])).to(device)
     return ArraySource(
         images,
         [item.caption for item in items],

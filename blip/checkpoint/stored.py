@@ -101,6 +101,14 @@ def at_image_size(model: Model, image_size: int | None) -> Model:
     return built(type(model), config, weights)
 
 
+def at_drop_path(model: Model, rate: float) -> Model:
+    """The same weights with another stochastic depth of the image encoder (published 0.1 for VQA and NLVR2)."""
+    if not 0 <= rate < 1:
+        raise InputError(f"A stochastic depth of {rate} cannot be; give 0 to below 1.")
+    config = replace(model.config, vision=replace(model.config.vision, drop_path=rate))
+    return built(type(model), config, model.state_dict())
+
+
 @torch.no_grad()
 def continue_from(task: Pretrain, training: Training) -> None:
     """Fill a task's teacher and queues; its queue must be as long as the stored one."""

@@ -11,7 +11,7 @@ from blip.errors import InputError
 from blip.generate.beam import beam
 from blip.generate.decoding import Decoding
 from blip.generate.sampling import draw, forbid, penalize, truncated
-from blip.generate.steps import Steps
+from blip.generate.steps import Decoder, Steps
 from blip.model import BLIP
 from blip.text import Memory
 from blip.tokenizer import SpecialIds, Tokenizer
@@ -38,7 +38,7 @@ class Caption:
 
 @torch.inference_mode()
 def generate(
-    model: BLIP,
+    model: Decoder,
     memory: Memory,
     decoding: Decoding,
     *,
@@ -152,7 +152,7 @@ def _cut(ids: list[int], logprobs: list[float], sep: int) -> Caption:
 
 
 def _check(
-    model: BLIP, memory: Memory, decoding: Decoding, prompt: int, image_hashes: Tensor | None
+    model: Decoder, memory: Memory, decoding: Decoding, prompt: int, image_hashes: Tensor | None
 ) -> None:
     longest, positions = decoding.max_length, model.config.text.max_positions
     if longest > positions:

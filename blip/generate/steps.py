@@ -1,12 +1,21 @@
 """The decoder one token at a time: the only place where generation meets the network."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from blip.model import BLIP
-from blip.text import Cache, Memory
+from blip.config import BlipConfig
+from blip.text import Cache, Memory, TextTransformer
+
+
+class Decoder(Protocol):
+    """A model whose `text` decodes: a BLIP, or a VQA model, whose answer decoder it is."""
+
+    config: BlipConfig
+    text: TextTransformer
+    training: bool
 
 
 class Steps:
@@ -16,7 +25,7 @@ class Steps:
     query, so nothing is repeated per row or computed again per step.
     """
 
-    def __init__(self, model: BLIP, memory: Memory) -> None:
+    def __init__(self, model: Decoder, memory: Memory) -> None:
         self.text, self.memory = model.text, memory.packed()
 
     def start(self, prompt: Sequence[int], texts: int, capacity: int) -> Tensor:

@@ -2,11 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
 from blip.tokenizer import Tokens
+
+
+class TaskBatch(Protocol):
+    """What the training loop knows of any task's batch: ids (B,) of its samples, when it was served, how it moves."""
+
+    @property
+    def ids(self) -> Tensor: ...
+    @property
+    def step(self) -> int: ...
+    def to(self, device: torch.device | str) -> Self: ...
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,19 @@
-"""Captioning: the image-grounded text decoder fine-tuned with LM, and so the captioner of CapFilt."""
+"""Captioning (paper 5.2): the image-grounded text decoder fine-tuned with LM, and so the captioner of CapFilt."""
 
 from collections.abc import Sequence
 
 from torch import nn
 
 from blip import objectives
-from blip.model import BLIP
+from blip.errors import InputError
+from blip.generate.decoding import Decoding
+from blip.model import BLIP, narrowed
 from blip.tasks.batch import Losses, PairBatch, TeacherFeatures
 
 PROMPT = "a picture of "  # published prompt of captioning fine-tuning and decoding
+MAX_TOKENS = 40  # published length of captions in fine-tuning, prompt included
+EVALUATION = Decoding(strategy="beam", num_beams=3, max_length=20, min_length=5, prompt=PROMPT)
+"""The published evaluation on COCO; on NoCaps with a repetition penalty of 1.1."""
 
 
 class Captioning(nn.Module):
@@ -31,3 +36,10 @@ class Captioning(nn.Module):
 
     def after_step(self, features: Sequence[TeacherFeatures]) -> None:
         """Nothing follows the weights here: no momentum encoder, no queue."""
+
+
+def captioning_model(model: BLIP) -> BLIP:
+    """A copy with what captioning reads: the image encoder and the image-grounded decoder."""
+    if "decode" not in model.config.text.readings:
+        raise InputError("Captioning needs weights with a decoder; give a pre-trained model or a captioner.")
+    return narrowed(model, "decode")

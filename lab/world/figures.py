@@ -198,7 +198,9 @@ def _height(row: Sequence[Tile]) -> float:
 
 
 def _lines(text: str) -> list[str]:
-    return textwrap.wrap(text, _WRAP, max_lines=_MOST_LINES, placeholder=" …")
+    """A text in lines that fit a card; its own line breaks stay."""
+    parts = (textwrap.wrap(part, _WRAP, max_lines=_MOST_LINES, placeholder=" …") for part in text.split("\n"))
+    return [line for lines in parts for line in lines]
 
 
 def _card(axes: Axes, x: float, y: float, height: float, shown: Tile) -> None:

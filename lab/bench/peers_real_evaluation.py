@@ -1,0 +1,115 @@
+"""How the arms of `lab bench peers-real` are measured: recalls both ways, and greedy captions, on the same photos."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from open_clip.coca_model import CoCa
+from open_clip.model import CLIP
+from torch import Tensor
+
+from blip.checkpoint import Card, Loaded
+from blip.data.benchmarks.captions import captions_and_images
+from blip.data.text import clean_caption
+from blip.generate import Decoding, generate
+from blip.model import BLIP
+from blip.tasks.ranking import shortlist
+from blip.tasks.retrieval import RetrievalScores, retrieval_scores
+from blip.tokenizer import Tokenizer
+from lab.bench.peers_real_open_clip import CONTEXT, CoCaDecoder, padded
+from lab.captioned import Gallery
+from lab.downstream import captioning, retrieval
+from lab.inference import Machine, pixels
+
+GREEDY = Decoding(strategy="greedy", prompt="", max_length=20, min_length=5)
+_SAID = 8  # captions that are kept to be read
+_TEXTS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Photos with all their captions, and how they are looked at.
+
+    captions: the first so many of a photo are searched among; all are references of generated captions.
+    """
+
+    photos: Gallery
+    captions: int
+    k: int
+    """Candidates of ITC that BLIP's ITM ranks anew."""
+    machine: Machine
+
+    @property
+    def searched(self) -> Gallery:
+        """The photos with the captions that are searched among."""
+        return Gallery([replace(image, captions=image.captions[: self.captions]) for image in self.photos.images])
+
+    @property
+    def chance(self) -> dict[str, float]:
+        """The expected recalls of a random order."""
+        images = self.searched.images
+        _, owners = captions_and_images(images)
+        return retrieval.chance(np.array(owners, dtype=np.int64), len(images))
+
+
+def of_blip(model: BLIP, tokenizer: Tokenizer, held_out: HeldOut) -> dict[str, Any]:
+    """Recalls of ITC alone and re-ranked by ITM, and captions."""
+    images, machine = held_out.searched.images, held_out.machine
+    found = retrieval.measured(model, tokenizer, images, machine=machine, k=held_out.k)
+    loaded = Loaded(model, tokenizer, Card(stage="pretrained", prompt=GREEDY.prompt), fingerprint="")
+    said = captioning.captions(loaded, held_out.photos, GREEDY, machine)
+    recalls = {"itc": found["itc"], "reranked": found["reranked"]}
+    return {"retrieval": recalls, "captions": _captions(said, held_out)}
+
+
+def of_clip(model: CLIP, tokenizer: Tokenizer, held_out: HeldOut) -> dict[str, Any]:
+    """Recalls; CLIP says nothing."""
+    return {"retrieval": {"itc": recalls_of(model, tokenizer, held_out)}, "captions": None}
+
+
+def of_coca(model: CoCa, tokenizer: Tokenizer, held_out: HeldOut, decoder: CoCaDecoder) -> dict[str, Any]:
+    """Recalls and captions."""
+    said = list(coca_captions(decoder, tokenizer, held_out))
+    return {"retrieval": {"itc": recalls_of(model, tokenizer, held_out)}, "captions": _captions(said, held_out)}
+
+
+@torch.inference_mode()
+def recalls_of(model: CLIP | CoCa, tokenizer: Tokenizer, held_out: HeldOut) -> dict[str, float]:
+    """R@1, 5, 10 both ways by the cosine of a peer's features."""
+    gallery, machine = held_out.searched, held_out.machine
+    texts, owners = captions_and_images(gallery.images)
+    side, device = model.visual.image_size[0], machine.device
+    images = torch.cat([model.encode_image(batch) for batch in pixels(gallery.images, side, machine)])
+    ids = padded(tokenizer([clean_caption(text) for text in texts], CONTEXT)).to(device)
+    found = torch.cat([model.encode_text(part) for part in ids.split(_TEXTS_AT_ONCE)])
+    return cosine_recalls(images, found, np.array(owners, dtype=np.int64))
+
+
+def cosine_recalls(images: Tensor, texts: Tensor, image_of: np.ndarray) -> dict[str, float]:
+    """R@1, 5, 10 both ways of features (I, E) and (T, E) of any length; image_of (T,): each text's image."""
+    images, texts = F.normalize(images, dim=1), F.normalize(texts, dim=1)
+    both = shortlist(images, texts, len(texts)), shortlist(texts, images, len(images))
+    return _named(retrieval_scores(*both, image_of))
+
+
+@torch.inference_mode()
+def coca_captions(decoder: CoCaDecoder, tokenizer: Tokenizer, held_out: HeldOut) -> Iterator[str]:
+    """A greedy caption of each photo, in order."""
+    special, side = tokenizer.special, decoder.config.vision.image_size
+    for batch in pixels(held_out.photos.images, side, held_out.machine):
+        memory = decoder.remember(batch)
+        found = generate(decoder, memory, GREEDY, prompt_ids=[special.cls], special=special)
+        yield from (tokenizer.decode(image[0].ids) for image in found)
+
+
+def _captions(said: list[str], held_out: HeldOut) -> dict[str, Any]:
+    distinct = len(set(said))
+    return captioning.measured(said, held_out.photos) | {"distinct": distinct, "said": said[:_SAID]}
+
+
+def _named(scores: RetrievalScores) -> dict[str, float]:
+    sides = {"tr": scores.text, "ir": scores.image}
+    return {f"{side}{k}": getattr(found, f"r{k}") for side, found in sides.items() for k in (1, 5, 10)}

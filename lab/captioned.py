@@ -1,0 +1,164 @@
+"""Images with captions, for retrieval and captioning: your own pairs, a benchmark's file, or the generated world."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from blip.data.benchmarks.captions import (
+    CaptionedImage,
+    Split,
+    caption_pairs,
+    read_caption_list,
+    read_karpathy,
+    read_nocaps,
+)
+from blip.data.benchmarks.reading import read_json
+from blip.data.loading import Source
+from blip.data.pairs import Pair, Reject
+from blip.data.pairset import PairSet
+from blip.data.readers import read_pairs
+from blip.data.sources import PhotoSource
+from blip.data.text import clean_caption
+from blip.data.transforms import FINETUNE_SCALE, train_transform
+from blip.errors import InputError
+from lab.sources import array_source
+from lab.world.scene import Scene
+from lab.world.sets import World, WorldPair
+
+WORLD_PAIRS = 8_000  # human-annotated pairs that the generated task trains on, two a scene
+WORLD_SCENES = 400  # held-out scenes of a domain, of which the distinct ones are evaluated on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """Where images and captions come from: --data or --world."""
+
+    data: str | None = None
+    """Pairs: a CSV, TSV, JSON, JSONL or Parquet table of image and caption, tars ('shards/*.tar', quoted), or a
+    folder of images with .txt files. With --images a .json is the benchmark's own file: dataset_coco.json or
+    dataset_flickr30k.json (Karpathy's), the published coco_karpathy_*.json and flickr30k_*.json, or NoCaps."""
+    images: str | None = None
+    """Folder that the image paths of --data start from; by default the folder of the file."""
+    world: str | None = None
+    """The generated task in place of --data: nano, tiny, small, medium or rich."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Pairs to train on: all their captions, and what a loader reads at an image size."""
+
+    texts: list[str]
+    source: Callable[[int], Source]
+    rejects: Sequence[Reject] = ()
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Images to evaluate on, with their captions; in the generated world their scenes as well."""
+
+    images: list[CaptionedImage]
+    scenes: tuple[Scene, ...] = ()
+
+
+def training(material: Material) -> Training:
+    """The training pairs: all of --data (of Karpathy's file its training split), or human-annotated world pairs."""
+    _require_one(material)
+    if material.world is not None:
+        items = World.of(material.world).human(WORLD_PAIRS, captions_each=2)
+        return Training([item.caption for item in items], partial(array_source, items))
+    if _is_benchmark(material.data, material.images):
+        pairs: PairSet | Sequence[Pair] = caption_pairs(_benchmark(material.data, material.images, "train"))
+    else:
+        pairs = read_pairs(material.data, image_root=material.images)
+    if not len(pairs):
+        raise InputError(f"{material.data} has no pair that can be used: {_why(pairs)}.")
+    texts = [clean_caption(pair.caption) for pair in pairs]
+    rejects = pairs.rejects if isinstance(pairs, PairSet) else ()
+    return Training(texts, lambda px: PhotoSource(pairs, train_transform(px, FINETUNE_SCALE)), rejects)
+
+
+def unused(pairs: Training, source: Source) -> list[Reject]:
+    """What could not be used for training: rows that were refused, and pictures that could not be opened."""
+    return [*pairs.rejects, *(source.rejects if isinstance(source, PhotoSource) else ())]
+
+
+def unused_line(rejects: Sequence[Reject]) -> str:
+    """How much could not be used, and why the first of it."""
+    first = f", the first: {rejects[0].ref}: {rejects[0].reason}" if rejects else ""
+    return f"{len(rejects)} rejects{first}"
+
+
+def gallery(
+    material: Material, image_size: int, *, split: Split = "test", domains: Sequence[str] = ("all",)
+) -> Gallery:
+    """The images to evaluate on: all of --data (of Karpathy's file one split), or held-out scenes drawn at image_size."""
+    _require_one(material)
+    if material.world is None:
+        return Gallery(captioned(material.data, material.images, split))
+    world, domain_of = World.of(material.world), len(domains) > 1
+    items = [(item, domain) for domain in domains for item in distinct(world.evaluation(WORLD_SCENES, domain))]
+    images = [
+        CaptionedImage(item.key, item.image(image_size), item.references, f"{domain}-domain" if domain_of else None)
+        for item, domain in items
+    ]
+    return Gallery(images, tuple(item.scene for item, _ in items))
+
+
+def validation(material: Material, val: str | None, image_size: int) -> Gallery | None:
+    """What a training is measured on: the images of --val (of Karpathy's file the split val), else held-out scenes."""
+    if val is not None:
+        return Gallery(captioned(val, material.images, "val"))
+    return gallery(material, image_size) if material.world is not None else None
+
+
+def captioned(data: str, images: str | None, split: Split) -> list[CaptionedImage]:
+    """Images with all their captions from any file; an image of your own pairs is known by its key."""
+    if _is_benchmark(data, images):
+        return _benchmark(data, images, split)
+    pairs = read_pairs(data, image_root=images)
+    found = [
+        CaptionedImage(first.key, first.image, tuple(pair.caption for pair in own))
+        for first, own in pairs.with_captions(range(len(pairs.images)))
+    ]
+    if not found:
+        raise InputError(f"{data} has no image that can be used: {_why(pairs)}.")
+    return found
+
+
+def distinct(items: Sequence[WorldPair]) -> list[WorldPair]:
+    """The items of which no two show the same things before the same background, wherever they stand.
+
+    Texts need not say where, so that of two such pictures no text could tell which is meant.
+    """
+    seen: dict[Hashable, WorldPair] = {}
+    for item in items:
+        looks = sorted(thing.look for thing in item.scene.things)
+        seen.setdefault((item.scene.background, *looks), item)
+    return list(seen.values())
+
+
+def _require_one(material: Material) -> None:
+    if (material.data is None) == (material.world is None):
+        raise InputError("Images with captions come from --data or from --world; give one of the two.")
+
+
+def _is_benchmark(data: str, images: str | None) -> bool:
+    return images is not None and Path(data).suffix == ".json"
+
+
+def _benchmark(data: str, images: str, split: Split) -> list[CaptionedImage]:
+    """The form of a benchmark's file by what it holds."""
+    content = read_json(data)
+    rows = content.get("images") if isinstance(content, dict) else content
+    first = rows[0] if isinstance(rows, list) and rows and isinstance(rows[0], dict) else {}
+    if "split" in first:
+        return read_karpathy(data, images, split)
+    if isinstance(content, list) and "img_id" not in first:
+        return read_caption_list(data, images)
+    return read_nocaps(data, images)
+
+
+def _why(pairs: PairSet | Sequence[Pair]) -> str:
+    known = isinstance(pairs, PairSet) and len(pairs.rejects)
+    return unused_line(pairs.rejects) if known else "give a file with images and captions"

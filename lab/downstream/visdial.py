@@ -1,0 +1,155 @@
+"""Visual dialog, trained and measured: the answers' ranks, and what chance and the best model reach (paper 5.5)."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from blip.checkpoint import Loaded
+from blip.data.benchmarks.captions import CaptionedImage
+from blip.data.loading import Loader
+from blip.data.pictures import PhotoRows
+from blip.data.transforms import Transform, eval_transform
+from blip.feed import BuiltFeed
+from blip.metrics.dialog import dialog_scores, ndcg, true_ranks
+from blip.model import BLIP
+from blip.tasks.visdial import (
+    MAX_TOKENS,
+    NEGATIVES,
+    DialogBuilder,
+    VisualDialog,
+    candidate_scores,
+    caption_tokens,
+    dialog_memory,
+    dialog_tokens,
+    visdial_from,
+)
+from blip.tokenizer import Tokenizer
+from blip.train import precision
+from lab.downstream.dialog_rows import DialogSet, Made, Name, world_dialogs
+from lab.finetuning import Tuning, fit
+from lab.inference import Machine, pixels
+
+TRAINING, HELD_OUT = 3_000, 300  # dialogs of the generated world
+STEPS, BATCH, PEAK = 400, 32, 1e-3  # of the comparison at nano
+_FIRST = (1, 5, 10)
+
+Scores = dict[Name, np.ndarray]
+"""Of each question's candidates (C,), higher is better."""
+
+
+def run(
+    start: Loaded, level: str, *, steps: int = STEPS, seed: int = 0, out: Path | None = None
+) -> dict[str, float]:
+    """Fine-tune on the world's dialogs and rank the candidates of held-out ones.
+
+    NDCG with its chance and ceiling, and MRR, R@1, R@5, R@10 (shares) and the mean rank of the answer that was
+    given. `start` is not changed; with `out` the training can be resumed.
+    """
+    training, held_out = world_dialogs(level, TRAINING), world_dialogs(level, HELD_OUT, "held-out")
+    tuning = Tuning(steps=steps, batch=BATCH, peak=PEAK, seed=seed)
+    transform = eval_transform(start.model.config.vision.image_size)
+    model, _ = tuned(start, training, tuning, transform, out=out)
+    found = measures(held_out, scored(model, start.tokenizer, held_out, Machine(device=tuning.device)))
+    return found | {"chance": chance(held_out)["ndcg"], "ceiling": ceiling(held_out)["ndcg"]}
+
+
+def tuned(
+    start: Loaded,
+    training: DialogSet,
+    tuning: Tuning,
+    transform: Transform,
+    *,
+    negatives: int = NEGATIVES,
+    max_tokens: int = MAX_TOKENS,
+    held_out: DialogSet | None = None,
+    out: Path | None = None,
+) -> tuple[BLIP, dict[str, Any]]:
+    """A dialog model fine-tuned from `start`, in eval mode, and what `fit` reports; measured on `held_out` if given."""
+    task = VisualDialog(visdial_from(start.model)).to(tuning.device).eval()
+    photos = Made(len(training.names), lambda row: (training.images[row],))
+    loader = Loader(PhotoRows(photos, transform), tuning.batch, seed=tuning.seed, workers=tuning.workers)
+    length = room(start.model, max_tokens)
+    builder = DialogBuilder(
+        training.asked, start.tokenizer, negatives=negatives, max_length=length, seed=tuning.seed
+    )
+    machine = Machine(device=tuning.device, precision=tuning.precision, workers=tuning.workers)
+
+    def evaluate() -> dict[str, float]:
+        return measures(held_out, scored(task.model, start.tokenizer, held_out, machine, max_tokens=max_tokens))
+
+    feed, config = BuiltFeed(loader, builder), tuning.config(len(loader))
+    result = fit("visdial", task, feed, config, out, evaluate=evaluate if held_out else None)
+    return task.model, result
+
+
+def room(model: BLIP, max_tokens: int) -> int:
+    """Tokens of a dialog: as many as were asked for, if the model has positions for them."""
+    return min(max_tokens, model.config.text.max_positions)
+
+
+@torch.inference_mode()
+def scored(
+    model: BLIP, tokenizer: Tokenizer, data: DialogSet, machine: Machine, *, max_tokens: int = MAX_TOKENS
+) -> Scores:
+    """Scores of all candidates. What a model reads of an image is computed once for all that is asked about it.
+
+    The model is on the machine's device and in eval mode. InputError names an image that cannot be used.
+    """
+    length, scores, groups = room(model, max_tokens), {}, data.by_image()
+    images = [CaptionedImage(data.names[rows[0]][0], data.images[rows[0]], ()) for rows in data.by_image()]
+    for batch in pixels(images, model.config.vision.image_size, machine):
+        own = list(islice(groups, len(batch)))
+        captions = caption_tokens(tokenizer, [data.asked[rows[0]].caption for rows in own]).to(machine.device)
+        with precision(batch.device, machine.precision):
+            memory = dialog_memory(model, batch, captions)
+            for at, row in ((at, row) for at, rows in enumerate(own) for row in rows):
+                asked = data.asked[row]
+                texts = dialog_tokens(tokenizer, [asked], [range(len(asked.candidates))], length)
+                one = memory.rows(torch.tensor([at], device=batch.device))
+                found = candidate_scores(model, one, texts.to(machine.device))
+                scores[data.names[row]] = found.cpu().numpy()
+    return scores
+
+
+def measures(data: DialogSet, scores: Scores) -> dict[str, float]:
+    """ndcg where relevance is known; mrr, r1, r5, r10 and mean_rank where the given answer is."""
+    own = [(data.asked[row].true, scores[name]) for row, name in enumerate(data.names)]
+    ranks = [true_ranks(values[None], np.array([true])) for true, values in own if true is not None]
+    return _gains(data, scores) | (asdict(dialog_scores(np.concatenate(ranks))) if ranks else {})
+
+
+def chance(data: DialogSet) -> dict[str, float]:
+    """The same measures, expected of scores that know nothing."""
+    flat = {name: np.zeros(len(data.asked[row].candidates)) for row, name in enumerate(data.names)}
+    answered = (row for row in range(len(data.names)) if data.asked[row].true is not None)
+    return _gains(data, flat) | _evenly([len(data.asked[row].candidates) for row in answered])
+
+
+def ceiling(data: DialogSet) -> dict[str, float]:
+    """The same measures, expected of who knows what is true but not which of its wordings was given.
+
+    Needs the relevance of every question, as the generated world has it.
+    """
+    best = {name: data.relevance[name] for name in data.names}
+    return _gains(data, best) | _evenly([int(np.count_nonzero(relevance)) for relevance in best.values()])
+
+
+def _gains(data: DialogSet, scores: Scores) -> dict[str, float]:
+    known = [name for name in data.names if name in data.relevance and data.relevance[name].any()]
+    gains = [ndcg(scores[name][None], data.relevance[name][None]) for name in known]
+    return {"ndcg": float(np.mean(gains))} if gains else {}
+
+
+def _evenly(sizes: Sequence[int]) -> dict[str, float]:
+    """The measures of answers whose rank is any of the first so many with equal chance."""
+    if not sizes:
+        return {}
+    counts = np.array(sizes, dtype=np.float64)
+    found = {"mrr": float(np.mean([(1 / np.arange(1, size + 1)).mean() for size in sizes]))}
+    found |= {f"r{k}": float(np.minimum(k / counts, 1).mean()) for k in _FIRST}
+    return found | {"mean_rank": float((counts + 1).mean() / 2)}

@@ -1,0 +1,147 @@
+"""What every downstream fine-tuning shares: its options, where it starts, how it is trained, what it leaves."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from blip.checkpoint import Card, Loaded, save
+from blip.checkpoint.opening import open_any
+from blip.checkpoint.own import Opened, require_blip
+from blip.checkpoint.stored import Model
+from blip.config import SIZE_NAMES, named, to_json
+from blip.errors import InputError
+from blip.model import BLIP
+from blip.schedules import Schedule
+from blip.tokenizer import Tokenizer
+from blip.train import Feed, TrainConfig, train
+from lab.progress import bar
+from lab.records import record, write_record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """How a model is fine-tuned."""
+
+    weights: str | None = None
+    """Pre-trained weights to start from: our .safetensors, a published .pth, a folder in transformers' layout, or
+    hf:NAME. Without them a new model of --size is trained from nothing."""
+    size: str = "tiny"
+    """Size of a model from nothing: nano, tiny, small, base (B/16) or large (L/16)."""
+    image_size: int | None = None
+    """Side of the images in pixels; by default that of the weights, or the size's own."""
+    vocab: Path | None = None
+    """A BERT vocab.txt, for weights that come without one (published .pth)."""
+    vocab_size: int = 4000
+    """Tokens of a vocabulary trained on the texts, for a model from nothing."""
+    epochs: float = 5.0
+    """Passes over the training data."""
+    steps: int | None = None
+    """Optimizer steps, in place of --epochs."""
+    batch: int = 32
+    """Samples a micro-batch."""
+    accumulate: int = 1
+    """Micro-batches an optimizer step."""
+    peak: float = 1e-5
+    """Highest learning rate; it falls to 0 along a cosine (published: 1e-5, VQA 2e-5, NLVR2 3e-5)."""
+    warmup: int = 0
+    """Steps of linear warm-up (published: none)."""
+    weight_decay: float = 0.05
+    """Weight decay of matrices."""
+    precision: str = "float32"
+    """float32 or bf16 (autocast)."""
+    workers: int = 2
+    """Threads that decode and augment images."""
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    """cpu or cuda."""
+    seed: int = 0
+    """Of new weights, order, augmentation and draws."""
+
+    def __post_init__(self) -> None:
+        if self.size not in SIZE_NAMES:
+            raise InputError(f"There is no size {self.size!r}; choose one of {', '.join(SIZE_NAMES)}.")
+        if not self.epochs > 0 or (self.steps is not None and self.steps < 1):
+            raise InputError("Training needs --epochs above 0, or --steps of 1 or more.")
+        for name in ("batch", "accumulate", "workers", "vocab_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)} cannot be; give 1 or more.")
+
+    def schedule(self, batches: int, *, alpha: float = 0.0) -> Schedule:
+        """The schedule for data of so many micro-batches an epoch; alpha ramps over one epoch, as published."""
+        epoch = max(1, batches // self.accumulate)
+        steps = self.steps or max(1, round(self.epochs * epoch))
+        return Schedule(
+            steps=steps, peak=self.peak, floor=0.0, warmup=self.warmup, alpha=alpha, alpha_ramp=epoch if alpha else 0
+        )
+
+    def config(self, batches: int, *, alpha: float = 0.0) -> TrainConfig:
+        """The training configuration for data of so many micro-batches an epoch."""
+        return TrainConfig(
+            schedule=self.schedule(batches, alpha=alpha),
+            weight_decay=self.weight_decay,
+            accumulate=self.accumulate,
+            precision=self.precision,
+            seed=self.seed,
+        )
+
+
+def start(tuning: Tuning, texts: Iterable[str]) -> Loaded:
+    """The model that fine-tuning starts from: weights of any form, or new ones with a vocabulary of the texts."""
+    return require_blip(start_any(tuning, texts), tuning.weights or "The new model")
+
+
+def start_any(tuning: Tuning, texts: Iterable[str]) -> Opened:
+    """As `start`, of any architecture: a task's own weights (VQA, NLVR) may be trained further."""
+    torch.manual_seed(tuning.seed)
+    if tuning.weights is not None:
+        return open_any(tuning.weights, vocab=tuning.vocab, image_size=tuning.image_size).opened
+    tokenizer = Tokenizer.from_vocab(tuning.vocab) if tuning.vocab else Tokenizer.train(texts, tuning.vocab_size)
+    config = named(tuning.size, image_size=tuning.image_size, vocab_size=len(tokenizer))
+    return Opened(BLIP(config), tokenizer, Card(stage="new"), fingerprint="")
+
+
+def fit(
+    name: str,
+    task: nn.Module,
+    feed: Feed,
+    config: TrainConfig,
+    out: Path | None,
+    *,
+    evaluate: Callable[[], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Train a task with a progress bar, resumable in `out`; the last row, and what `evaluate` finds before and after."""
+    task.eval()
+    before = evaluate() if evaluate else None
+    with bar(config.schedule.steps, name) as progress:
+        rows = train(task, feed, config, out=out, progress=progress)
+    task.eval()
+    return {
+        "steps": config.schedule.steps,
+        "last": rows[-1] if rows else None,
+        "before": before,
+        "after": evaluate() if evaluate else None,
+    }
+
+
+def leave(
+    out: Path, name: str, model: Model, start: Loaded | Opened, result: dict[str, Any], options: Any, *, prompt: str = ""
+) -> Path:
+    """Write model.safetensors and summary.json; the path of the weights."""
+    notes = {"task": name, "from": start.fingerprint or "nothing", "steps": result["steps"]}
+    path = save(out / "model.safetensors", model, start.tokenizer, Card(stage=name, prompt=prompt, notes=notes))
+    config = {"options": plain(asdict(options)), "model": to_json(model.config)}
+    written = record(f"finetune {name}", result, seed=options.tuning.seed, config=config)
+    write_record(out / "summary.json", written | result)
+    return path
+
+
+def plain(value: Any) -> Any:
+    """Options as JSON values: paths as text, in dictionaries and tuples as well."""
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,82 @@
+"""What every command that reads images with a model shares: its weights, how they run, its pictures, its summary."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blip.checkpoint import Loaded
+from blip.checkpoint.opening import load_any
+from blip.data.benchmarks.captions import CaptionedImage
+from blip.data.loading import Loader
+from blip.data.pairs import Pair
+from blip.data.sources import PhotoSource
+from blip.data.transforms import eval_transform
+from blip.errors import InputError
+from blip.train import PRECISIONS
+from lab.finetuning import plain
+from lab.records import record, write_record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """How a model runs over images."""
+
+    batch: int = 16
+    """Images the model sees at once."""
+    workers: int = 2
+    """Threads that open images."""
+    precision: str = "float32"
+    """float32 or bf16 (autocast)."""
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    """cpu or cuda."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "workers"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name} {getattr(self, name)} cannot be; give 1 or more.")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"There is no precision {self.precision!r}; choose one of {', '.join(PRECISIONS)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Which model is used."""
+
+    weights: str
+    """Our .safetensors, a published .pth, a folder in transformers' layout, or hf:NAME."""
+    vocab: Path | None = None
+    """A BERT vocab.txt, for weights that come without one (published .pth)."""
+    image_size: int | None = None
+    """Side in pixels at which the model sees images; by default that of the weights."""
+
+    def load(self, device: str) -> Loaded:
+        """The model, on a device."""
+        return load_any(self.weights, vocab=self.vocab, image_size=self.image_size, device=device)
+
+
+def pixels(images: Sequence[CaptionedImage], image_size: int, machine: Machine) -> Iterator[Tensor]:
+    """All images in order, in batches (b, 3, H, W); InputError names the first that cannot be read."""
+    source = PhotoSource([Pair(str(one.image_id), "", one.image) for one in images], eval_transform(image_size))
+    for loaded in Loader(source, machine.batch, train=False, workers=machine.workers):
+        _refuse(source)
+        yield loaded.images.to(machine.device)
+    _refuse(source)
+
+
+def write_summary(out: Path, name: str, result: dict[str, Any], options: Any, *, model: str) -> Path:
+    """summary.json of a command that evaluates: the result and what it takes to find it again.
+
+    model is the fingerprint of the weights.
+    """
+    config = {"options": plain(asdict(options)), "model": model}
+    return write_record(out / "summary.json", record(name, result, seed=None, config=config) | result)
+
+
+def _refuse(source: PhotoSource) -> None:
+    # A gallery with a picture less is another benchmark, so nothing is left out silently.
+    for reject in source.rejects:
+        raise InputError(f"The image {reject.ref} cannot be used ({reject.reason}); mend it or leave it out of the data.")

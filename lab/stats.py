@@ -1,0 +1,105 @@
+"""Statistics of claims: paired intervals over seeds, intervals over items, and verdicts.
+
+A run of another seed is another sample of what training gives, so the interval that decides is a paired t-interval
+over seeds. Evaluation items say how sure we are of the models at hand and of no other: a second column.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from blip.errors import InputError
+
+CONFIDENCE = 0.95
+FEWEST_ITEMS = 30
+REPRODUCED, OPPOSITE, EQUIVALENT, UNDECIDED = "reproduced", "opposite", "equivalent", "undecided"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its confidence interval; the bounds are infinite where one value says nothing of spread."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The paired differences of n seeds: interval, and size = mean over standard deviation (Cohen's d_z).
+
+    size is None where the differences do not vary or there is only one.
+    """
+
+    interval: Interval
+    size: float | None
+    n: int
+
+
+def paired_effect(differences: Sequence[float], confidence: float = CONFIDENCE) -> Effect:
+    """The t-interval of the mean of paired differences, one a seed (design: no bootstrap over few seeds).
+
+    It covers the true mean as often as it says if the differences are about normal. InputError for no difference,
+    or one that is no number.
+    """
+    values = np.asarray(differences, dtype=float)
+    if not len(values) or not np.isfinite(values).all():
+        raise InputError("An effect needs the difference of at least one seed, and numbers only; run the cells first.")
+    mean, n = float(values.mean()), len(values)
+    if n == 1:
+        return Effect(Interval(mean, -np.inf, np.inf), None, n)
+    spread = float(values.std(ddof=1))
+    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * spread / np.sqrt(n)
+    return Effect(Interval(mean, mean - half, mean + half), mean / spread if spread else None, n)
+
+
+def verdict(effect: Effect, *, margin: float, least: int) -> str:
+    """What an effect says, counted so that the paper's direction is positive.
+
+    equivalent: the whole interval lies inside the margin, the smallest effect that counts, whatever its sign.
+    reproduced, opposite: it lies above, below 0. undecided: it does neither, or fewer seeds than `least` were run.
+    """
+    if margin < 0 or least < 2:
+        raise InputError(f"A verdict with margin {margin} and {least} seeds cannot be; give 0 or more, and 2 or more.")
+    low, high = effect.interval.low, effect.interval.high
+    if effect.n < least:
+        return UNDECIDED
+    if -margin < low and high < margin:
+        return EQUIVALENT
+    if low > 0:
+        return REPRODUCED
+    return OPPOSITE if high < 0 else UNDECIDED
+
+
+def item_interval(
+    differences: np.ndarray, *, draws: int = 2_000, seed: int = 0, confidence: float = CONFIDENCE
+) -> Interval:
+    """The percentile bootstrap over evaluation items of their mean paired difference (items,).
+
+    It speaks of these models and other items. InputError for fewer than 30 items, where percentiles cover less
+    than they say; seeds are fewer, so they never come here.
+    """
+    values = np.asarray(differences, dtype=float)
+    if len(values) < FEWEST_ITEMS:
+        raise InputError(
+            f"A bootstrap over {len(values)} values covers less than it says; give at least {FEWEST_ITEMS} "
+            "items, and for seeds take the paired t-interval."
+        )
+    rng = np.random.default_rng(seed)
+    # In parts, so that thousands of items do not make a table of draws times items.
+    means = np.concatenate(
+        [values[rng.integers(len(values), size=(100, len(values)))].mean(1) for _ in range(-(-draws // 100))]
+    )
+    low, high = np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def correlation(x: Sequence[float], y: Sequence[float]) -> float:
+    """Pearson's correlation in [-1, 1] of two lists; 0 where one of them does not vary."""
+    if len(x) != len(y) or len(x) < 3:
+        raise InputError(f"A correlation of {len(x)} and {len(y)} values cannot be; give two lists of 3 or more.")
+    a, b = (np.asarray(values, dtype=float) - np.mean(values) for values in (x, y))
+    norm = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / norm if norm else 0.0

@@ -1,0 +1,203 @@
+"""Captioning: the loss behind the prompt, captions in order, metrics, result files, commands."""
+
+import json
+
+import pytest
+import torch
+from caption_files import scenes, write_csv, write_karpathy, write_nocaps
+from toy_models import toy_images, toy_model, toy_tokens
+
+import lab.captioned
+from blip.checkpoint import Card, load, save
+from blip.data.benchmarks.captions import read_captions
+from blip.errors import InputError
+from blip.generate import captions as generated
+from blip.metrics.captions import bleu, cider_d, rouge_l
+from blip.metrics.words import caption_words
+from blip.model import narrowed
+from blip.tasks.batch import PairBatch
+from blip.tasks.captioning import EVALUATION, PROMPT, Captioning, captioning_model
+from lab.captioned import Gallery, Material, captioned, gallery
+from lab.cli import main
+from lab.downstream import captioning
+from lab.inference import Machine, pixels
+from lab.weights import shipped
+
+CAPTIONER = "blip/weights/captioner.safetensors"
+
+
+def run(*words):
+    return main([str(word) for word in words])
+
+
+@pytest.fixture(autouse=True)
+def without_java(monkeypatch):
+    """METEOR starts a Java machine; the tests of the metrics do that."""
+    monkeypatch.setattr(captioning, "meteor", lambda *words: "skipped: a test without Java")
+
+
+@pytest.fixture(scope="module")
+def captioner():
+    return shipped("captioner")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_is_that_of_every_token_behind_the_prompt(smoothing):
+    model, lengths, prompt = toy_model(1, spread=0.3), [6, 9, 7], 3
+    images, tokens = toy_images(3), toy_tokens(lengths)
+    task = Captioning(model, prompt_length=prompt, smoothing=smoothing)
+    loss = task(PairBatch(images, tokens, torch.arange(3))).parts["lm"]
+    terms = []
+    for row, length in enumerate(lengths):
+        memory = model.remember(model.encode_image(images[row : row + 1]), "decoder")
+        ids = tokens.led_by("DEC").rows(torch.tensor([row]))
+        logprobs = model.decode(ids, memory)[0].log_softmax(dim=1)
+        for at in range(prompt, length):
+            said, spread = logprobs[at - 1, tokens.ids[row, at]], logprobs[at - 1].mean()
+            terms.append(-(1 - smoothing) * said - smoothing * spread)
+    assert float(loss) == pytest.approx(float(torch.stack(terms).mean()), rel=1e-5)
+
+
+def test_a_model_without_a_decoder_is_refused():
+    with pytest.raises(InputError, match="weights with a decoder"):
+        captioning_model(narrowed(toy_model(), "encode", "fuse"))
+
+
+def test_captions_come_in_order_whatever_the_batch(captioner, monkeypatch):
+    monkeypatch.setattr(lab.captioned, "WORLD_SCENES", 12)
+    found = gallery(Material(world="nano"), 32)
+    said = captioning.captions(captioner, found, EVALUATION, Machine(batch=5, device="cpu"))
+    assert len(set(said)) > len(said) / 2
+    for row, image in enumerate(found.images):
+        (states,) = [captioner.model.encode_image(b) for b in pixels([image], 32, Machine(device="cpu"))]
+        ((one,),) = generated(captioner.model, states, EVALUATION, captioner.tokenizer)
+        assert one.text == said[row]
+
+
+def test_the_measures_are_those_of_the_metrics_and_chance_is_the_next_images_caption(monkeypatch):
+    monkeypatch.setattr(lab.captioned, "WORLD_SCENES", 30)
+    found = gallery(Material(world="nano"), 32, domains=("in", "out"))
+    references = [image.captions for image in found.images]
+    said = [own[-1] for own in references]
+    result = captioning.measured(said, found)
+    theirs = [map_words(own) for own in references]
+    scores = cider_d(map_words(said), theirs)
+    assert (result["cider"], result["bleu4"]) == pytest.approx((scores.mean(), bleu(map_words(said), theirs)[3]))
+    assert result["rouge_l"] == pytest.approx(rouge_l(map_words(said), theirs).mean())
+    others = [own[0] for own in references[1:] + references[:1]]
+    assert result["chance_cider"] == pytest.approx(cider_d(map_words(others), theirs).mean())
+    assert result["true"] == result["strictly_true"] == 1.0
+    ciders = {"in-domain": [], "out-domain": []}
+    for image, cider in zip(found.images, scores, strict=True):
+        ciders[image.domain].append(cider)
+    means = {domain: sum(own) / len(own) for domain, own in ciders.items()}
+    assert result["cider_by_domain"] == pytest.approx(means)
+    assert "cider_by_domain" not in captioning.measured(said[:9], Gallery(captioned_without_domains(found.images[:9])))
+
+
+def map_words(texts):
+    return [caption_words(text) for text in texts]
+
+
+def captioned_without_domains(images):
+    return [lab.captioned.CaptionedImage(image.image_id, image.image, image.captions) for image in images]
+
+
+def test_a_false_and_a_partial_caption_are_told_from_a_whole_one():
+    items = [item for item in scenes(40) if len(item.scene.things) == 2][:3]
+    thing = items[1].scene.things[0]
+    said = [items[0].caption, f"a {thing.colour} {thing.kind}", "a rainbow kite and a red lamp"]
+    found = captioning.truth(said, [item.scene for item in items])
+    assert found == {"true": pytest.approx(2 / 3), "strictly_true": pytest.approx(1 / 3)}
+
+
+def test_the_world_task_runs_and_leaves_its_start_alone(monkeypatch):
+    monkeypatch.setattr(lab.captioned, "WORLD_SCENES", 20)
+    monkeypatch.setattr(lab.captioned, "WORLD_PAIRS", 64)
+    start = shipped("pretrained")
+    before = {name: tensor.clone() for name, tensor in start.model.state_dict().items()}
+    found = captioning.run(start, "nano", steps=1)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in start.model.state_dict().items())
+    assert found["chance"] < 0.2 and found["ceiling"] == 1.0 and 0 <= found["strictly_true"] <= found["true"] <= 1
+
+
+def test_nocaps_is_scored_by_domain_and_left_in_the_servers_format(tmp_path, capsys):
+    items, domains = scenes(6), ["in-domain", "near-domain", "out-domain"] * 2
+    path = write_nocaps(tmp_path, items, domains)
+    words = ("evaluate", "captioning", "--weights", CAPTIONER, "--images", tmp_path, "--device", "cpu")
+    assert run(*words, "--data", path, "--out", tmp_path / "val", "--repetition-penalty", 1.1) == 0
+    summary = json.loads((tmp_path / "val" / "summary.json").read_text())
+    assert set(summary["cider_by_domain"]) == set(domains)
+    printed = capsys.readouterr().out
+    assert "CIDEr-D, near-domain" in printed and "skipped: a test without Java" in printed
+    said = json.loads((tmp_path / "val" / "captions.json").read_text())
+    assert [set(row) for row in said] == [{"image_id", "caption"}] * 6
+    assert [row["image_id"] for row in said] == list(range(6))
+    test = write_nocaps(tmp_path, items, domains, captions=False)
+    assert run(*words, "--data", test, "--out", tmp_path / "test") == 0
+    assert "without captions to compare with" in capsys.readouterr().out
+    assert [identity for identity, _ in read_captions(tmp_path / "test" / "captions.json")] == list(range(6))
+
+
+def test_coco_ids_reach_the_result_file(tmp_path):
+    path = write_karpathy(tmp_path, scenes(4), ["train", "test", "val", "test"])
+    words = ("--weights", CAPTIONER, "--data", path, "--images", tmp_path, "--out", tmp_path / "e", "--device", "cpu")
+    assert run("evaluate", "captioning", *words) == 0
+    assert [identity for identity, _ in read_captions(tmp_path / "e" / "captions.json")] == [1001, 1003]
+
+
+def test_captions_of_some_images_only_are_refused(tmp_path, capsys):
+    data = write_csv(tmp_path, scenes(3))
+    lines = data.read_text().splitlines()
+    name = lines[-1].split(",")[0]
+    kept = [line for line in lines if not line.startswith(name)]
+    data.write_text("\n".join([*kept, f"{name},"]) + "\n")
+    words = ("--weights", CAPTIONER, "--data", data, "--out", tmp_path / "e", "--device", "cpu")
+    assert run("evaluate", "captioning", *words) == 2
+    assert f"The image {name.removesuffix('.png')!r} has no caption, others have" in capsys.readouterr().err
+
+
+def test_a_csv_is_trained_on_and_its_captioner_remembers_the_prompt(tmp_path, capsys):
+    data, out = write_csv(tmp_path, scenes(10)), tmp_path / "run"
+    small = ("--steps", 2, "--batch", 10, "--workers", 1, "--device", "cpu", "--prompt", "a drawing of ")
+    words = ("--data", data, "--val", data, "--weights", "blip/weights/pretrained.safetensors", "--out", out)
+    assert run("finetune", "captioning", *words, *small) == 0
+    said = capsys.readouterr().out
+    assert "before training, on 10 images" in said and "after training" in said
+    loaded = load(out / "model.safetensors")
+    assert (loaded.card.stage, loaded.card.prompt) == ("captioning", "a drawing of ")
+    assert loaded.model.config.text.readings == {"decode"}
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["rejects"] == 0
+    assert set(summary["last"]) >= {"lm"} and not {"itc", "itm"} & set(summary["last"])
+    found = Gallery(captioned(str(data), None, "test"))
+    again = captioning.measured(captioning.captions(loaded, found, EVALUATION, Machine(device="cpu")), found)
+    assert again["cider"] == pytest.approx(summary["after"]["cider"])
+
+
+def test_training_brings_a_captioner_back_that_was_disturbed(tmp_path, captioner, monkeypatch):
+    monkeypatch.setattr(lab.captioned, "WORLD_SCENES", 30)
+    monkeypatch.setattr(lab.captioned, "WORLD_PAIRS", 320)
+    torch.manual_seed(0)
+    model = narrowed(captioner.model, "decode")
+    with torch.no_grad():
+        model.text.lm_head.bias.add_(2.0 * torch.randn_like(model.text.lm_head.bias))
+    disturbed = save(tmp_path / "disturbed.safetensors", model, captioner.tokenizer, Card(stage="captioner", prompt=PROMPT))
+    words = ("--world", "nano", "--weights", disturbed, "--steps", 40, "--peak", 1e-3, "--device", "cpu")
+    assert run("finetune", "captioning", "--out", tmp_path / "run", *words) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["after"]["strictly_true"] > summary["before"]["strictly_true"] + 0.2
+
+
+def test_rows_that_cannot_be_used_are_counted_and_the_first_is_named(tmp_path, capsys):
+    data = write_csv(tmp_path, scenes(6))
+    rows = len(data.read_text().splitlines()) - 1
+    data.write_text(data.read_text() + "gone.png,a red ball\n")
+    words = ("--data", data, "--weights", CAPTIONER, "--out", tmp_path / "run", "--steps", 1, "--batch", 4, "--device", "cpu")
+    assert run("finetune", "captioning", *words) == 0
+    assert f"{rows} pairs, 1 rejects, the first: {data}:" in capsys.readouterr().out
+    data.write_text("image,text\ngone.png,a red ball\n")
+    assert run("finetune", "captioning", *words) == 2
+    said = capsys.readouterr().err
+    assert "has no pair that can be used: 1 rejects, the first: " in said and "gone.png is missing" in said

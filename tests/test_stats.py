@@ -1,0 +1,115 @@
+"""Statistics of claims: intervals against scipy and by simulation, verdicts by hand, and what is refused."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from blip.errors import InputError
+from lab.stats import (
+    EQUIVALENT,
+    OPPOSITE,
+    REPRODUCED,
+    UNDECIDED,
+    Effect,
+    Interval,
+    correlation,
+    item_interval,
+    paired_effect,
+    verdict,
+)
+
+
+def test_the_interval_is_scipys_paired_t_interval():
+    rng = np.random.default_rng(0)
+    treated, control = rng.normal(0.7, 0.02, 5), rng.normal(0.68, 0.02, 5)
+    effect = paired_effect(treated - control)
+    known = scipy.stats.ttest_rel(treated, control).confidence_interval(0.95)
+    assert (effect.interval.low, effect.interval.high) == pytest.approx((known.low, known.high))
+    assert effect.interval.mean == pytest.approx((treated - control).mean()) and effect.n == 5
+    assert effect.size == pytest.approx((treated - control).mean() / (treated - control).std(ddof=1))
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_it_covers_the_truth_as_often_as_it_says(n):
+    rng = np.random.default_rng(n)
+    held = [paired_effect(row).interval for row in rng.normal(0.3, 1.0, (6_000, n))]
+    covered = np.mean([one.low <= 0.3 <= one.high for one in held])
+    # Four standard errors of a share of 6,000.
+    assert covered == pytest.approx(0.95, abs=0.0113)
+
+
+def test_a_percentile_bootstrap_over_five_seeds_would_not_and_is_refused():
+    rng = np.random.default_rng(1)
+    samples = rng.normal(0.0, 1.0, (4_000, 5))
+    means = samples[:, rng.integers(5, size=(500, 5))].mean(2)
+    low, high = np.quantile(means, [0.025, 0.975], axis=1)
+    assert np.mean((low <= 0) & (high >= 0)) < 0.88
+    with pytest.raises(InputError, match="for seeds take the paired t-interval"):
+        item_interval(samples[0])
+
+
+def test_an_interval_over_items_covers_the_mean_of_other_items():
+    rng = np.random.default_rng(2)
+    held = [item_interval(rng.choice([-1.0, 0.0, 1.0], 200, p=[0.1, 0.6, 0.3]), draws=400, seed=n) for n in range(300)]
+    covered = np.mean([one.low <= 0.2 <= one.high for one in held])
+    assert covered == pytest.approx(0.95, abs=0.05)
+    again = rng.random(40)
+    assert item_interval(again, seed=3) == item_interval(again, seed=3) != item_interval(again, seed=4)
+
+
+def test_one_seed_says_nothing_of_spread():
+    effect = paired_effect([0.02])
+    assert effect.interval == Interval(0.02, -np.inf, np.inf) and effect.size is None
+    assert verdict(effect, margin=1.0, least=2) == UNDECIDED
+    same = paired_effect([0.5, 0.5, 0.5])
+    assert same.interval == Interval(0.5, 0.5, 0.5) and same.size is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "n", "said"),
+    [
+        (0.002, 0.05, 5, REPRODUCED),
+        (-0.05, -0.002, 5, OPPOSITE),
+        (-0.005, 0.009, 5, EQUIVALENT),
+        (0.001, 0.009, 5, EQUIVALENT),  # above 0 for sure, and for sure too small to count
+        (-0.009, -0.001, 5, EQUIVALENT),
+        (-0.005, 0.02, 5, UNDECIDED),
+        (0.0, 0.02, 5, UNDECIDED),
+        (0.002, 0.05, 4, UNDECIDED),  # fewer seeds than the claim asks for
+    ],
+)
+def test_verdicts(low, high, n, said):
+    assert verdict(Effect(Interval((low + high) / 2, low, high), None, n), margin=0.01, least=5) == said
+
+
+def test_without_a_margin_nothing_is_equivalent():
+    assert verdict(paired_effect([0.0, 0.0, 0.0]), margin=0.0, least=3) == UNDECIDED
+
+
+def test_true_nulls_are_seldom_decided():
+    """Reproduced or opposite in one of twenty, as an interval of 95% promises."""
+    rng = np.random.default_rng(3)
+    said = [verdict(paired_effect(row), margin=0.0, least=5) for row in rng.normal(0.0, 0.02, (4_000, 5))]
+    assert np.mean([one != UNDECIDED for one in said]) == pytest.approx(0.05, abs=0.014)
+
+
+def test_correlation_is_numpys():
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(2, 6))
+    assert correlation(x, y) == pytest.approx(np.corrcoef(x, y)[0, 1])
+    assert correlation([1, 2, 3], [2, 4, 6]) == pytest.approx(1.0)
+    assert correlation([1, 1, 1], [2, 4, 6]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: paired_effect([]), "at least one seed"),
+        (lambda: paired_effect([0.1, float("nan")]), "numbers only"),
+        (lambda: verdict(paired_effect([0.1]), margin=-1.0, least=5), "margin -1.0"),
+        (lambda: correlation([1, 2], [1, 2]), "3 or more"),
+    ],
+)
+def test_wrong_input_is_one_sentence(call, said):
+    with pytest.raises(InputError, match=said):
+        call()
