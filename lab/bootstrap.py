@@ -17,6 +17,7 @@ from blip.generate import Decoding
 from blip.matching import Matcher
 from blip.model import BLIP
 from blip.tasks.captioning import PROMPT
+from blip.tiles import TILE
 from blip.tokenizer import Tokenizer
 from lab import stages
 from lab.evaluate import bootstrap_quality
@@ -27,6 +28,7 @@ from lab.world.checker import check
 from lab.world.sets import World, WorldPair
 
 NAMES = ("pretrained", "captioner", "filter")
+GPU_TILE = 256  # images that small models on a GPU see at once
 
 
 @dataclass
@@ -91,19 +93,21 @@ def world_job(
     decoding: Decoding,
     seed: int = 0,
     round: int = 0,
+    device: str = "cpu",
 ) -> Job:
     """CapFilt over web pairs of the generated world, whose truth is known.
 
     drawn: level, noise and start of the pairs; with them the studio and the notebooks draw the scenes again.
     """
     scenes = {item.key: item.scene for item in items}
+    tile = TILE if device == "cpu" else GPU_TILE
     return Job(
-        captioner=Captioner(captioner, decoding),
-        filters={"itm": Matcher(matcher)},
+        captioner=Captioner(captioner, decoding, device=device, tile=tile),
+        filters={"itm": Matcher(matcher, device=device, tile=tile)},
         seed=seed,
         round=round,
         judge=lambda key, text: check(text, scenes[key]).truth,
-        notes={"world": drawn, "device": "cpu", "precision": "float32"},  # the defaults of both models
+        notes={"world": drawn, "device": device, "precision": "float32"},  # the precision is both models' default
     )
 
 

@@ -8,7 +8,7 @@ from blip.capfilt import Ledger, Policy
 from blip.data.places import Place
 from lab import figures
 from lab.datacard import AUDIT_FIGURE, CARD, HISTOGRAMS, NUMBERS, audit_of, card_numbers
-from lab.pages import markdown, percent
+from lab.page_parts import markdown, percent
 from lab.records import as_json
 from lab.score_figures import score_histograms
 

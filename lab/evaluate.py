@@ -24,27 +24,35 @@ def captioner_quality(
     loaded: Loaded, items: Sequence[WorldPair], px: int, decoding: Decoding = GREEDY
 ) -> dict[str, float]:
     """Shares of captions that are true, strictly true (every object with its colour), false, uninformative."""
-    captioner = Captioner(loaded, decoding)
-    verdicts = []
-    for tile in _tiles(items, captioner.tile):
-        found = captioner(_prepared(captioner, tile, px), [item.key for item in tile])
-        verdicts += [check(c.text, item.scene) for item, cs in zip(tile, found, strict=True) for c in cs]
+    found = captions_of(loaded, items, px, decoding)
+    verdicts = [check(text, item.scene) for item, texts in zip(items, found, strict=True) for text in texts]
     shares = {t: _share(v.truth == t for v in verdicts) for t in ("true", "false", "uninformative")}
     return shares | {"strictly_true": _share(v.strict for v in verdicts)}
 
 
-def filter_scores(loaded: Loaded, items: Sequence[WorldPair], px: int) -> np.ndarray:
+def captions_of(
+    loaded: Loaded, items: Sequence[WorldPair], px: int, decoding: Decoding = GREEDY, device: str = "cpu"
+) -> list[list[str]]:
+    """The captions of each item's picture, `decoding.candidates` of them."""
+    captioner, texts = Captioner(loaded, decoding, device=device), []
+    for tile in _tiles(items, captioner.tile):
+        found = captioner(_prepared(captioner, tile, px), [item.key for item in tile])
+        texts += [[one.text for one in own] for own in found]
+    return texts
+
+
+def filter_scores(loaded: Loaded, items: Sequence[WorldPair], px: int, device: str = "cpu") -> np.ndarray:
     """Match probability of each item's caption with its scene, (N,)."""
-    matcher = Matcher(loaded)
+    matcher = Matcher(loaded, device=device)
     scores = []
     for tile in _tiles(items, matcher.tile):
         scores += matcher(_prepared(matcher, tile, px), [[item.caption] for item in tile])
     return np.array([score[0][1] for score in scores])
 
 
-def filter_quality(loaded: Loaded, items: Sequence[WorldPair], px: int) -> dict[str, Any]:
+def filter_quality(loaded: Loaded, items: Sequence[WorldPair], px: int, device: str = "cpu") -> dict[str, Any]:
     """AUC of the match probability per noise kind against clean text, and what a threshold of 0.5 keeps."""
-    scores = filter_scores(loaded, items, px)
+    scores = filter_scores(loaded, items, px, device)
     kinds = np.array([item.noise_kind for item in items])
     truths = np.array([item.truth for item in items])
     clean = scores[kinds == CLEAN]

@@ -4,14 +4,14 @@ A page holds blocks between `<!-- lab:NAME -->` and `<!-- /lab -->`; `filled` wr
 committed records say, so that no figure is typed in by hand. A test holds the pages up to date.
 """
 
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from blip.errors import InputError
-from lab.records import RESULTS
+from lab.claims_report import block as claims
+from lab.page_parts import markdown, number, percent, read_record, source
+from lab.task_pages import downstream, rerank
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "blip" / "weights" / "README.md")
@@ -28,27 +28,6 @@ def filled(text: str) -> str:
         return f"{opening}{BLOCKS[name]()}\n{closing}"
 
     return _BLOCK.sub(write, text)
-
-
-def read_record(name: str) -> dict[str, Any]:
-    """A committed run record by its name under lab/results, without .json."""
-    path = RESULTS / f"{name}.json"
-    if not path.is_file():
-        raise InputError(f"There is no record {path.name} in lab/results; run the command that makes it.")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; every column but the first is aligned right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def source(record: Mapping[str, Any]) -> str:
-    """One line that says where figures come from: command, commit, machine, date."""
-    machine = record["machine"]
-    device = machine["accelerator"] or f"{machine['cores']} cores of {machine['processor']}"
-    return f"`{record['command']}` at commit `{record['commit']}` on {device}, {record['date']}."
 
 
 def demo() -> str:
@@ -183,16 +162,6 @@ def capfilt_kills() -> str:
     )
 
 
-def percent(value: float | None) -> str:
-    """A share as a percentage with one decimal."""
-    return "-" if value is None else f"{100 * value:.1f}%"
-
-
-def number(value: float | None) -> str:
-    """A figure with three decimals."""
-    return "-" if value is None else f"{value:.3f}"
-
-
 _SETS = {"web": "web and human texts", "bootstrapped": "what CapFilt kept, and human texts"}
 _DOMAINS = {
     "in": "in the human-annotated domain",
@@ -211,4 +180,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "capfilt-speed": capfilt_speed,
     "ledger-scale": ledger_scale,
     "capfilt-kills": capfilt_kills,
+    "claims": claims,
+    "downstream": downstream,
+    "rerank": rerank,
 }

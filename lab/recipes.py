@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
-from blip.config import BlipConfig, named
+from blip.config import SHARING, BlipConfig, named
 from blip.errors import InputError
 from blip.schedules import Schedule
 from blip.tasks.pretrain import ObjectiveConfig
@@ -73,9 +73,19 @@ class Recipe:
     evaluation: int
     """Held-out scenes of an evaluation."""
     precision: str = "float32"
+    sharing: str = "all-but-sa"
+    """What text encoder and decoder share, a row of the paper's Table 3: all, all-but-ca, all-but-sa or none."""
+    widen: int = 1
+    """Both encoders are so many times as wide as the size says, with as many times the heads."""
+    widen_image: int = 1
+    """The image encoder alone is so many times as wide again."""
+    device: str = "cpu"
+    """Where it is trained and captions are made: cpu or cuda."""
 
     def __post_init__(self) -> None:
-        _at_least_one(self, "web", "human", "evaluation")
+        _at_least_one(self, "web", "human", "evaluation", "widen", "widen_image")
+        if self.sharing not in SHARING:
+            raise InputError(f"There is no sharing {self.sharing!r}; choose one of {', '.join(SHARING)}.")
         if self.objectives.queue > self.web / 10:
             raise InputError(
                 f"A queue of {self.objectives.queue} keys over {self.web} web pairs is more than a "
@@ -84,8 +94,23 @@ class Recipe:
 
     def model(self, vocab_size: int) -> BlipConfig:
         """The model's configuration for a vocabulary."""
-        config = named(self.size, vocab_size=vocab_size, image_size=level(self.level).px)
-        return replace(config, text=replace(config.text, dropout=self.dropout, max_positions=MAX_POSITIONS))
+        shared = SHARING[self.sharing]
+        config = named(self.size, vocab_size=vocab_size, image_size=level(self.level).px, shared=shared)
+        seen, read = config.vision, config.text
+        vision, text = self.widen * self.widen_image, self.widen
+        return replace(
+            config,
+            vision=replace(seen, width=vision * seen.width, heads=vision * seen.heads),
+            text=replace(
+                read,
+                width=text * read.width,
+                heads=text * read.heads,
+                mlp_width=text * read.mlp_width,
+                memory_width=vision * seen.width,
+                dropout=self.dropout,
+                max_positions=MAX_POSITIONS,
+            ),
+        )
 
 
 MAX_POSITIONS = 64  # no text of the generated world is longer
@@ -170,8 +195,8 @@ def _value(config: Any, path: list[str], text: str, change: str) -> Any:
 
 
 def _parsed(old: Any, text: str, change: str) -> Any:
-    """The text as a value of the old one's type; "none" where the field may be left out."""
-    if text.lower() == "none":
+    """The text as a value of the old one's type; "none" where the field may be left out, and is no name."""
+    if text.lower() == "none" and not isinstance(old, str):
         return None
     kind = float if old is None else type(old)
     try:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from blip.capfilt import Ledger, Policy
+from blip.capfilt import Ledger
 from blip.capfilt import run as run_capfilt
 from blip.checkpoint import Card, Loaded, load, save
 from blip.checkpoint.own import file_fingerprint
@@ -23,8 +23,9 @@ from blip.model import BLIP
 from blip.tasks.captioning import PROMPT
 from blip.tokenizer import Tokenizer
 from lab import stages
-from lab.bootstrap import bootstrapped, strictly_true, world_job
+from lab.bootstrap import strictly_true, world_job
 from lab.evaluate import bootstrap_quality
+from lab.mixes import BOTH, Mix, selected
 from lab.progress import bar, images_bar
 from lab.recipes import Recipe, Stage
 from lab.report import summarize
@@ -35,6 +36,7 @@ from lab.world.sets import World, WorldPair, as_pairs
 VERSIONS = {"pretrain": 1, "captioner": 1, "filter": 1, "capfilt": 1, "evaluate": 1}
 """Kinds of steps; a number is raised when the code of its kind gives something else than before."""
 MODEL, LEDGER = "model.safetensors", "ledger"
+_PUBLISHED = Decoding()
 # What of a recipe does not decide a step by itself; what its parents were made by comes in with their ids.
 _ELSEWHERE = {
     "pretrain": {"captioner", "filter", "evaluation"},
@@ -56,22 +58,28 @@ class Steps:
         self.world = World.of(recipe.level)
         self.world.web(0, recipe.noise)  # refuses an impossible noise rate before anything is begun
 
-    def pretrain(self, capfilt: Run | None = None, start: Run | None = None) -> Run:
-        """A model pre-trained on the web's texts, or on what a CapFilt run kept, with the human-annotated pairs.
+    def pretrain(
+        self, capfilt: Run | None = None, start: Run | None = None, *, mix: Mix = BOTH, budget: Mix | None = None
+    ) -> Run:
+        """A model pre-trained on the web's texts, or on a mix of a CapFilt run's, with the human-annotated pairs.
 
-        A new one with a vocabulary of its own, or one that continues from `start` (paper Table 13).
+        A new one with a vocabulary of its own, or one that continues from `start` (paper Table 13). budget: as many
+        epochs as the recipe's samples are on the web's texts, counted on the texts of this mix (paper Table 12).
         """
-        more = {"policy": str(Policy())} if capfilt else {}
+        more = (mix.to_json() if capfilt else {}) | ({"budget": budget.to_json()} if capfilt and budget else {})
         step = self._step("pretrain", [run for run in (capfilt, start) if run], **more)
 
         def work(folder: Path) -> dict[str, Any]:
-            pairs = [*self._texts(capfilt), *self._human]
+            pairs = [*self._texts(capfilt, mix), *self._human]
+            recipe = self._fitting(len(pairs))
+            if capfilt and budget:
+                recipe = self._longer(recipe, len(self._texts(capfilt, budget)))
             before = _model(start) if start else None
             tokenizer = before.tokenizer if before else tokenizer_of(pairs)
-            source = array_source(pairs, self.world.level.px)
-            with bar(self.recipe.pretrain.steps, step.id) as show:
+            source = array_source(pairs, self.world.level.px, recipe.device)
+            with bar(recipe.pretrain.steps, step.id) as show:
                 model = stages.pretrain(
-                    self._fitting(len(pairs)),
+                    recipe,
                     source,
                     tokenizer,
                     seed=self.seed,
@@ -79,7 +87,8 @@ class Steps:
                     progress=show,
                     start=before.model if before else None,
                 )
-            return {"pairs": len(pairs)} | self._saved(folder, "pretrained", model, tokenizer)
+            samples = {"samples": recipe.pretrain.samples} if budget else {}
+            return {"pairs": len(pairs)} | samples | self._saved(folder, "pretrained", model, tokenizer)
 
         return self.home.run(step, work)
 
@@ -93,17 +102,26 @@ class Steps:
         )
         return captioner, matcher
 
-    def capfilt(self, captioner: Run, matcher: Run, *, round: int = 1, images: int | None = None) -> Run:
+    def capfilt(
+        self,
+        captioner: Run,
+        matcher: Run,
+        *,
+        round: int = 1,
+        images: int | None = None,
+        decoding: Decoding = _PUBLISHED,
+    ) -> Run:
         """Caption and filter the first `images` of the web (by default all of it) into a ledger."""
         count = self.recipe.web if images is None else images
-        decoding = Decoding()
-        step = self._step("capfilt", [captioner, matcher], images=count, round=round, decoding=str(decoding))
+        more = {"candidates": decoding.candidates} if decoding.candidates > 1 else {}
+        step = self._step("capfilt", [captioner, matcher], images=count, round=round, decoding=str(decoding), **more)
 
         def work(folder: Path) -> dict[str, Any]:
             items = self._web[:count]
             drawn = {"level": self.recipe.level, "noise": self.recipe.noise, "start": 0}
             models = _model(captioner), _model(matcher)
-            job = world_job(*models, items, drawn, decoding=decoding, seed=self.seed, round=round)
+            device = self.recipe.device
+            job = world_job(*models, items, drawn, decoding=decoding, seed=self.seed, round=round, device=device)
             pairs = PairSet.of(as_pairs(items, self.world.level.px))
             with images_bar(count, step.id) as show:
                 ledger = run_capfilt(job, pairs, folder / LEDGER, show)
@@ -127,7 +145,7 @@ class Steps:
 
         def work(folder: Path) -> dict[str, Any]:
             before = _model(model)
-            human = array_source(self._human, self.world.level.px)
+            human = array_source(self._human, self.world.level.px, self.recipe.device)
             with bar(stage.steps, step.id) as show:
                 tuned = tune(
                     self.recipe, before.model, human, before.tokenizer, seed=self.seed, out=folder, progress=show
@@ -152,8 +170,14 @@ class Steps:
         objectives = self.recipe.objectives
         return replace(self.recipe, objectives=replace(objectives, queue=min(objectives.queue, pairs // 10)))
 
-    def _texts(self, capfilt: Run | None) -> list[WorldPair]:
-        return self._web if capfilt is None else bootstrapped(Ledger.open(capfilt.folder / LEDGER), self._web)
+    def _longer(self, recipe: Recipe, texts: int) -> Recipe:
+        """The recipe with as many epochs on so many texts and the human pairs as it has on the web's and these."""
+        human = len(self._human)
+        samples = round(recipe.pretrain.samples * (texts + human) / (self.recipe.web + human))
+        return replace(recipe, pretrain=replace(recipe.pretrain, samples=samples))
+
+    def _texts(self, capfilt: Run | None, mix: Mix) -> list[WorldPair]:
+        return self._web if capfilt is None else selected(Ledger.open(capfilt.folder / LEDGER), mix, self._web)
 
     @cached_property
     def _web(self) -> list[WorldPair]:

@@ -41,7 +41,7 @@ def pretrain(
     torch.manual_seed(seed)
     model = BLIP(recipe.model(len(tokenizer))) if start is None else start
     task = Pretrain(model, replace(recipe.objectives, seed=seed))
-    feed = PairFeed(_loader(source, recipe.pretrain, seed), tokenizer, max_length=MAX_TOKENS)
+    feed = PairFeed(loader(source, recipe.pretrain, seed), tokenizer, max_length=MAX_TOKENS)
     _run("pretrain", task, feed, recipe, recipe.pretrain, seed=seed, out=out, progress=progress)
     return model
 
@@ -59,7 +59,7 @@ def tune_captioner(
     """A captioner: the decoder of a pre-trained model fine-tuned with LM on human-annotated pairs."""
     model = narrowed(pretrained, "decode")
     task = Captioning(model, prompt_length=len(tokenizer.prompt(PROMPT)))
-    feed = PairFeed(_loader(human, recipe.captioner, seed), tokenizer, prompt=PROMPT, max_length=MAX_TOKENS + 4)
+    feed = PairFeed(loader(human, recipe.captioner, seed), tokenizer, prompt=PROMPT, max_length=MAX_TOKENS + 4)
     _run("captioner", task, feed, recipe, recipe.captioner, seed=seed, out=out, progress=progress)
     return model
 
@@ -78,13 +78,14 @@ def tune_filter(
     model = narrowed(pretrained, "encode", "fuse")
     # As in pre-training, the queue holds at most a tenth of the data it is filled from.
     rules = replace(RETRIEVAL, queue=min(recipe.objectives.queue, len(human) // 10), seed=seed)
-    feed = PairFeed(_loader(human, recipe.filter, seed), tokenizer, by_image=True, max_length=MAX_TOKENS)
+    feed = PairFeed(loader(human, recipe.filter, seed), tokenizer, by_image=True, max_length=MAX_TOKENS)
     torch.manual_seed(seed)  # the queue begins with random keys, whatever this process drew before
     _run("filter", Pretrain(model, rules), feed, recipe, recipe.filter, seed=seed, out=out, progress=progress)
     return model
 
 
-def _loader(source: ArraySource, stage: Stage, seed: int) -> Loader:
+def loader(source: ArraySource, stage: Stage, seed: int) -> Loader:
+    """Batches of a stage, in an order that the seed decides."""
     return Loader(source, stage.batch, seed=seed)
 
 
@@ -100,5 +101,5 @@ def _run(
     progress: Progress | None,
 ) -> None:
     config = stage.training(alpha=recipe.objectives.alpha, seed=seed, precision=recipe.precision)
-    train(task, feed, config, out=out and out / name, progress=progress)
+    train(task.to(recipe.device), feed, config, out=out and out / name, progress=progress)
     task.eval()

@@ -1,0 +1,144 @@
+"""Ablations beyond the paper's tables: mixes of texts, captioners, noise, sampling, filters, objectives, NLVR."""
+
+from dataclasses import replace
+
+from blip.capfilt import Policy
+from blip.generate import Decoding
+from lab.ablation.arms import NUCLEUS, teacher, worth
+from lab.ablation.ledger_arms import Sweep
+from lab.ablation.measures import diversity, nlvr
+from lab.ablation.table import CAPFILT, MORE_WEB, NONE, TRUTH, Ablation
+from lab.mixes import SYNTHETIC, UNFILTERED, Mix
+
+MIXES = Ablation(
+    "mixes",
+    "How should raw and synthetic captions be mixed?",
+    "beyond the paper",
+    (
+        replace(NONE, name="raw only"),
+        replace(CAPFILT, name="synthetic only", about="synthetic captions that the filter keeps", mix=SYNTHETIC),
+        replace(CAPFILT, name="union", about="all that the filter keeps"),
+        replace(
+            CAPFILT,
+            name="synthetic where raw fails",
+            about="synthetic captions of images whose web text the filter drops",
+            mix=Mix(where_raw_fails=True),
+        ),
+        *(
+            replace(
+                CAPFILT,
+                name=f"mixed {share:.0%}",
+                about="one text an image, unfiltered: synthetic with this probability",
+                mix=Mix(policy=UNFILTERED.policy, synthetic_share=share),
+            )
+            for share in (0.25, 0.5, 0.75)
+        ),
+    ),
+)
+CAPTIONERS = Ablation(
+    "captioners",
+    "Does a captioner's benchmark score predict the use of its captions?",
+    "beyond the paper",
+    tuple(
+        replace(
+            CAPFILT,
+            name=f"captioner x{times:g}",
+            about="captioner and filter from a model of so many times the samples",
+            teacher_times=times,
+            measures=(worth, teacher),
+        )
+        for times in (0.125, 0.25, 0.5, 1.0, 2.0)
+    ),
+)
+THRESHOLD = Ablation(
+    "threshold",
+    "What does the threshold keep, of what truth, and is the match probability calibrated?",
+    "beyond the paper",
+    (Sweep(name="sweep", about="every threshold over one ledger"),),
+)
+NOISE = Ablation(
+    "noise",
+    "How does the gain depend on the noise of the web?",
+    "beyond the paper",
+    tuple(
+        replace(arm, name=f"{arm.name}, noise {noise:.0%}", everywhere=(f"noise={noise}",))
+        for noise in (0.0, 0.2, 0.4, 0.6, 0.8)
+        for arm in (NONE, CAPFILT)
+    ),
+)
+CANDIDATES = Ablation(
+    "candidates",
+    "Do several synthetic captions an image help?",
+    "beyond the paper (its future work)",
+    tuple(
+        replace(CAPFILT, name=f"{n} candidates", about="synthetic captions an image", decoding=replace(NUCLEUS, candidates=n))
+        for n in (1, 2, 4)
+    ),
+)
+SAMPLING = Ablation(
+    "sampling",
+    "How warm should captions be drawn?",
+    "beyond the paper (p of 0.85, 0.9 and 0.95 were alike)",
+    tuple(
+        replace(CAPFILT, name=name, about="decoding of the synthetic captions", decoding=decoding, measures=(worth, diversity))
+        for name, decoding in (
+            ("greedy", Decoding(strategy="beam", num_beams=1)),
+            ("t 0.5", NUCLEUS),
+            ("t 0.75", Decoding(temperature=0.75)),
+            ("t 1, p 0.9", Decoding()),
+            ("t 1, p 0.5", Decoding(top_p=0.5)),
+            ("t 1, p 0.95", Decoding(top_p=0.95)),
+        )
+    ),
+)
+ROUNDS = Ablation(
+    "rounds",
+    "Do more rounds of bootstrapping help?",
+    "beyond the paper (its future work)",
+    tuple(replace(CAPFILT, name=f"{n} rounds", about="rounds of CapFilt", rounds=n) for n in (1, 2, 3)),
+)
+FILTERS = Ablation(
+    "filters",
+    "Which score should filter?",
+    "beyond the paper",
+    (
+        replace(CAPFILT, name="ITM", about="match probability at 0.5"),
+        *(
+            replace(CAPFILT, name=name, about="the best by this score, as many as ITM keeps", mix=Mix(policy=policy, as_many_as=Policy()))
+            for name, policy in (
+                ("ITC", Policy(column="itc")),
+                ("ITM + ITC", Policy(weighted_sum=("itm.itm_prob:1", "itm.itc:1"))),
+            )
+        ),
+        replace(CAPFILT, name="truth", about="truth as filter", mix=TRUTH),
+    ),
+)
+OBJECTIVES = Ablation(
+    "objectives",
+    "What does each objective, the momentum encoder and hard negatives give?",
+    "beyond the paper",
+    (
+        replace(NONE, name="ITC + ITM + LM"),
+        *(
+            replace(NONE, name=name, about=about, student=changes)
+            for name, about, changes in (
+                ("no momentum", "ITC in the batch, no momentum encoder, no queue", ("objectives.momentum=none", "objectives.queue=0")),
+                ("random negatives", "ITM with random negatives", ("objectives.negatives=random",)),
+                ("no ITC", "ITM and LM", ("objectives.itc_weight=0",)),
+                ("no ITM", "ITC and LM", ("objectives.itm_weight=0",)),
+                ("no LM", "ITC and ITM", ("objectives.lm_weight=0",)),
+            )
+        ),
+    ),
+)
+NLVR = Ablation(
+    "nlvr",
+    "Do web data and CapFilt help NLVR where its pictures are drawn as the web's, and not where otherwise?",
+    "Table 8",
+    (
+        replace(NONE, name="none", measures=(nlvr,)),
+        replace(NONE, name="more web", about="8 times the web pairs, equal samples", more_web=MORE_WEB, measures=(nlvr,)),
+        replace(CAPFILT, name="both", measures=(nlvr,)),
+    ),
+)
+BEYOND = (MIXES, CAPTIONERS, NLVR, THRESHOLD, NOISE, CANDIDATES, SAMPLING, ROUNDS, FILTERS, OBJECTIVES)

@@ -1,0 +1,47 @@
+"""What an ablation is: a question with arms; and the arms that many ablations share."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from blip.errors import InputError
+from lab.ablation.arms import Arm, Lab
+from lab.mixes import FILTERED_WEB, UNFILTERED, Mix
+from lab.runs import Run
+
+MORE_WEB = 8
+"""Times the web pairs, about as 129M is to 14M images in the paper."""
+TRUTH = Mix(by_truth=True)
+
+
+class HasRuns(Protocol):
+    """What an ablation knows of an arm."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def about(self) -> str: ...
+    def runs(self, lab: Lab) -> dict[str, Run]: ...
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A table: its name, what it asks, where the paper has it, and its arms."""
+
+    name: str
+    question: str
+    source: str
+    arms: tuple[HasRuns, ...]
+
+    def arm(self, name: str) -> HasRuns:
+        """An arm by name; InputError names the known ones."""
+        for arm in self.arms:
+            if arm.name == name:
+                return arm
+        known = ", ".join(arm.name for arm in self.arms)
+        raise InputError(f"The ablation {self.name} has no arm {name!r}; choose one of {known}.")
+
+
+NONE = Arm(name="none", about="web texts as they are", mix=None)
+F_ONLY = Arm(name="F", about="web texts that the filter keeps", mix=FILTERED_WEB)
+C_ONLY = Arm(name="C", about="web texts and unfiltered synthetic captions", mix=UNFILTERED)
+CAPFILT = Arm(name="both", about="what the filter keeps of web texts and synthetic captions")

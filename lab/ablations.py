@@ -1,0 +1,130 @@
+"""The paper's tables as data: of each its question and its arms; what goes beyond the paper is in `ablation.beyond`."""
+
+from dataclasses import replace
+
+from blip.errors import InputError
+from blip.generate import Decoding
+from lab.ablation.arms import worth
+from lab.ablation.beyond import BEYOND
+from lab.ablation.ledger_arms import Sharing
+from lab.ablation.measures import cost, diversity
+from lab.ablation.table import C_ONLY, CAPFILT, F_ONLY, MORE_WEB, NONE, TRUTH, Ablation
+from lab.mixes import BOTH, FILTERED_WEB, RAW, UNFILTERED
+from lab.options import did_you_mean
+
+_BEAM = Decoding(strategy="beam", num_beams=3)
+
+TABLE1 = Ablation(
+    "table1",
+    "Do captioner and filter help, each and together?",
+    "Table 1",
+    (NONE, CAPFILT, F_ONLY, C_ONLY),
+)
+LARGER = Ablation(
+    "table1-larger",
+    "Do they help when captioner and filter, the image encoder or the web are larger?",
+    "Table 1",
+    (
+        NONE,
+        replace(CAPFILT, name="both, larger CapFilt", about="captioner and filter twice as wide as the student", teacher_width=2),
+        replace(CAPFILT, name="both, longer CapFilt", about="captioner and filter pre-trained on three times the samples", teacher_times=3.0),
+        replace(NONE, name="none, larger image encoder", about="image encoder twice as wide", student=("widen_image=2",)),
+        replace(
+            CAPFILT,
+            name="both, larger image encoder",
+            about="image encoder twice as wide, captioner and filter too",
+            student=("widen_image=2",),
+            teacher=("widen_image=2",),
+        ),
+        replace(NONE, name="none, more web", about="8 times the web pairs, equal samples", more_web=MORE_WEB),
+        replace(CAPFILT, name="both, more web", about="8 times the web pairs, equal samples", more_web=MORE_WEB),
+    ),
+)
+EPOCHS = Ablation(
+    "table1-epochs",
+    "Do captioner and filter help at equal epochs, not equal samples?",
+    "Table 1",
+    (
+        NONE,
+        replace(F_ONLY, name="F, equal epochs", budget=FILTERED_WEB),
+        replace(C_ONLY, name="C, equal epochs", budget=UNFILTERED),
+        replace(CAPFILT, name="both, equal epochs", budget=BOTH),
+    ),
+)
+TABLE2 = Ablation(
+    "table2",
+    "Does nucleus sampling beat beam search for synthetic captions, and is it diversity or noise?",
+    "Table 2",
+    (
+        NONE,
+        replace(CAPFILT, name="nucleus", about="nucleus sampling, learned filter", measures=(worth, diversity)),
+        replace(CAPFILT, name="beam", about="beam search, learned filter", decoding=_BEAM, measures=(worth, diversity)),
+        replace(CAPFILT, name="nucleus, truth", about="nucleus sampling, truth as filter", mix=TRUTH, measures=(worth, diversity)),
+        replace(CAPFILT, name="beam, truth", about="beam search, truth as filter", decoding=_BEAM, mix=TRUTH, measures=(worth, diversity)),
+    ),
+)
+TABLE3 = Ablation(
+    "table3",
+    "What should text encoder and decoder share in pre-training?",
+    "Table 3",
+    tuple(
+        replace(NONE, name=name, about=about, student=(f"sharing={name}",), measures=(worth, cost))
+        for name, about in (
+            ("all", "all parameters"),
+            ("all-but-ca", "all but cross-attention"),
+            ("all-but-sa", "all but self-attention, the paper's choice"),
+            ("none", "nothing"),
+        )
+    ),
+)
+TABLE4 = Ablation(
+    "table4",
+    "Should captioner and filter share parameters?",
+    "Table 4",
+    (
+        replace(CAPFILT, name="decoupled", about="captioner and filter fine-tuned separately"),
+        replace(CAPFILT, name="shared", about="captioner and filter fine-tuned as one model", one_model=True),
+    ),
+)
+BIAS = Ablation(
+    "bias",
+    "Does a filter spare the mistakes of the captioner that it shares parameters with?",
+    "Table 4",
+    (
+        Sharing(name="shared", about="captioner and filter are one model", one_model=True),
+        Sharing(name="same pre-training", about="fine-tuned separately from the same pre-trained model"),
+        Sharing(name="separate", about="pre-trained separately", separate=True),
+    ),
+)
+TABLE12 = Ablation(
+    "table12",
+    "Is the gain only longer training?",
+    "Table 12",
+    (
+        replace(NONE, name="web, 1"),
+        replace(CAPFILT, name="web, r", about="web texts, r times the samples", mix=RAW, budget=BOTH),
+        replace(CAPFILT, name="CapFilt, 1"),
+        replace(CAPFILT, name="CapFilt, r", about="r times the samples, r = bootstrapped texts / web texts", budget=BOTH),
+    ),
+)
+TABLE13 = Ablation(
+    "table13",
+    "Is a new model better than one that continues?",
+    "Table 13",
+    (
+        replace(CAPFILT, name="continued", about="the first model continues for N samples; all else begins anew", continued=True),
+        replace(CAPFILT, name="new, N", about="a new model for N samples"),
+        replace(CAPFILT, name="new, N0 + N", about="a new model for as many samples as the continued one saw in all", times=2.0),
+    ),
+)
+PAPER = (TABLE1, TABLE2, TABLE3, TABLE4, BIAS, TABLE12, TABLE13, LARGER)
+ABLATIONS = {one.name: one for one in (*PAPER, *BEYOND, EPOCHS)}
+"""In the order of the claims."""
+
+
+def ablation(name: str) -> Ablation:
+    """An ablation by name."""
+    if name not in ABLATIONS:
+        known = ", ".join(ABLATIONS)
+        raise InputError(f"There is no ablation {name!r}{did_you_mean(name, ABLATIONS)}; choose one of {known}.")
+    return ABLATIONS[name]

@@ -1,0 +1,136 @@
+"""The arms as tables: what each was worth, mean and spread over seeds, with the paper's row beside it."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lab import paper
+from lab.claims_report import SMOKE
+from lab.page_parts import markdown
+
+METRICS = {
+    "TR@1": "worth.retrieval.all.tr1",
+    "IR@1": "worth.retrieval.all.ir1",
+    "R@1, other style": "worth.retrieval.sketch.r1",
+    "strictly true": "worth.captions.all.strictly_true",
+    "strictly true, out of domain": "worth.captions.out.strictly_true",
+    "CIDEr": "worth.captions.all.cider",
+    "AUC near miss": "worth.filter.auc.near_miss",
+    "synthetic kept": "capfilt.kept_of_synthetic",
+    "synthetic true": "capfilt.origins.synthetic.true_before",
+    "different bigrams": "diversity.all.distinct_2",
+    "parameters": "cost.parameters",
+    "step, s": "cost.step_seconds",
+    "saved bytes": "cost.saved_bytes",
+    "NLVR": "nlvr.flat",
+    "NLVR, other style": "nlvr.sketch",
+    "bias": "bias.bias",
+    "noise ratio": "bias.noise_ratio",
+}
+"""Columns by their heads; a table has those that its arms were measured by."""
+_TABLES = {
+    "table1": ({"none": "14M", "F": "14M, F", "C": "14M, C", "both": "14M, C and F"}, paper.TABLE1),
+    "table1-larger": (
+        {
+            "both, larger CapFilt": "129M, C and F large",
+            "none, larger image encoder": "129M, ViT-L",
+            "both, larger image encoder": "129M, ViT-L, C and F large",
+            "none, more web": "129M",
+            "both, more web": "129M, C and F",
+        },
+        paper.TABLE1,
+    ),
+    "table2": ({"none": "none", "nucleus": "nucleus", "beam": "beam"}, paper.TABLE2),
+    "table3": ({name: name for name in paper.TABLE3}, paper.TABLE3),
+    "table4": ({name: name for name in paper.TABLE4}, paper.TABLE4),
+    "table12": (
+        {"web, 1": "15.3M texts", "web, r": "24.7M texts, replicated", "CapFilt, r": "24.7M texts, CapFilt"},
+        paper.TABLE12,
+    ),
+    "table13": ({"continued": "continued", "new, N": "new"}, paper.TABLE13),
+}
+_NLVR2 = {"none": "14M", "more web": "129M"}  # both of the paper's with CapFilt
+_HOW = (
+    "Mean ± standard deviation over seeds. Shares are in percent; CIDEr-D is from 0 to 10 (the paper's is 100 times as "
+    "large), AUC and different bigrams from 0 to 1. NLVR is accuracy."
+)
+_NO_SHARES = {"CIDEr", "parameters", "step, s", "saved bytes", "AUC near miss", "different bigrams"}
+
+
+def arms_markdown(records: Sequence[Mapping[str, Any]]) -> str:
+    """A heading and a table an ablation; shares in percent, mean and standard deviation over seeds."""
+    return "\n\n".join([_HOW, *(_section(record["result"]) for record in _told(records))])
+
+
+def arms_csv(records: Sequence[Mapping[str, Any]]) -> str:
+    """A line an arm, seed and metric, unrounded."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["ablation", "scale", "arm", "seed", "metric", "value"])
+    for record in _told(records):
+        result = record["result"]
+        for name, arm in result["arms"].items():
+            for seed, found in arm["seeds"].items():
+                for head, metric in METRICS.items():
+                    if (value := _value(found, metric)) is not None:
+                        writer.writerow([result["ablation"], result["scale"], name, seed, head, value])
+    return out.getvalue()
+
+
+def published(ablation: str, arm: str) -> str:
+    """The paper's row of an arm: COCO TR@1 / IR@1 / CIDEr, and what else its table says of it."""
+    rows, table = _TABLES.get(ablation, ({}, {}))
+    said = []
+    if arm in rows:
+        row = table[rows[arm]]
+        said.append(f"{row[0]:.1f} / {row[1]:.1f} / {row[5]:.1f}")
+    if ablation in ("table2", "table4") and arm in paper.NOISE_RATIO:
+        said.append(f"filtered {paper.NOISE_RATIO[arm]:.0%}")
+    if ablation == "table3":
+        said.append(f"{paper.PARAMETERS[arm] / 1e6:.0f}M parameters")
+    if ablation == "nlvr" and arm in _NLVR2:
+        said.append("NLVR2 dev {:.2f}, test-P {:.2f}".format(*paper.NLVR2[_NLVR2[arm]]))
+    return ", ".join(said) or "-"
+
+
+def _told(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [one for one in records if one["result"]["scale"] != SMOKE]
+
+
+def _section(result: Mapping[str, Any]) -> str:
+    columns = {}
+    for head, metric in METRICS.items():
+        each = {
+            name: [v for one in arm["seeds"].values() if (v := _value(one, metric)) is not None]
+            for name, arm in result["arms"].items()
+        }
+        if any(each.values()):
+            columns[head] = each
+    head = ["arm", "seeds", *columns, "paper: COCO TR@1 / IR@1 / CIDEr"]
+    rows = [
+        [name, str(len(arm["seeds"])), *(_cell(head, own[name]) for head, own in columns.items()), published(result["ablation"], name)]
+        for name, arm in result["arms"].items()
+    ]
+    about = "\n".join(f"- {name}: {arm['about']}" for name, arm in result["arms"].items())
+    title = f"## {result['question']}\n\n{result['source']}, `lab ablate {result['ablation']} --scale {result['scale']}`"
+    return f"{title}\n\n{markdown(head, rows)}\n\n{about}"
+
+
+def _cell(head: str, values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    factor, digits = (1, 3) if head in _NO_SHARES else (100, 1)
+    if head in ("parameters", "saved bytes"):
+        return f"{np.mean(values):,.0f}"
+    spread = f" ± {factor * np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{factor * np.mean(values):.{digits}f}{spread}"
+
+
+def _value(found: Mapping[str, Any], metric: str) -> float | None:
+    value: Any = found
+    for name in metric.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value

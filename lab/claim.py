@@ -1,0 +1,87 @@
+"""What a claim is: a number a seed, made of metrics of arms, and what counts as an answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from blip.errors import InputError
+from lab import paper
+from lab.stats import correlation
+
+Results = Mapping[str, Mapping[str, Any]]
+"""What the arms of one seed found, by arm and measure."""
+R1 = "worth.retrieval.all.r1"
+"""Mean of TR@1 and IR@1 among held-out scenes: what the first columns of the paper's tables show."""
+POINT = 0.01
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A weighted sum of metrics, as (arm, metric, weight)."""
+
+    terms: tuple[tuple[str, str, float], ...]
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms it needs."""
+        return tuple(dict.fromkeys(arm for arm, _, _ in self.terms))
+
+    def of(self, results: Results) -> float | None:
+        """Its value; None where a metric could not be measured."""
+        values = [value_at(results[arm], metric) for arm, metric, _ in self.terms]
+        if None in values:
+            return None
+        return sum(weight * value for (_, _, weight), value in zip(self.terms, values, strict=True))
+
+
+@dataclass(frozen=True)
+class Correlated:
+    """Pearson's correlation of two metrics over arms."""
+
+    arms: tuple[str, ...]
+    x: str
+    y: str
+
+    def of(self, results: Results) -> float | None:
+        """Its value; None where a metric could not be measured."""
+        x, y = ([value_at(results[arm], metric) for arm in self.arms] for metric in (self.x, self.y))
+        return None if None in (*x, *y) else correlation(x, y)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A claim; its value is counted so that what the paper says, or the field supposes, is positive."""
+
+    id: str
+    ablation: str
+    says: str
+    value: Difference | Correlated
+    margin: float
+    """The smallest effect that counts: an interval within it on both sides is equivalence."""
+    seeds: int = 3
+    """Fewest seeds for a verdict."""
+    source: str
+    """Where it comes from."""
+    published: paper.Row | None = None
+    """The same difference in the paper's table, in points, column by column (`paper.COLUMNS`)."""
+    note: str = ""
+
+    @property
+    def in_recalls(self) -> bool:
+        """Whether its value is made of R@1 alone, as the paper's first columns are."""
+        return isinstance(self.value, Difference) and {metric for _, metric, _ in self.value.terms} == {R1}
+
+
+def value_at(found: Mapping[str, Any], metric: str) -> float | None:
+    """A metric by its path, as in worth.retrieval.all.r1; InputError where there is none."""
+    value: Any = found
+    for name in metric.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            raise InputError(f"The results have no {metric}; run lab ablate again.")
+        value = value[name]
+    return value
+
+
+def over(treated: str, control: str, metric: str = R1) -> Difference:
+    """What one arm has over another."""
+    return Difference(((treated, metric, 1.0), (control, metric, -1.0)))

@@ -1,0 +1,120 @@
+"""The claims as tables: what the paper says beside what was measured, with effect, interval and verdict."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blip.errors import InputError
+from lab import paper
+from lab.claim import Claim
+from lab.claims import CLAIMS
+from lab.page_parts import markdown
+from lab.records import RESULTS
+
+FOLDER = RESULTS / "ablations"
+SMOKE = "smoke"
+HEAD = ("claim", "in the paper", "effect", "95% interval", "over items", "counts from", "seeds", "verdict")
+_SHOWN = (0, 1, 6)  # of the paper's columns: COCO TR@1, COCO IR@1, NoCaps CIDEr
+PAPERS_COLUMNS = ", ".join(paper.COLUMNS[at] for at in _SHOWN)
+_LATEX = str.maketrans({"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#"})
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A claim with what a record says of it, and the scale at which that was measured."""
+
+    claim: Claim
+    row: dict[str, Any]
+    scale: str
+
+
+def read_records(folder: Path = FOLDER) -> list[dict[str, Any]]:
+    """The records of ablations in a folder; InputError for a file that is none."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            record["result"]["claims"]
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path} is no record of lab ablate; remove it or run lab ablate again.") from None
+        found.append(record)
+    return found
+
+
+def decided_of(records: Sequence[dict[str, Any]]) -> list[Decided]:
+    """The claims that the records decide, in the claims' order, one row a scale; smoke runs say nothing."""
+    order = {claim.id: claim for claim in CLAIMS}
+    found = [
+        Decided(order[row["claim"]], row, record["result"]["scale"])
+        for record in records
+        for row in record["result"]["claims"]
+        if row["claim"] in order and record["result"]["scale"] != SMOKE
+    ]
+    return sorted(found, key=lambda one: (list(order).index(one.claim.id), one.scale))
+
+
+def cells(one: Decided) -> list[str]:
+    """A row under HEAD: effects and intervals in points, where the metric is a share."""
+    row = one.row
+    intervals = [_points(bounds) for bounds in (row["interval"], row["items_interval"] or (None, None))]
+    said = f"{one.claim.says} ({one.scale})"
+    effect, margin = f"{100 * row['effect']:+.1f}", f"{100 * row['margin']:.1f}"
+    return [said, published(one.claim), effect, *intervals, margin, str(row["seeds"]), row["verdict"]]
+
+
+def published(claim: Claim) -> str:
+    """The paper's own differences in the columns shown, in points."""
+    return "-" if claim.published is None else " / ".join(f"{claim.published[at]:+.1f}" for at in _SHOWN)
+
+
+def table(found: Sequence[Decided]) -> str:
+    """The claims as a Markdown table."""
+    return markdown(HEAD, [cells(one) for one in found])
+
+
+def latex(found: Sequence[Decided]) -> str:
+    """A LaTeX tabular with booktabs' rules."""
+    lines = [r"\begin{tabular}{p{6cm}rrrrrrl}", r"\toprule", _latex_row(HEAD), r"\midrule"]
+    return "\n".join([*lines, *(_latex_row(cells(one)) for one in found), r"\bottomrule", r"\end{tabular}"])
+
+
+def table_csv(found: Sequence[Decided]) -> str:
+    """Every number unrounded, as CSV: the claim's id, scale, bounds, effect size, the item interval, verdict."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = ("effect", "low", "high", "size", "items_low", "items_high", "margin", "seeds", "verdict")
+    writer.writerow(["claim", "ablation", "scale", "source", *paper.COLUMNS, *names])
+    for one in found:
+        row, claim = one.row, one.claim
+        own = row["items_interval"] or (None, None)
+        values = [row["effect"], *row["interval"], row["size"], *own, row["margin"], row["seeds"], row["verdict"]]
+        writer.writerow([claim.id, claim.ablation, one.scale, claim.source, *(claim.published or [None] * 8), *values])
+    return out.getvalue()
+
+
+def block() -> str:
+    """The results table of README, from the committed records."""
+    records = read_records()
+    found = decided_of(records)
+    if not found:
+        return "No ablation has been run beyond smoke scale yet: `lab ablate table1` begins."
+    commits = ", ".join(sorted({f"`{record['commit']}`" for record in records}))
+    said = (
+        f"Effects in points of the claim's primary metric, counted so that the claim is positive. In the paper: "
+        f"{PAPERS_COLUMNS}, single runs. Intervals: paired t over seeds, which decides; over items, a bootstrap that "
+        "speaks of these models alone. Equivalent: the whole interval is smaller "
+        "than the smallest effect that counts, which was stated before the run."
+    )
+    return "\n".join([table(found), "", said, "", f"`lab ablate NAME --scale SCALE` at {commits}; written by `lab pages`."])
+
+
+def _points(bounds: Sequence[float | None]) -> str:
+    return "-" if None in bounds else " to ".join(f"{100 * bound:+.1f}" for bound in bounds)
+
+
+def _latex_row(row: Sequence[str]) -> str:
+    return " & ".join(cell.translate(_LATEX) for cell in row) + r" \\"

@@ -1,0 +1,37 @@
+"""`lab ablate`: the arms of a table, trained once each, and the verdicts on its claims."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from lab.ablation.command import Wanted, ablate
+from lab.runs import Home
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Run an ablation in the generated world. What is done is kept: stop it, start it again, add seeds or arms.
+
+    Names: table1, table2, table3, table4, bias, table12, table13, table1-larger, mixes, captioners, nlvr, threshold, noise,
+    candidates, sampling, rounds, filters, objectives, table1-epochs.
+    """
+
+    name: Annotated[str, Positional, arg(metavar="NAME")]
+    """Which ablation."""
+    scale: str = "cpu"
+    """smoke (seconds, and says nothing), cpu (a cell of minutes on one core) or gpu."""
+    seeds: int = 5
+    """Seeds 0, 1 and so on of initial weights, order and draws; a verdict needs 3, for tables 1 to 4 it needs 5."""
+    only: tuple[str, ...] = ()
+    """Do only these arms: --only none both. The record has what is done of the others too."""
+    jobs: int = 1
+    """Cells at once, each a process with one thread; on a GPU small models share it."""
+    out: Path | None = None
+    """The record, JSON; by default NAME-SCALE.json among the committed records of ablations."""
+
+
+def main(options: Options) -> int:
+    """Do what is not done yet, write the record, print the verdicts."""
+    return ablate(Wanted(**vars(options)), Home.default())

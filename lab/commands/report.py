@@ -1,0 +1,61 @@
+"""`lab report`: the claims as Markdown, LaTeX, CSV and figures, from the records of the ablations."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blip.data.files import replacing
+from blip.errors import InputError
+from lab import claim_figures
+from lab.arms_report import arms_csv, arms_markdown
+from lab.claims_report import FOLDER, SMOKE, decided_of, latex, read_records, table, table_csv
+from lab.figures import save
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Write the tables and figures of all claims that the records decide; records of smoke runs are passed over."""
+
+    records: Path = FOLDER
+    """Folder of the records; by default the committed ones."""
+    out: Path = Path("runs/report")
+    """Folder of the claims (claims.md, .tex, .csv), of what each arm was worth (arms.md, .csv), and of figures."""
+
+
+def main(options: Options) -> int:
+    """Write the files and print the table."""
+    records = read_records(options.records)
+    found = decided_of(records)
+    if not found:
+        raise InputError(
+            f"No record in {options.records} decides a claim at cpu or gpu scale; run lab ablate NAME first."
+        )
+    texts = {"claims.md": table(found), "claims.tex": latex(found), "claims.csv": table_csv(found)}
+    texts |= {"arms.md": arms_markdown(records), "arms.csv": arms_csv(records)}
+    for name, text in texts.items():
+        with replacing(options.out / name) as file:
+            file.write((text.rstrip("\n") + "\n").encode())
+    recalls = [one for one in found if one.claim.in_recalls]
+    others = [one for one in found if not one.claim.in_recalls]
+    for name, own in (("claims.png", recalls), ("claims-other.png", others)):
+        if own:
+            save(claim_figures.effects(own), options.out / name)
+    for record in records:
+        _draw(record, options.out)
+    print(table(found))
+    print(f"\ntables and figures: {options.out}")
+    return 0
+
+
+def _draw(record: Mapping[str, Any], out: Path) -> None:
+    """The picture of an ablation: its sweep, or its arms where they were measured by the one protocol."""
+    result = record["result"]
+    if result["scale"] == SMOKE:
+        return
+    path, arms = out / f"{result['ablation']}-{result['scale']}.png", result["arms"].values()
+    found = [one for arm in arms for one in arm["seeds"].values()]
+    if found and "sweep" in found[0]:
+        save(claim_figures.sweep(found[0]["sweep"]), path)
+    elif any("worth" in one for one in found):
+        save(claim_figures.arms(record), path)
