@@ -117,7 +117,7 @@ def pretrain_real() -> str:
 def capfilt_speed() -> str:
     """CapFilt beside a loop over transformers' BLIP: seconds an image by part, and the ratio of the whole."""
     record = read_record("bench/capfilt-cpu")
-    result = record["result"]
+    result, half = record["result"], read_record("bench/capfilt-cpu-bf16")["result"]
     ours, peer = result["ours"], result["peer"]
     images = ours["captions"][0] // result["limit"]["shapes"]["candidates"]
     rows = [
@@ -129,7 +129,8 @@ def capfilt_speed() -> str:
     said = (
         f"Ratio {result['ratio']:.2f} ({spread['min']:.2f} to {spread['max']:.2f} over {len(ours['rounds'])} rounds; "
         f"{result['limit']['ratio']:.2f} by floating-point operations alone), {result['precision']}. Greedy captions are the "
-        f"same for {agreement['greedy_captions_the_same']} of {agreement['greedy_captions']} photos."
+        f"same for {agreement['greedy_captions_the_same']} of {agreement['greedy_captions']} photos. Both in bf16: "
+        f"{half['ratio']:.2f}, and {half['agreement']['greedy_captions_the_same']} of the captions."
     )
     return "\n".join([markdown(["", "ours", "transformers"], rows), "", said, "", source(record)])
 
