@@ -130,7 +130,7 @@ def capfilt_speed() -> str:
         f"Ratio {result['ratio']:.2f} ({spread['min']:.2f} to {spread['max']:.2f} over {len(ours['rounds'])} rounds; "
         f"{result['limit']['ratio']:.2f} by floating-point operations alone), {result['precision']}. Greedy captions are the "
         f"same for {agreement['greedy_captions_the_same']} of {agreement['greedy_captions']} photos. Both in bf16: "
-        f"{half['ratio']:.2f}, and {half['agreement']['greedy_captions_the_same']} of the captions."
+        f"{half['ratio']:.2f}, and {half['agreement']['greedy_captions_the_same']} of {half['agreement']['greedy_captions']} captions the same."
     )
     return "\n".join([markdown(["", "ours", "transformers"], rows), "", said, "", source(record)])
 
