@@ -21,14 +21,14 @@ import torch
 from blip.config import named
 from blip.errors import InputError
 from blip.tokenizer import Tokenizer
-from blip.train import PRECISIONS
 from lab.bench import capfilt_flops
 from lab.bench.capfilt_ours import Ours
 from lab.bench.capfilt_peer import Peer
 from lab.bench.capfilt_setting import CANDIDATES, NUCLEUS, PARTS, Setting, chosen
 from lab.bench.capfilt_weights import PROMPT, vocabulary, write_weights
 from lab.bench.rounds import spread
-from lab.records import RESULTS, record, write_record
+from lab.bench.running import check_running, record_path
+from lab.records import record, write_record
 
 TARGETS = {"cpu": 2.0, "cuda": 3.0}
 TOLERANCES = {"float32": 1e-4, "bf16": 5e-2}
@@ -90,11 +90,12 @@ def main(options: Options) -> int:
         with _apart(Ours, setting) as ours, _apart(Peer, setting) as peer:
             result = measured(options, ours, peer)
     result["load_average_before"] = round(load, 2)
-    settings = asdict(options) | {"out": _out(options).name, "vocab": options.vocab and options.vocab.name}
+    path = options.out or record_path("capfilt", options.device, options.precision)
+    settings = asdict(options) | {"out": path.name, "vocab": options.vocab and options.vocab.name}
     about = {"options": settings, "decoding": str(NUCLEUS), "candidates": CANDIDATES}
-    write_record(_out(options), record("bench-capfilt", result, seed=options.seed, config=about))
+    write_record(path, record("bench-capfilt", result, seed=options.seed, config=about))
     print(_table(result))
-    print(f"record: {_out(options)}")
+    print(f"record: {path}")
     return 0 if result["reached"] else 1
 
 
@@ -207,17 +208,7 @@ def _check(options: Options) -> None:
     for name in ("images", "batch", "rounds"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} {getattr(options, name)} cannot be; give 1 or more.")
-    if options.precision not in PRECISIONS:
-        raise InputError(f"There is no precision {options.precision!r}; choose one of {', '.join(PRECISIONS)}.")
-    if options.device.split(":")[0] not in TARGETS:
-        raise InputError(f"This bench knows no device {options.device!r}; choose cpu or cuda.")
-    if options.device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError("This machine has no usable GPU; give --device cpu.")
-
-
-def _out(options: Options) -> Path:
-    precision = "" if options.precision == "float32" else f"-{options.precision}"
-    return options.out or RESULTS / "bench" / f"capfilt-{options.device.split(':')[0]}{precision}.json"
+    check_running(options.device, options.precision)
 
 
 def _table(result: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from blip.data.text import clean_caption
 from blip.generate import Decoding, generate
 from blip.model import BLIP
 from blip.tasks.ranking import shortlist
-from blip.tasks.retrieval import RetrievalScores, retrieval_scores
+from blip.tasks.retrieval import retrieval_scores
 from blip.tokenizer import Tokenizer
 from lab.bench.peers_real_open_clip import CONTEXT, CoCaDecoder, padded
 from lab.captioned import Gallery
@@ -92,7 +92,7 @@ def cosine_recalls(images: Tensor, texts: Tensor, image_of: np.ndarray) -> dict[
     """R@1, 5, 10 both ways of features (I, E) and (T, E) of any length; image_of (T,): each text's image."""
     images, texts = F.normalize(images, dim=1), F.normalize(texts, dim=1)
     both = shortlist(images, texts, len(texts)), shortlist(texts, images, len(images))
-    return _named(retrieval_scores(*both, image_of))
+    return retrieval.recalls_by_name(retrieval_scores(*both, image_of))
 
 
 @torch.inference_mode()
@@ -108,8 +108,3 @@ def coca_captions(decoder: CoCaDecoder, tokenizer: Tokenizer, held_out: HeldOut)
 def _captions(said: list[str], held_out: HeldOut) -> dict[str, Any]:
     distinct = len(set(said))
     return captioning.measured(said, held_out.photos) | {"distinct": distinct, "said": said[:_SAID]}
-
-
-def _named(scores: RetrievalScores) -> dict[str, float]:
-    sides = {"tr": scores.text, "ir": scores.image}
-    return {f"{side}{k}": getattr(found, f"r{k}") for side, found in sides.items() for k in (1, 5, 10)}

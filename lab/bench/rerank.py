@@ -14,12 +14,13 @@ import torch
 
 from blip.config import named
 from blip.errors import InputError
-from blip.train import PRECISIONS, precision
+from blip.train import precision
 from lab.bench.capfilt_setting import Stopwatch
 from lab.bench.rerank_retrieval import retrieval
 from lab.bench.rerank_vqa import questions
 from lab.bench.rounds import spread
-from lab.records import RESULTS, record, write_record
+from lab.bench.running import check_running, record_path
+from lab.records import record, write_record
 
 TARGETS = {"retrieval": 5.0, "vqa": 3.0}
 TOLERANCES = {"float32": 1e-4, "bf16": 1e-1}
@@ -31,7 +32,6 @@ HOW = (
     "weights. Timed from image states and shortlists, and from question states, to the scores. Texts and answers are "
     "random words; their lengths are stated in the shapes."
 )
-DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +87,10 @@ def main(options: Options) -> int:
         print(_lines(name, parts[name]), flush=True)
     result = {"how": HOW, "device": options.device, "precision": options.precision}
     result |= parts | {"reached": all(part["reached"] for part in parts.values()), "load_average_before": round(load, 2)}
-    settings = asdict(options) | {"out": _out(options).name}
-    write_record(_out(options), record("bench-rerank", result, seed=options.seed, config={"options": settings}))
-    print(f"record: {_out(options)}")
+    path = options.out or record_path("rerank", options.device, options.precision)
+    settings = asdict(options) | {"out": path.name}
+    write_record(path, record("bench-rerank", result, seed=options.seed, config={"options": settings}))
+    print(f"record: {path}")
     return 0 if result["reached"] else 1
 
 
@@ -164,17 +165,7 @@ def _check(options: Options) -> None:
     for name in ("images", "texts", "k", "texts_at_once", "questions", "answers", "k_answers", "rounds"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)} cannot be; give 1 or more.")
-    if options.precision not in PRECISIONS:
-        raise InputError(f"There is no precision {options.precision!r}; choose one of {', '.join(PRECISIONS)}.")
-    if options.device.split(":")[0] not in DEVICES:
-        raise InputError(f"This bench knows no device {options.device!r}; choose cpu or cuda.")
-    if options.device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError("This machine has no usable GPU; give --device cpu.")
-
-
-def _out(options: Options) -> Path:
-    precision = "" if options.precision == "float32" else f"-{options.precision}"
-    return options.out or RESULTS / "bench" / f"rerank-{options.device.split(':')[0]}{precision}.json"
+    check_running(options.device, options.precision)
 
 
 def _lines(name: str, part: dict[str, Any]) -> str:

@@ -105,8 +105,8 @@ def measured(
         "images": len(images),
         "texts": len(texts),
         "shortlist": k,
-        "itc": _flat(retrieval_scores(found.cosine_of_images, found.cosine_of_texts, image_of)),
-        "reranked": _flat(retrieval_scores(found.of_images, found.of_texts, image_of)),
+        "itc": recalls_by_name(retrieval_scores(found.cosine_of_images, found.cosine_of_texts, image_of)),
+        "reranked": recalls_by_name(retrieval_scores(found.of_images, found.of_texts, image_of)),
         "chance": chance(image_of, len(images)),
     }
 
@@ -136,7 +136,8 @@ def columns(found: dict[str, Any]) -> dict[str, dict[str, float]]:
     return {name: found[key] for key, name in names.items() if key in found}
 
 
-def _flat(scores: RetrievalScores) -> dict[str, float]:
+def recalls_by_name(scores: RetrievalScores) -> dict[str, float]:
+    """tr1 to ir10: the six recalls, shares of queries."""
     sides = {"tr": asdict(scores.text), "ir": asdict(scores.image)}
     return {f"{side}{k}": recalls[f"r{k}"] for side, recalls in sides.items() for k in _FIRST}
 

@@ -1,0 +1,27 @@
+"""Where a bench against a peer runs, and where its record lies."""
+
+from pathlib import Path
+
+import torch
+
+from blip.errors import InputError
+from blip.train import PRECISIONS
+from lab.records import RESULTS
+
+DEVICES = ("cpu", "cuda")
+
+
+def check_running(device: str, precision: str) -> None:
+    """InputError for a precision that is none, and for a device that a bench does not know or that is not there."""
+    if precision not in PRECISIONS:
+        raise InputError(f"There is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
+    if device.split(":")[0] not in DEVICES:
+        raise InputError(f"This bench knows no device {device!r}; choose cpu or cuda.")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError("This machine has no usable GPU; give --device cpu.")
+
+
+def record_path(name: str, device: str, precision: str) -> Path:
+    """Where the record of a bench lies by default: bench/NAME-DEVICE.json, and its precision unless float32."""
+    suffix = "" if precision == "float32" else f"-{precision}"
+    return RESULTS / "bench" / f"{name}-{device.split(':')[0]}{suffix}.json"
