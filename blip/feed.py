@@ -5,17 +5,19 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from blip.distributed import first_row
 from blip.tasks.batch import PairBatch, TaskBatch
 from blip.tokenizer import Tokenizer
 
 
 class LoadedBatch(Protocol):
-    """Images (B, 3, H, W) float, captions, and two ids a pair (B,) int64: of its text and of its image."""
+    """Images (B, 3, H, W) float, captions, keys, and two ids a pair (B,) int64: of its text and of its image."""
 
     images: Tensor
     captions: list[str]
     pair_ids: Tensor
     image_ids: Tensor
+    keys: list[str]
 
 
 class Loader(Protocol):
@@ -54,7 +56,8 @@ class PairFeed:
         tokens = self.tokenizer([self.prompt + text for text in batch.captions], self.max_length)
         ids = batch.image_ids if self.by_image else batch.pair_ids
         self.step += 1
-        return PairBatch(batch.images, tokens, ids, step=self.step - 1)
+        first = first_row(len(ids))
+        return PairBatch(batch.images, tokens, ids, step=self.step - 1, first_row=first, keys=tuple(batch.keys))
 
     def state_dict(self) -> dict[str, Any]:
         """The position: the number of batches served and the loader's own state."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from blip.dropout import attention, draws
 from blip.errors import InputError
 
 
@@ -43,7 +43,7 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, keep: Tensor | None, dro
     q = split_heads(query, heads).unflatten(0, (images, -1))
     folded = q.transpose(1, 2).flatten(2, 3)
     mask = None if keep is None else keep[:, None, None, :]
-    out = F.scaled_dot_product_attention(folded, keys, values, attn_mask=mask, dropout_p=drop)
+    out = attention(folded, keys, values, mask, drop)
     return merge_heads(out.unflatten(2, q.shape[1:2] + q.shape[3:4]).transpose(1, 2).flatten(0, 1))
 
 
@@ -57,7 +57,7 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0.0:
             return x
-        kept = torch.rand(x.shape[0], *[1] * (x.dim() - 1), device=x.device) >= self.rate
+        kept = draws((x.shape[0], *[1] * (x.dim() - 1)), x.device) >= self.rate
         return x * kept.to(x.dtype) / (1 - self.rate)
 
 

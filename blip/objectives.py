@@ -72,6 +72,11 @@ def lm_labels(ids: Tensor, keep: Tensor, prompt_length: int = 0) -> Tensor:
     return labels
 
 
+def count(labels: Tensor) -> Tensor:
+    """Number of tokens that labels (B, L) of language modelling count."""
+    return (labels[:, 1:] != IGNORED).sum()
+
+
 def lm(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
     """Language modelling loss of logits (B, L, V): each token predicts the next, mean over tokens."""
     shifted = logits[:, :-1].flatten(0, 1).float()

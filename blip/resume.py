@@ -3,16 +3,17 @@
 import hashlib
 import os
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from blip.distributed import is_main
-from blip.errors import InputError
-
-CHECKPOINTS_KEPT = 2
+from blip.distributed import LostProcess, is_main, told_by_main
+from blip.errors import InputError, InputWarning
 
 
 class Stateful(Protocol):
@@ -23,52 +24,81 @@ class Stateful(Protocol):
 
 
 class Keeper:
-    """Writes and finds resumable checkpoints: weights, teacher, queues, optimizer, draws, data position."""
+    """Writes and finds resumable checkpoints: weights, teacher, queues, optimizer, draws, data position.
+
+    The main process writes; every process reads, so the folder must be one that all of them see. Nothing in
+    a checkpoint depends on the number of processes.
+    """
 
     def __init__(
-        self, out: Path | None, task: nn.Module, optimizer: torch.optim.Optimizer, feed: Stateful
+        self, out: Path | None, task: nn.Module, optimizer: torch.optim.Optimizer, feed: Stateful, *, kept: int = 2
     ) -> None:
         self.folder = out / "checkpoints" if out else None
-        self.task, self.optimizer, self.feed = task, optimizer, feed
+        self.task, self.optimizer, self.feed, self.kept = task, optimizer, feed, kept
         self.saved_at = time.monotonic()
+        self.mark(0)
 
     def due(self, seconds: float) -> bool:
         """Whether the last checkpoint is older than that."""
         return time.monotonic() - self.saved_at >= seconds
 
-    def save(self, step: int) -> None:
-        """Write a checkpoint atomically with its hash in the name, and remove all but the last few."""
+    def mark(self, step: int) -> None:
+        """Note the data position and the draws that belong to the weights as they are, those of this step."""
+        if self.folder is None:
+            return
+        self.step = step
+        self.position = {"feed": self.feed.state_dict(), "rng": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            self.position["cuda_rng"] = torch.cuda.get_rng_state_all()
+
+    def save(self) -> None:
+        """Write a checkpoint of the marked step atomically with its hash in the name; remove all but the last few."""
         if not is_main():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {
-            "step": step,
+            "step": self.step,
             "task": self.task.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "feed": self.feed.state_dict(),
-            "rng": torch.get_rng_state(),
+            **self.position,
         }
-        if torch.cuda.is_available():
-            state["cuda_rng"] = torch.cuda.get_rng_state_all()
         temporary = self.folder / "writing"
         with temporary.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.rename(self.folder / f"{step:08d}-{_digest(temporary)}.pt")
-        for old in self._found()[:-CHECKPOINTS_KEPT]:
+        temporary.rename(self.folder / f"{self.step:08d}-{_digest(temporary)}.pt")
+        for old in self._found()[: -self.kept]:
             old.unlink()
         self.saved_at = time.monotonic()
 
     def resume(self) -> int:
-        """Restore the newest whole checkpoint and return its step; 0 when there is none."""
-        for path in reversed(self._found()):
-            if _digest(path) != path.stem.split("-")[1]:
-                continue  # cut off while it was copied: the one before it serves
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            self._restore(state)
-            return state["step"]
-        return 0
+        """Restore the newest whole checkpoint and return its step; 0 when there is none.
+
+        Warns of each damaged one that is passed over.
+        """
+        name = told_by_main(self._newest_whole() if is_main() else None)
+        if name is None:
+            return 0
+        try:
+            state = torch.load(self.folder / name, map_location="cpu", weights_only=True)
+        except OSError:
+            raise InputError(
+                f"The checkpoint {self.folder / name} cannot be read; give an --out that every process sees."
+            ) from None
+        self._restore(state)
+        self.mark(state["step"])
+        return state["step"]
+
+    def _newest_whole(self) -> str | None:
+        found = self._found()
+        for number in reversed(range(len(found))):
+            path = found[number]
+            if _digest(path) == path.stem.split("-")[1]:
+                return path.name
+            then = f"tries {found[number - 1].name}" if number else "begins anew"
+            warnings.warn(f"The checkpoint {path} is damaged, so training {then}.", InputWarning, stacklevel=4)
+        return None
 
     def _restore(self, state: dict[str, Any]) -> None:
         try:
@@ -85,6 +115,21 @@ class Keeper:
 
     def _found(self) -> list[Path]:
         return sorted(self.folder.glob("*-*.pt")) if self.folder else []
+
+
+@contextmanager
+def kept_if_lost(keeper: Keeper) -> Iterator[None]:
+    """Within it a process that is lost ends the run: the marked step is saved, InputError says so."""
+    try:
+        yield
+    except LostProcess as error:
+        if keeper.folder is None:
+            raise InputError("Another process of this run was lost; give an output folder to be able to continue.") from error
+        keeper.save()
+        raise InputError(
+            f"Another process of this run died or kept the others waiting for too long after step {keeper.step}; "
+            f"start the same command again to continue from {keeper.folder}."
+        ) from error
 
 
 def _digest(path: Path) -> str:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blip.config import CROSS_ATTENTION, EMBEDDINGS, MLP, SELF_ATTENTION, TextConfig
+from blip.dropout import Dropout, attention
 from blip.errors import InputError
 from blip.layers import MLP as FeedForward
 from blip.layers import PerRole, attend, merge_heads, split_heads, start_weights
@@ -94,7 +95,7 @@ class TextEmbeddings(nn.Module):
         self.word = nn.Embedding(config.vocab_size, config.width)
         self.position = nn.Embedding(config.max_positions, config.width)
         self.norm = nn.LayerNorm(config.width, eps=config.eps)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, ids: Tensor, start: int = 0) -> Tensor:
         positions = self.position.weight[start : start + ids.shape[1]]
@@ -110,14 +111,14 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(config.width, 3 * config.width)
         self.out = nn.Linear(config.width, config.width)
         self.norm = nn.LayerNorm(config.width, eps=config.eps)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
         q, k, v = (split_heads(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
         if cache is not None:
             k, v = cache.extend(layer, k, v)
         drop = self.drop if self.training else 0.0
-        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=drop)
+        heads = attention(q, k, v, mask, drop)
         return self.norm(x + self.dropout(self.out(merge_heads(heads))))
 
 
@@ -131,7 +132,7 @@ class CrossAttention(nn.Module):
         self.key_value = nn.Linear(config.memory_width, 2 * config.width)
         self.out = nn.Linear(config.width, config.width)
         self.norm = nn.LayerNorm(config.width, eps=config.eps)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def remember(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (B, H, N, d) of memory states (B, N, D_memory)."""
@@ -150,7 +151,7 @@ class TextMLP(nn.Module):
         super().__init__()
         self.mlp = FeedForward(config.width, config.mlp_width)
         self.norm = nn.LayerNorm(config.width, eps=config.eps)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(x + self.dropout(self.mlp(x)))

@@ -1,9 +1,7 @@
 """Training: parameter groups, precision, exact resume, and one visible loop."""
 
 import contextlib
-import json
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +10,15 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from blip.distributed import is_main
+from blip.distributed import average_gradients, begin_equal, first_row, largest, world_size
+from blip.dropout import keyed
 from blip.errors import InputError
-from blip.resume import Keeper
+from blip.guard import POLICIES, Guard, NotFinite
+from blip.log import Clock, append, earlier_rows, log_row
+from blip.profiling import profiled
+from blip.resume import Keeper, kept_if_lost
 from blip.schedules import Schedule
+from blip.signals import stop_signals, stopped
 from blip.tasks.batch import Losses, TaskBatch
 
 PRECISIONS = ("float32", "bf16")
@@ -47,6 +50,15 @@ class TrainConfig:
     log_every: int = 10
     save_seconds: float = 120.0
     """A resumable checkpoint is written when this long has passed, and at the end."""
+    kept: int = 2
+    """The last checkpoints that are kept."""
+    not_finite: str = "stop"
+    """What a loss or gradient that is not finite does: stop the run, or skip that step."""
+    most_skipped: int = 10
+    """Steps skipped in a row; one more stops the run."""
+    keyed_dropout: bool = False
+    """Dropout drawn for each sample by (seed, step, row): the same on any number of processes. Several
+    processes always draw so; one draws in sequence, which is faster."""
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -55,6 +67,14 @@ class TrainConfig:
             )
         if self.accumulate < 1:
             raise InputError(f"{self.accumulate} micro-batches a step cannot be; give 1 or more.")
+        if self.kept < 1:
+            raise InputError(f"{self.kept} checkpoints kept cannot be; give 1 or more.")
+        if self.most_skipped < 0:
+            raise InputError(f"{self.most_skipped} skipped steps in a row cannot be; give 0 or more.")
+        if self.not_finite not in POLICIES:
+            raise InputError(
+                f"There is no policy {self.not_finite!r} for what is not finite; choose one of {', '.join(POLICIES)}."
+            )
 
 
 def train(
@@ -65,40 +85,78 @@ def train(
     out: Path | None = None,
     stop_at: int | None = None,
     progress: Callable[[dict[str, float]], None] | None = None,
+    profile: Path | None = None,
 ) -> list[dict[str, float]]:
     """Train a task to the end of its schedule and return the logged rows.
 
     With `out`, rows go to `metrics.jsonl` and resumable checkpoints to `checkpoints/`; a run that
-    finds one continues from it exactly. `stop_at` ends early at that step, checkpoint written.
+    finds one continues from it exactly, on any number of processes. SIGTERM and SIGINT end the step,
+    save and raise `Stopped`. `stop_at` ends early at that step, checkpoint written. profile: a folder
+    for a trace of a few steps. In a process group every process calls this with the same arguments;
+    InputError where one of them is lost.
     """
     torch.manual_seed(config.seed)
     optimizer = build_optimizer(task, config)
-    keeper = Keeper(out, task, optimizer, feed)
-    step = keeper.resume() if out else 0
-    rows = _earlier_rows(out, step)
+    keeper = Keeper(out, task, optimizer, feed, kept=config.kept)
     end = min(stop_at or config.schedule.steps, config.schedule.steps)
-    clock = Clock()
-    task.train()
-    while step < end:
-        rate, alpha = set_rate(optimizer, config.schedule, step), config.schedule.soft_target_weight(step)
-        parts = []
-        for _ in range(config.accumulate):
-            losses, samples = forward_backward(task, next(feed), alpha, config)
-            parts.append(losses)
-            clock.count(samples)
-        norm = clip_gradients(task, config.clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        task.after_step([losses.features for losses in parts if losses.features is not None])
-        step += 1
-        if step % config.log_every == 0 or step == end:
-            rows.append(row := log_row(step, parts, rate=rate, alpha=alpha, norm=norm, clock=clock))
-            _append(out, row)
-            if progress is not None:
-                progress(row)
-        if out and (step == end or keeper.due(config.save_seconds)):
-            keeper.save(step)
+    with kept_if_lost(keeper), profiled(profile) as traced, stop_signals(out is not None) as signalled:
+        begin_equal(task)
+        step = keeper.resume() if out else 0
+        rows = earlier_rows(out, step)
+        clock, guard = Clock(), Guard.after(rows, config.not_finite, config.most_skipped, out)
+        task.train()
+        while step < end:
+            rate, alpha = set_rate(optimizer, config.schedule, step), config.schedule.soft_target_weight(step)
+            try:
+                parts, norm = take_step(task, optimizer, feed, alpha, config, clock)
+                guard.passed()
+            except NotFinite as found:
+                optimizer.zero_grad(set_to_none=True)
+                guard.met(found, step)
+                parts, norm = [], math.nan
+            step += 1
+            keeper.mark(step)
+            if parts and (step % config.log_every == 0 or step == end):
+                row = log_row(step, parts, rate=rate, alpha=alpha, norm=norm, clock=clock) | guard.counted()
+                rows.append(row)
+                append(out, row)
+                if progress is not None:
+                    progress(row)
+            if out and (step == end or keeper.due(config.save_seconds)):
+                keeper.save()
+            traced()
+            if out and (number := largest(signalled())):
+                keeper.save()
+                raise stopped(step, number)
     return rows
+
+
+def take_step(
+    task: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    feed: Feed,
+    alpha: float,
+    config: TrainConfig,
+    clock: Clock,
+) -> tuple[list[Losses], float]:
+    """One optimizer step over its micro-batches: their losses, and the norm of the gradient before clipping.
+
+    NotFinite, before anything has changed, where a loss or the gradient is not finite.
+    """
+    parts, batches = [], []
+    for _ in range(config.accumulate):
+        batches.append(next(feed))
+        losses, samples = forward_backward(task, batches[-1], alpha, config)
+        parts.append(losses)
+        clock.count(samples * world_size())
+    average_gradients(task)
+    norm = clip_gradients(task, config.clip)
+    if not math.isfinite(norm):
+        raise NotFinite("The gradient is not finite.", ["gradient"], batches)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    task.after_step([losses.features for losses in parts if losses.features is not None])
+    return parts, norm
 
 
 def build_optimizer(task: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
@@ -125,13 +183,18 @@ def forward_backward(
     """One micro-batch: losses, and their gradients added to the parameters'."""
     device = next(task.parameters()).device
     batch = batch.to(device)
-    with precision(device, config.precision):
+    keyed_dropout = config.keyed_dropout or world_size() > 1
+    rows = len(batch.ids)
+    draws = keyed(config.seed, batch.step, first_row(rows), rows) if keyed_dropout else contextlib.nullcontext()
+    with precision(device, config.precision), draws:
         losses = task(batch, alpha)
-    if not torch.isfinite(losses.total):
+    # All processes or none: the backward pass talks to the others.
+    if largest(int(not torch.isfinite(losses.total))):
         bad = [name for name, loss in losses.parts.items() if not torch.isfinite(loss)]
-        raise FloatingPointError(f"The loss {', '.join(bad)} is not finite at step {batch.step}.")
+        named = f"The loss {', '.join(bad)} is not finite at step {batch.step}."
+        raise NotFinite(named, bad, [batch] if bad else [])
     (losses.total / config.accumulate).backward()
-    return losses, len(batch.ids)
+    return losses, rows
 
 
 def precision(device: torch.device, name: str) -> contextlib.AbstractContextManager:
@@ -145,49 +208,3 @@ def clip_gradients(task: nn.Module, limit: float | None) -> float:
     """Scale the gradient down to a norm of at most `limit`; return the norm before."""
     trained = [p for p in task.parameters() if p.grad is not None]
     return float(nn.utils.clip_grad_norm_(trained, math.inf if limit is None else limit))
-
-
-class Clock:
-    """Samples a second since it was last read."""
-
-    def __init__(self) -> None:
-        self.samples, self.start = 0, time.perf_counter()
-
-    def count(self, samples: int) -> None:
-        """Add samples."""
-        self.samples += samples
-
-    def read(self) -> float:
-        """The rate since the last reading, and begin anew."""
-        now = time.perf_counter()
-        rate = self.samples / max(now - self.start, 1e-9)
-        self.samples, self.start = 0, now
-        return rate
-
-
-def log_row(
-    step: int, parts: list[Losses], *, rate: float, alpha: float, norm: float, clock: Clock
-) -> dict[str, float]:
-    """One line of metrics.jsonl: the step's losses by name and how training stands."""
-    names = parts[0].parts
-    row = {name: float(sum(p.parts[name].detach() for p in parts)) / len(parts) for name in names}
-    row |= {"step": step, "learning_rate": rate, "alpha": alpha, "gradient_norm": norm}
-    return row | {"samples_per_second": clock.read()}
-
-
-def _earlier_rows(out: Path | None, step: int) -> list[dict[str, float]]:
-    """Rows up to the step resumed from; what was logged after it will be logged again."""
-    path = out / "metrics.jsonl" if out else None
-    if path is None or not path.exists():
-        return []
-    rows = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-    rows = [row for row in rows if row["step"] <= step]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return rows
-
-
-def _append(out: Path | None, row: dict[str, float]) -> None:
-    if out and is_main():
-        out.mkdir(parents=True, exist_ok=True)
-        with (out / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")

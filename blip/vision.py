@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from blip.config import VisionConfig
+from blip.dropout import same_draws
 from blip.errors import InputError
 from blip.layers import MLP, DropPath, merge_heads, split_heads, start_std, start_weights
 
@@ -73,7 +74,7 @@ class ImageEncoder(nn.Module):
         first_recomputed = len(self.blocks) - self.checkpoint_last
         for i, block in enumerate(self.blocks):
             recompute = self.training and i >= first_recomputed
-            x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
+            x = checkpoint(block, x, use_reentrant=False, context_fn=same_draws) if recompute else block(x)
         return self.norm(x)
 
 

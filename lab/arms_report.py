@@ -8,17 +8,26 @@ from typing import Any
 import numpy as np
 
 from lab import paper
+from lab.ablation.noted import Budgets, noted
 from lab.claims_report import SMOKE
 from lab.page_parts import markdown
+from lab.world.noise import KINDS
 
 METRICS = {
     "TR@1": "worth.retrieval.all.tr1",
     "IR@1": "worth.retrieval.all.ir1",
     "R@1, other style": "worth.retrieval.sketch.r1",
+    "R@1, ITC alone": "itc_alone.retrieval.all.r1",
+    "R@1, zero-shot": "zero_shot.retrieval.all.r1",
+    "R@1, zero-shot, ITC alone": "zero_shot.itc.all.r1",
     "strictly true": "worth.captions.all.strictly_true",
     "strictly true, out of domain": "worth.captions.out.strictly_true",
     "CIDEr": "worth.captions.all.cider",
+    "strictly true, zero-shot": "zero_shot.captions.all.strictly_true",
+    "CIDEr, zero-shot": "zero_shot.captions.all.cider",
     "AUC near miss": "worth.filter.auc.near_miss",
+    **{f"AUC {kind}, {score}": f"scores.{score}.{kind}" for kind in KINDS for score in ("ITM", "CLIP")},
+    "operations a sample": "flops.flop_a_sample",
     "synthetic kept": "capfilt.kept_of_synthetic",
     "synthetic true": "capfilt.origins.synthetic.true_before",
     "different bigrams": "diversity.all.distinct_2",
@@ -54,15 +63,18 @@ _TABLES = {
 }
 _NLVR2 = {"none": "14M", "more web": "129M"}  # both of the paper's with CapFilt
 _HOW = (
-    "Mean ± standard deviation over seeds. Shares are in percent; CIDEr-D is from 0 to 10 (the paper's is 100 times as "
-    "large), AUC and different bigrams from 0 to 1. NLVR is accuracy."
+    "Mean ± standard deviation over seeds. Samples and epochs are those of the student's pre-training. Shares are in "
+    "percent; CIDEr-D is from 0 to 10 (the paper's is 100 times as large), AUC and different bigrams from 0 to 1. NLVR "
+    "is accuracy."
 )
-_NO_SHARES = {"CIDEr", "parameters", "step, s", "saved bytes", "AUC near miss", "different bigrams"}
+_NO_SHARES = {"CIDEr", "CIDEr, zero-shot", "step, s", "different bigrams"} | {name for name in METRICS if name.startswith("AUC")}
+_WHOLE = {"parameters", "saved bytes", "operations a sample"}
+_BUDGET = {"samples": ",.0f", "epochs": ".2f"}
 
 
 def arms_markdown(records: Sequence[Mapping[str, Any]]) -> str:
     """A heading and a table an ablation; shares in percent, mean and standard deviation over seeds."""
-    return "\n\n".join([_HOW, *(_section(record["result"]) for record in _told(records))])
+    return "\n\n".join([_HOW, *(_section(record["result"], noted(record)) for record in _told(records))])
 
 
 def arms_csv(records: Sequence[Mapping[str, Any]]) -> str:
@@ -71,11 +83,13 @@ def arms_csv(records: Sequence[Mapping[str, Any]]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["ablation", "scale", "arm", "seed", "metric", "value"])
     for record in _told(records):
-        result = record["result"]
+        result, budgets = record["result"], noted(record)
         for name, arm in result["arms"].items():
             for seed, found in arm["seeds"].items():
-                for head, metric in METRICS.items():
-                    if (value := _value(found, metric)) is not None:
+                values = {head: _value(found, metric) for head, metric in METRICS.items()}
+                values |= budgets.get(name, {}).get(seed, {})
+                for head, value in values.items():
+                    if value is not None:
                         writer.writerow([result["ablation"], result["scale"], name, seed, head, value])
     return out.getvalue()
 
@@ -100,7 +114,7 @@ def _told(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [one for one in records if one["result"]["scale"] != SMOKE]
 
 
-def _section(result: Mapping[str, Any]) -> str:
+def _section(result: Mapping[str, Any], budgets: Budgets) -> str:
     columns = {}
     for head, metric in METRICS.items():
         each = {
@@ -109,9 +123,9 @@ def _section(result: Mapping[str, Any]) -> str:
         }
         if any(each.values()):
             columns[head] = each
-    head = ["arm", "seeds", *columns, "paper: COCO TR@1 / IR@1 / CIDEr"]
+    head = ["arm", "seeds", *_BUDGET, *columns, "paper: COCO TR@1 / IR@1 / CIDEr"]
     rows = [
-        [name, str(len(arm["seeds"])), *(_cell(head, own[name]) for head, own in columns.items()), published(result["ablation"], name)]
+        [name, str(len(arm["seeds"])), *_spent(budgets.get(name, {})), *(_cell(head, own[name]) for head, own in columns.items()), published(result["ablation"], name)]
         for name, arm in result["arms"].items()
     ]
     about = "\n".join(f"- {name}: {arm['about']}" for name, arm in result["arms"].items())
@@ -119,11 +133,17 @@ def _section(result: Mapping[str, Any]) -> str:
     return f"{title}\n\n{markdown(head, rows)}\n\n{about}"
 
 
+def _spent(budgets: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Samples and epochs, the mean over seeds."""
+    each = {name: [one[name] for one in budgets.values() if one[name] is not None] for name in _BUDGET}
+    return [f"{np.mean(own):{_BUDGET[name]}}" if own else "not noted" for name, own in each.items()]
+
+
 def _cell(head: str, values: Sequence[float]) -> str:
     if not values:
         return "-"
     factor, digits = (1, 3) if head in _NO_SHARES else (100, 1)
-    if head in ("parameters", "saved bytes"):
+    if head in _WHOLE:
         return f"{np.mean(values):,.0f}"
     spread = f" ± {factor * np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
     return f"{factor * np.mean(values):.{digits}f}{spread}"

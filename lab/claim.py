@@ -65,6 +65,8 @@ class Claim:
     published: paper.Row | None = None
     """The same difference in the paper's table, in points, column by column (`paper.COLUMNS`)."""
     note: str = ""
+    unequal: str = ""
+    """Why its arms may differ in samples; without it only an arm's own field may make them differ."""
 
     @property
     def in_recalls(self) -> bool:

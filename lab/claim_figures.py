@@ -1,96 +1,164 @@
 """Pictures of claims: effects with intervals beside the paper's, arms seed by seed, and the threshold sweep."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from lab.claim import R1, value_at
+from lab.claim import Claim, Difference
+from lab.claim_answers import gained, value
+from lab.claim_figures_parts import BAND, R1, Metric, dress, head, legend, not_measured, page, told_of
+from lab.claim_records import Measured
+from lab.claims import CLAIMS
 from lab.claims_report import Decided
 from lab.figures import FILTERED, INK, KEPT, PAPER, QUIET
 from lab.stats import EQUIVALENT, OPPOSITE, REPRODUCED, UNDECIDED
 
 _COLOURS = {REPRODUCED: KEPT, OPPOSITE: FILTERED, EQUIVALENT: INK, UNDECIDED: QUIET}
 _MARKS = {REPRODUCED: "o", OPPOSITE: "X", EQUIVALENT: "D", UNDECIDED: "o"}
-_WIDTH = 7.2  # inches
+_WIDTH, _ROW, _PANEL = 9.4, 0.42, 0.62  # inches: a page, a claim, what a panel of claims takes besides
+_WRAP = 48  # characters of a claim's line
+_BESIDE = {"xycoords": ("axes fraction", "data"), "va": "center", "linespacing": 1.1, "size": 7.5, "annotation_clip": False}
+Row = tuple[Claim, Decided | None]
+"""A claim with what decides it, if it is measured."""
 
 
 def effects(found: Sequence[Decided]) -> Figure:
-    """A line a claim: effect and 95% interval in points, its margin as a band, the verdict in word, colour and mark.
+    """A line a claim: effect and 95% interval over seeds, its margin as a band, the verdict in word, colour and mark.
 
-    A hollow triangle is the paper's own effect, the mean of its COCO TR@1 and IR@1.
+    A hollow triangle is the paper's own effect, the mean of its COCO TR@1 and IR@1. Claims of one metric share an
+    axis.
     """
-    height = 0.9 + 0.34 * len(found)
-    figure = Figure(figsize=(_WIDTH, height), dpi=150, facecolor=PAPER, layout="constrained")
-    axes = figure.add_subplot()
-    for at, one in enumerate(found):
-        _effect(axes, at, one)
-    axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(range(len(found)), [f"{one.claim.id} ({one.scale})" for one in found], size=7)
-    axes.set_ylim(len(found) - 0.5, -0.5)
-    axes.set_xlabel("effect in points, the claim is to the right", size=8, color=INK)
-    _finish(axes)
+    return _forests([(one.claim, one) for one in found])
+
+
+def claims(shown: Sequence[Measured], title: str, only: Sequence[str] = ()) -> Figure:
+    """The effects of all claims of some ablations, or of these claims only; what is not measured yet says so."""
+    found = {one.claim.id: one for measured in shown for one in measured.decided}
+    names = {one.name for one in shown}
+    wanted = [one for one in CLAIMS if one.ablation in names and (not only or one.id in only)]
+    figure = _forests([(one, found.get(one.id)) for one in wanted])
+    head(figure, title, shown)
     return figure
 
 
-def arms(record: Mapping[str, Any]) -> Figure:
-    """Each arm's R@1 by seed, lines joining equal seeds, and the mean; arms that were not measured so are left out."""
-    own = record["result"]["arms"]
-    names = [name for name, arm in own.items() if any("worth" in one for one in arm["seeds"].values())]
-    figure = Figure(figsize=(max(3.6, 0.9 * len(names)), 3.2), dpi=150, facecolor=PAPER, layout="constrained")
-    axes = figure.add_subplot()
-    values = {name: {seed: value_at(one, R1) for seed, one in own[name]["seeds"].items()} for name in names}
-    for seed in sorted({seed for one in values.values() for seed in one}):
-        at = [n for n, name in enumerate(names) if seed in values[name]]
-        axes.plot(at, [values[names[n]][seed] for n in at], color=QUIET, linewidth=0.6, marker="o", markersize=3)
-    for at, name in enumerate(names):
-        axes.plot([at - 0.25, at + 0.25], [np.mean(list(values[name].values()))] * 2, color=KEPT, linewidth=2)
-    axes.set_xticks(range(len(names)), names, size=7, rotation=25, ha="right")
-    axes.set_ylabel("mean of TR@1 and IR@1", size=8, color=INK)
-    _finish(axes)
+def arms(shown: Measured, title: str, metrics: Sequence[Metric] = (R1,), among: Sequence[str] = ()) -> Figure:
+    """A panel a metric: each arm's value by seed (dots, joined where the seed is equal) and its mean.
+
+    among: only these arms; by default all. Arms that have no such metric have an empty line.
+    """
+    names = list(among or shown.arms)
+    size = (_WIDTH, 1.15 + 0.4 * len(names))
+    figure, panels = page(title, [shown], size, len(metrics), sharey=True)
+    for axes, metric in zip(panels, metrics, strict=True):
+        values = {name: own for name, own in shown.of(metric.path).items() if name in names}
+        dress(axes, metric.name)
+        _dots(axes, names, values, metric)
+        for at, name in enumerate(names):
+            if name not in values:
+                said = "-" if shown.arms[name] else "not measured yet"
+                place = {"xycoords": ("axes fraction", "data"), "ha": "center", "va": "center"}
+                axes.annotate(said, (0.5, at), size=7.5, color=QUIET, style="italic", **place)
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
     return figure
 
 
 def sweep(found: Mapping[str, Any]) -> Figure:
     """What a threshold keeps of each kind of text, and precision against recall, from a threshold sweep."""
-    figure = Figure(figsize=(_WIDTH, 3.0), dpi=150, facecolor=PAPER, layout="constrained")
+    figure = Figure(figsize=(7.2, 3.0), dpi=150, facecolor=PAPER, layout="constrained")
     left, right = figure.subplots(1, 2)
+    dress(left, "threshold of the match probability", "share kept")
+    dress(right, "share of the true captions kept", "true share of what is kept")
     for style, (name, kept) in zip(_styles(), found["kept"].items(), strict=False):
         if None not in kept:
             left.plot(found["thresholds"], kept, linewidth=1.2, label=name.replace("_", " "), **style)
-    left.set_xlabel("threshold of the match probability", size=8, color=INK)
-    left.set_ylabel("share kept", size=8, color=INK)
     for (origin, recall), colour in zip(found["recall"].items(), (KEPT, FILTERED), strict=True):
         points = [pair for pair in zip(recall, found["precision"][origin], strict=True) if None not in pair]
         right.plot(*zip(*points, strict=True), color=colour, linewidth=1.2, marker=".", label=origin)
-    right.set_xlabel("share of the true captions kept", size=8, color=INK)
-    right.set_ylabel("true share of what is kept", size=8, color=INK)
     for axes in (left, right):
-        axes.legend(fontsize=6, frameon=False)
-        _finish(axes)
+        legend(axes)
     return figure
 
 
-def _effect(axes: Axes, at: int, one: Decided) -> None:
+def _forests(rows: Sequence[Row]) -> Figure:
+    groups: dict[str, list[Row]] = {}
+    for claim, one in rows:
+        groups.setdefault(_axis(claim), []).append((claim, one))
+    heights = [_PANEL + _ROW * len(own) for own in groups.values()] or [1.0]
+    figure = Figure(figsize=(_WIDTH, sum(heights) + 0.5), dpi=128, facecolor=PAPER, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.06)
+    panels = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    if not groups:
+        not_measured(panels[0])
+    for axes, (name, own) in zip(panels, groups.items(), strict=False):
+        _forest(axes, name, own)
+    return figure
+
+
+def _axis(claim: Claim) -> str:
+    """The name of the axis that a claim's effect stands on."""
+    if not isinstance(claim.value, Difference):
+        return "correlation, the claim is to the right"
+    if claim.in_recalls:
+        return "effect in points of R@1 (mean of TR@1 and IR@1), the claim is to the right"
+    metric = " and ".join(dict.fromkeys(told_of(path) for _, path, _ in claim.value.terms))
+    return f"effect in points: {metric}; the claim is to the right"
+
+
+def _forest(axes: Axes, name: str, rows: Sequence[Row]) -> None:
+    dress(axes, name)
+    axes.grid(axis="y", visible=False)
+    for at, (claim, one) in enumerate(rows):
+        factor = 100 if isinstance(claim.value, Difference) else 1
+        axes.barh(at, 2 * factor * claim.margin, left=-factor * claim.margin, height=1, color=BAND)
+        if (published := gained(claim)) is not None:
+            axes.plot(published, at, "v", color=INK, markerfacecolor="none", markersize=5)
+        if one is not None:
+            _effect(axes, at, one, factor)
+        else:
+            axes.annotate("not measured yet", (1.015, at), color=QUIET, style="italic", **_BESIDE)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.margins(x=0.06)
+    axes.set_yticks(range(len(rows)), [textwrap.fill(claim.says, _WRAP) for claim, _ in rows], size=7.5, linespacing=1.05)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    keys = [Line2D([], [], linewidth=6, color=BAND, label="too small to count")]
+    if any(claim.published is not None for claim, _ in rows):
+        keys.append(Line2D([], [], linestyle="", marker="v", markerfacecolor="none", color=INK, markersize=5, label="the paper"))
+    place = {"ncols": 2, "loc": "lower right", "bbox_to_anchor": (1, 1), "borderpad": 0}
+    axes.legend(handles=keys, fontsize=7, frameon=False, labelcolor=INK, **place)
+
+
+def _effect(axes: Axes, at: int, one: Decided, factor: float) -> None:
     row, said = one.row, one.row["verdict"]
-    colour, effect = _COLOURS[said], 100 * row["effect"]
-    axes.barh(at, 200 * row["margin"], left=-100 * row["margin"], height=0.8, color="#EEF1F4")
+    colour, effect = _COLOURS[said], factor * row["effect"]
     if None not in row["interval"]:
-        low, high = (100 * bound for bound in row["interval"])
-        axes.plot([low, high], [at, at], color=colour, linewidth=1.6, solid_capstyle="butt")
-    axes.plot(effect, at, _MARKS[said], color=colour, markersize=5)
-    if one.claim.published is not None:
-        axes.plot(sum(one.claim.published[:2]) / 2, at, "v", color=INK, markerfacecolor="none", markersize=5)
-    axes.annotate(said, (1.01, at), xycoords=("axes fraction", "data"), size=7, color=colour, va="center")
+        low, high = (factor * bound for bound in row["interval"])
+        axes.plot([low, high], [at, at], color=colour, linewidth=1.8, solid_capstyle="butt")
+    hollow = {"markerfacecolor": PAPER} if said == UNDECIDED else {}
+    axes.plot(effect, at, _MARKS[said], color=colour, markersize=6, **hollow)
+    seeds = f"{row['seeds']} seed{'s' * (row['seeds'] != 1)}"
+    told = f"{value(one.claim, row['effect'], unit=False)}  {said}\n{seeds}, {one.scale}"
+    axes.annotate(told, (1.015, at), color=colour, **_BESIDE)
+
+
+def _dots(axes: Axes, names: Sequence[str], values: Mapping[str, Mapping[str, float]], metric: Metric) -> None:
+    for seed in sorted({seed for own in values.values() for seed in own}, key=int):
+        at = [n for n, name in enumerate(names) if seed in values.get(name, {})]
+        own = [metric.factor * values[names[n]][seed] for n in at]
+        axes.plot(own, at, color=QUIET, linewidth=0.6, alpha=0.6, marker="o", markersize=3.5, markeredgewidth=0)
+    for at, name in enumerate(names):
+        if name in values:
+            mean = float(np.mean(list(values[name].values())))
+            axes.plot([metric.factor * mean] * 2, [at - 0.28, at + 0.28], color=KEPT, linewidth=2.4, solid_capstyle="butt")
+            place = {"xytext": (5, 5), "textcoords": "offset points", "size": 7.5, "color": KEPT}
+            axes.annotate(metric.told(mean), (metric.factor * mean, at), **place)
+    axes.margins(x=0.18)
 
 
 def _styles() -> list[dict[str, str]]:
     return [{"color": colour, "linestyle": line} for line in ("-", "--", ":") for colour in (KEPT, FILTERED, INK)]
-
-
-def _finish(axes: Axes) -> None:
-    axes.tick_params(labelsize=7, colors=INK)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)

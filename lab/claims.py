@@ -133,6 +133,7 @@ def _beyond() -> Sequence[Claim]:
         ("second-round", "rounds", "A second round of bootstrapping helps.", over("2 rounds", "1 rounds"), "the paper's future work"),
         ("noise-raises-gain", "noise", "CapFilt gains more on a noisier web.", Difference((("both, noise 80%", R1, 1.0), ("none, noise 80%", R1, -1.0), ("both, noise 20%", R1, -1.0), ("none, noise 20%", R1, 1.0))), "beyond the paper"),
         ("itm-over-itc", "filters", "Filtering by ITM is better than by ITC.", over("ITM", "ITC"), "beyond the paper"),
+        ("itm-over-clip", "filters", "Filtering by ITM is better than by CLIP.", over("ITM", "CLIP"), "beyond the paper"),
         ("truth-over-itm", "filters", "A perfect filter would be better still.", over("truth", "ITM"), "beyond the paper"),
         ("momentum", "objectives", "Momentum encoder and queue help.", over("ITC + ITM + LM", "no momentum"), "beyond the paper"),
         ("hard-negatives", "objectives", "Hard negatives help.", over("ITC + ITM + LM", "random negatives"), "beyond the paper"),
@@ -173,6 +174,32 @@ def _epochs() -> Sequence[Claim]:
     ]
 
 
+def _peers() -> Sequence[Claim]:
+    strict = "worth.captions.all.strictly_true"
+    rows = (
+        ("blip-over-clip", "BLIP retrieves better than CLIP", "CLIP", R1),
+        ("blip-over-coca", "BLIP retrieves better than CoCa", "CoCa", R1),
+        ("blip-over-coca-captions", "BLIP says more that is strictly true than CoCa", "CoCa", strict),
+    )
+    common = {"ablation": "peers", "margin": POINT, "source": "beyond the paper"}
+    equal = [
+        Claim(id=name, says=f"{says}, at equal samples.", value=over("BLIP", peer, metric), note=_ITS_OWN, **common)
+        for name, says, peer, metric in rows
+    ]
+    return equal + [
+        Claim(
+            id=f"{name}-equal-operations",
+            says=f"{says}, at equally many floating-point operations.",
+            value=over("BLIP", f"{peer}, equal operations", metric),
+            unequal="The dearer model sees fewer samples.",
+            note=_ITS_OWN,
+            **common,
+        )
+        for name, says, peer, metric in rows
+    ]
+
+
+_ITS_OWN = "All are fine-tuned on the same human-annotated pairs; BLIP ranks by ITC, then ITM, the others by cosine."
 _LONGER = Claim(
     id="longer-capfilt",
     ablation="table1-larger",
@@ -190,6 +217,7 @@ CLAIMS = (
     *_table1("table1-larger"),
     _LONGER,
     *_beyond(),
+    *_peers(),
     *_epochs(),
 )
 """In the order of their value: what machine time is spent on first."""

@@ -3,17 +3,19 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from blip.errors import InputError
 from lab import paper
+from lab.ablation.noted import noted
 from lab.claim import Claim
 from lab.claims import CLAIMS
 from lab.page_parts import markdown
 from lab.records import RESULTS
+from lab.verdicts import undeclared
 
 FOLDER = RESULTS / "ablations"
 SMOKE = "smoke"
@@ -46,15 +48,32 @@ def read_records(folder: Path = FOLDER) -> list[dict[str, Any]]:
 
 
 def decided_of(records: Sequence[dict[str, Any]]) -> list[Decided]:
-    """The claims that the records decide, in the claims' order, one row a scale; smoke runs say nothing."""
-    order = {claim.id: claim for claim in CLAIMS}
-    found = [
-        Decided(order[row["claim"]], row, record["result"]["scale"])
-        for record in records
-        for row in record["result"]["claims"]
-        if row["claim"] in order and record["result"]["scale"] != SMOKE
-    ]
-    return sorted(found, key=lambda one: (list(order).index(one.claim.id), one.scale))
+    """The claims that the records decide, in the claims' order, one row a scale; smoke runs say nothing.
+
+    Those of `refused_of` are left out.
+    """
+    found = [one for one, refusal in _judged(records) if refusal is None]
+    order = [claim.id for claim in CLAIMS]
+    return sorted(found, key=lambda one: (order.index(one.claim.id), one.scale))
+
+
+def refused_of(records: Sequence[dict[str, Any]]) -> list[str]:
+    """A sentence for each claim that is not decided, since its arms differ in samples and nothing declares it."""
+    return [f"{refusal} ({one.scale})" for one, refusal in _judged(records) if refusal is not None]
+
+
+def _judged(records: Sequence[dict[str, Any]]) -> Iterator[tuple[Decided, str | None]]:
+    """The claims of the records that are no smoke runs, each with why it is refused."""
+    known = {claim.id: claim for claim in CLAIMS}
+    for record in records:
+        result = record["result"]
+        if result["scale"] == SMOKE:
+            continue
+        budgets = noted(record)
+        for row in result["claims"]:
+            if row["claim"] in known:
+                claim = known[row["claim"]]
+                yield Decided(claim, row, result["scale"]), undeclared(claim, budgets, list(row["values"]))
 
 
 def cells(one: Decided) -> list[str]:
@@ -109,7 +128,8 @@ def block() -> str:
         "speaks of these models alone. Equivalent: the whole interval is smaller "
         "than the smallest effect that counts, which was stated before the run."
     )
-    return "\n".join([table(found), "", said, "", f"`lab ablate NAME --scale SCALE` at {commits}; written by `lab pages`."])
+    refused = [line for sentence in refused_of(records) for line in (sentence, "")]
+    return "\n".join([table(found), "", said, "", *refused, f"`lab ablate NAME --scale SCALE` at {commits}; written by `lab pages`."])
 
 
 def _points(bounds: Sequence[float | None]) -> str:

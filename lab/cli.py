@@ -6,11 +6,13 @@ Nothing heavy is imported before the command is known, so that `lab --help` answ
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Any
 
 from blip import __version__
-from blip.errors import InputError
+from blip.errors import InputError, InputWarning, Stopped
 from lab.options import did_you_mean, read_options
 
 # The one place that knows every room: command -> (module with Options and main, what it does).
@@ -26,6 +28,7 @@ COMMANDS = {
     "ledger verify": ("lab.commands.ledger_verify", "prove that a ledger is whole"),
     "ledger show": ("lab.commands.ledger_show", "every caption and score of one image"),
     "ledger card": ("lab.commands.ledger_card", "write the data card under a policy"),
+    "ledger embed": ("lab.commands.ledger_embed", "the index by which the studio searches a ledger"),
     "ledger audit": ("lab.commands.ledger_audit", "people judge a sample: precision and recall of the filter"),
     "studio": ("apps.command", "look at a ledger in the browser"),
     "pretrain": ("lab.commands.pretrain", "ITC, ITM and LM on your own pairs"),
@@ -54,11 +57,19 @@ COMMANDS = {
     "export-checkpoint": ("lab.commands.export_checkpoint", "our weights to published or transformers layout"),
     "train-shipped": ("lab.commands.train_shipped", "train the weights that come along"),
     "world": ("lab.commands.world", "draw the generated world, write its pairs"),
+    "notebooks": ("lab.commands.notebooks", "run the notebooks anew, save them with what the records say"),
     "pages": ("lab.commands.pages", "write the figures of README anew from the records"),
     "bench world": ("lab.bench.world", "how fast the world is drawn"),
     "bench capfilt": ("lab.bench.capfilt", "CapFilt against a loop over transformers' BLIP"),
     "bench capfilt-kill": ("lab.bench.capfilt_kill", "CapFilt killed 50 times, the same bytes in the end"),
+    "bench train-kill": ("lab.bench.train_kill", "training killed 20 times, the same bits in the end"),
     "bench rerank": ("lab.bench.rerank", "re-ranking and answer ranking against one call per query"),
+    "bench pretrain": ("lab.bench.pretrain", "a pre-training step against the published algorithm written plainly"),
+    "bench generate": ("lab.bench.generate", "captioning against transformers' BLIP generate"),
+    "bench matching": ("lab.bench.matching", "many texts an image against transformers' BLIP"),
+    "bench encoder": ("lab.bench.encoder", "the image encoder against transformers' and open_clip's"),
+    "bench reading": ("lab.bench.reading", "JPEG tars to batches against webdataset and torchvision"),
+    "bench report": ("lab.bench.report", "every ratio that the benches recorded, as a table and a plot"),
     "bench peers-real": ("lab.bench.peers_real", "BLIP beside open_clip's CLIP and CoCa on real photos"),
     "bench ledger": ("lab.bench.ledger", "decide over a ledger of 100 million captions"),
 }
@@ -69,6 +80,7 @@ _STOPPED, _BROKEN_PIPE = 130, 141  # as a shell counts SIGINT and SIGPIPE
 
 def entry() -> None:
     """The console script: `main`, and silence when the reader of the output has left (`lab ... | head`)."""
+    warnings.showwarning = _show_warning
     try:
         status = main()
         sys.stdout.flush()
@@ -80,7 +92,7 @@ def entry() -> None:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run a command line; the exit status: 0 done, 1 a check failed, 2 bad input, 130 stopped."""
+    """Run a command line; the exit status: 0 done, 1 a check failed, 2 bad input, 130 stopped, 143 by SIGTERM."""
     try:
         return _run(list(sys.argv[1:] if words is None else words))
     except InputError as error:
@@ -97,9 +109,19 @@ def main(words: Sequence[str] | None = None) -> int:
             raise
         print("lab: The disk is full; free some space and start again.", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(f"lab: {stopped}", file=sys.stderr)
+        return 128 + stopped.number
     except KeyboardInterrupt:
         print("lab: stopped; the same command continues where it was.", file=sys.stderr)
         return _STOPPED
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """Ours as the sentence it is, others as Python writes them."""
+    ours = issubclass(category, InputWarning)
+    text = f"lab: {message}\n" if ours else warnings.formatwarning(message, category, *where[:2])
+    sys.stderr.write(text)
 
 
 def overview(commands: Mapping[str, tuple[str, str]]) -> str:

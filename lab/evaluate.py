@@ -53,14 +53,20 @@ def filter_scores(loaded: Loaded, items: Sequence[WorldPair], px: int, device: s
 def filter_quality(loaded: Loaded, items: Sequence[WorldPair], px: int, device: str = "cpu") -> dict[str, Any]:
     """AUC of the match probability per noise kind against clean text, and what a threshold of 0.5 keeps."""
     scores = filter_scores(loaded, items, px, device)
-    kinds = np.array([item.noise_kind for item in items])
     truths = np.array([item.truth for item in items])
-    clean = scores[kinds == CLEAN]
     return {
-        "auc": {kind: auc(clean, scores[(kinds == kind) & (truths != "true")]) for kind in KINDS},
+        "auc": noise_auc(scores, items),
         "kept_of_true": _share(scores[truths == "true"] >= 0.5),
         "kept_of_false": _share(scores[truths == "false"] >= 0.5),
     }
+
+
+def noise_auc(scores: np.ndarray, items: Sequence[WorldPair]) -> dict[str, float | None]:
+    """AUC of scores (N,) per noise kind against clean text; noise that happens to be true counts as neither."""
+    kinds = np.array([item.noise_kind for item in items])
+    truths = np.array([item.truth for item in items])
+    clean = scores[kinds == CLEAN]
+    return {kind: auc(clean, scores[(kinds == kind) & (truths != "true")]) for kind in KINDS}
 
 
 def bootstrap_quality(

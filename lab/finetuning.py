@@ -13,6 +13,7 @@ from blip.checkpoint.opening import open_any
 from blip.checkpoint.own import Opened, require_blip
 from blip.checkpoint.stored import Model
 from blip.config import SIZE_NAMES, named, to_json
+from blip.distributed import choose_gpu, is_main, process_group
 from blip.errors import InputError
 from blip.model import BLIP
 from blip.schedules import Schedule
@@ -20,6 +21,8 @@ from blip.tokenizer import Tokenizer
 from blip.train import Feed, TrainConfig, train
 from lab.progress import bar
 from lab.records import record, write_record
+
+WAIT_SECONDS = 600.0  # that a process of torchrun may keep the others waiting before the run ends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,7 @@ class Tuning:
     steps: int | None = None
     """Optimizer steps, in place of --epochs."""
     batch: int = 32
-    """Samples a micro-batch."""
+    """Samples a micro-batch, of all processes together."""
     accumulate: int = 1
     """Micro-batches an optimizer step."""
     peak: float = 1e-5
@@ -95,6 +98,7 @@ def start(tuning: Tuning, texts: Iterable[str]) -> Loaded:
 
 def start_any(tuning: Tuning, texts: Iterable[str]) -> Opened:
     """As `start`, of any architecture: a task's own weights (VQA, NLVR) may be trained further."""
+    choose_gpu(tuning.device)
     torch.manual_seed(tuning.seed)
     if tuning.weights is not None:
         return open_any(tuning.weights, vocab=tuning.vocab, image_size=tuning.image_size).opened
@@ -112,11 +116,18 @@ def fit(
     *,
     evaluate: Callable[[], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Train a task with a progress bar, resumable in `out`; the last row, and what `evaluate` finds before and after."""
+    """Train a task with a progress bar, resumable in `out`; the last row, and what `evaluate` finds before and after.
+
+    Of several processes only the main one goes on behind the training.
+    """
     task.eval()
     before = evaluate() if evaluate else None
-    with bar(config.schedule.steps, name) as progress:
-        rows = train(task, feed, config, out=out, progress=progress)
+    with process_group(next(task.parameters()).device.type, WAIT_SECONDS):
+        if is_main():
+            with bar(config.schedule.steps, name) as progress:
+                rows = train(task, feed, config, out=out, progress=progress)
+        else:
+            rows = train(task, feed, config, out=out)
     task.eval()
     return {
         "steps": config.schedule.steps,

@@ -11,7 +11,7 @@ from pathlib import Path
 from blip.errors import InputError
 from lab.claims_report import block as claims
 from lab.page_parts import markdown, number, percent, read_record, source
-from lab.task_pages import downstream, rerank
+from lab.task_pages import bench_report, downstream, peers_real, rerank
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "blip" / "weights" / "README.md")
@@ -183,5 +183,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "capfilt-kills": capfilt_kills,
     "claims": claims,
     "downstream": downstream,
+    "peers-real": peers_real,
     "rerank": rerank,
+    "bench-report": bench_report,
 }

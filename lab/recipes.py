@@ -92,10 +92,10 @@ class Recipe:
                 "tenth of the data set; make it smaller."
             )
 
-    def model(self, vocab_size: int) -> BlipConfig:
-        """The model's configuration for a vocabulary."""
-        shared = SHARING[self.sharing]
-        config = named(self.size, vocab_size=vocab_size, image_size=level(self.level).px, shared=shared)
+    def model(self, vocab_size: int, image_size: int | None = None) -> BlipConfig:
+        """The model's configuration for a vocabulary, and for pictures of a side in pixels: by default the level's."""
+        shared, side = SHARING[self.sharing], image_size or level(self.level).px
+        config = named(self.size, vocab_size=vocab_size, image_size=side, shared=shared)
         seen, read = config.vision, config.text
         vision, text = self.widen * self.widen_image, self.widen
         return replace(

@@ -16,22 +16,20 @@ from blip.capfilt import run as run_capfilt
 from blip.checkpoint import Card, Loaded, load, save
 from blip.checkpoint.own import file_fingerprint
 from blip.config import to_json
-from blip.data.pairset import PairSet
+from blip.data.transforms import FINETUNE_SCALE, PRETRAIN_SCALE
 from blip.errors import InputError
 from blip.generate import Decoding
 from blip.model import BLIP
 from blip.tasks.captioning import PROMPT
 from blip.tokenizer import Tokenizer
 from lab import stages
-from lab.bootstrap import strictly_true, world_job
+from lab.ablation.ground import WORLD, Ground
 from lab.evaluate import bootstrap_quality
 from lab.mixes import BOTH, Mix, selected
 from lab.progress import bar, images_bar
 from lab.recipes import Recipe, Stage
-from lab.report import summarize
 from lab.runs import Home, Run, Step, Work
-from lab.sources import array_source, tokenizer_of
-from lab.world.sets import World, WorldPair, as_pairs
+from lab.world.sets import World
 
 VERSIONS = {"pretrain": 1, "captioner": 1, "filter": 1, "capfilt": 1, "evaluate": 1}
 """Kinds of steps; a number is raised when the code of its kind gives something else than before."""
@@ -48,15 +46,30 @@ _ELSEWHERE = {
 
 
 class Steps:
-    """The steps of bootstrapping in the generated world by one recipe and seed, each a run in a home.
+    """The steps of bootstrapping by one recipe and seed, each a run in a home.
 
-    The world is always that of seed 0; `seed` is that of initial weights, order and draws.
+    ground: where the pairs come from, by default the generated world. `seed` is that of initial weights, order and
+    draws; the pairs do not depend on it.
     """
 
-    def __init__(self, home: Home, recipe: Recipe, seed: int = 0) -> None:
-        self.home, self.recipe, self.seed = home, recipe, seed
-        self.world = World.of(recipe.level)
-        self.world.web(0, recipe.noise)  # refuses an impossible noise rate before anything is begun
+    def __init__(self, home: Home, recipe: Recipe, seed: int = 0, ground: Ground = WORLD) -> None:
+        self.home, self.recipe, self.seed, self.ground = home, recipe, seed, ground
+        ground.check(recipe)  # before anything is begun
+
+    @property
+    def world(self) -> World:
+        """The generated world of the recipe's level."""
+        return World.of(self.recipe.level)
+
+    @cached_property
+    def web(self) -> list[Any]:
+        """The web pairs, one a caption."""
+        return self.ground.web(self.recipe)
+
+    @cached_property
+    def human(self) -> list[Any]:
+        """The human-annotated pairs, one a caption."""
+        return self.ground.human(self.recipe)
 
     def pretrain(
         self, capfilt: Run | None = None, start: Run | None = None, *, mix: Mix = BOTH, budget: Mix | None = None
@@ -70,13 +83,13 @@ class Steps:
         step = self._step("pretrain", [run for run in (capfilt, start) if run], **more)
 
         def work(folder: Path) -> dict[str, Any]:
-            pairs = [*self._texts(capfilt, mix), *self._human]
+            pairs = [*self._texts(capfilt, mix), *self.human]
             recipe = self._fitting(len(pairs))
             if capfilt and budget:
                 recipe = self._longer(recipe, len(self._texts(capfilt, budget)))
             before = _model(start) if start else None
-            tokenizer = before.tokenizer if before else tokenizer_of(pairs)
-            source = array_source(pairs, self.world.level.px, recipe.device)
+            tokenizer = before.tokenizer if before else self.ground.tokenizer(pairs)
+            source = self.ground.source(pairs, recipe, PRETRAIN_SCALE)
             with bar(recipe.pretrain.steps, step.id) as show:
                 model = stages.pretrain(
                     recipe,
@@ -86,6 +99,7 @@ class Steps:
                     out=folder,
                     progress=show,
                     start=before.model if before else None,
+                    image_size=self.ground.px(recipe),
                 )
             samples = {"samples": recipe.pretrain.samples} if budget else {}
             return {"pairs": len(pairs)} | samples | self._saved(folder, "pretrained", model, tokenizer)
@@ -117,20 +131,17 @@ class Steps:
         step = self._step("capfilt", [captioner, matcher], images=count, round=round, decoding=str(decoding), **more)
 
         def work(folder: Path) -> dict[str, Any]:
-            items = self._web[:count]
-            drawn = {"level": self.recipe.level, "noise": self.recipe.noise, "start": 0}
-            models = _model(captioner), _model(matcher)
-            device = self.recipe.device
-            job = world_job(*models, items, drawn, decoding=decoding, seed=self.seed, round=round, device=device)
-            pairs = PairSet.of(as_pairs(items, self.world.level.px))
-            with images_bar(count, step.id) as show:
+            items, models = self.web[:count], (_model(captioner), _model(matcher))
+            settings = {"decoding": decoding, "seed": self.seed, "round": round}
+            job, pairs = self.ground.capfilt(*models, items, self.recipe, **settings)
+            with images_bar(len(pairs.images), step.id) as show:
                 ledger = run_capfilt(job, pairs, folder / LEDGER, show)
-            return summarize(ledger) | {"strictly_true_synthetic": strictly_true(ledger, items)}
+            return self.ground.summary(ledger, items)
 
         return self.home.run(step, work)
 
     def evaluate(self, captioner: Run, matcher: Run) -> Run:
-        """What they are worth on held-out scenes and unseen web pairs; a pre-trained model can be both."""
+        """What they are worth in the generated world; a pre-trained model can be both."""
         count, start = self.recipe.evaluation, self.recipe.web
 
         def work(folder: Path) -> dict[str, Any]:
@@ -145,7 +156,7 @@ class Steps:
 
         def work(folder: Path) -> dict[str, Any]:
             before = _model(model)
-            human = array_source(self._human, self.world.level.px, self.recipe.device)
+            human = self.ground.source(self.human, self.recipe, FINETUNE_SCALE)
             with bar(stage.steps, step.id) as show:
                 tuned = tune(
                     self.recipe, before.model, human, before.tokenizer, seed=self.seed, out=folder, progress=show
@@ -158,7 +169,8 @@ class Steps:
         left_out = _ELSEWHERE[kind] | {"name"}
         config = {name: value for name, value in to_json(self.recipe).items() if name not in left_out}
         ids = tuple(dict.fromkeys(run.id for run in parents))
-        return Step(kind=kind, config=config | {"seed": self.seed} | more, parents=ids, version=VERSIONS[kind])
+        config |= self.ground.decides() | {"seed": self.seed} | more
+        return Step(kind=kind, config=config, parents=ids, version=VERSIONS[kind])
 
     def _saved(self, folder: Path, stage: str, model: BLIP, tokenizer: Tokenizer) -> dict[str, Any]:
         prompt = PROMPT if stage == "captioner" else ""
@@ -172,20 +184,14 @@ class Steps:
 
     def _longer(self, recipe: Recipe, texts: int) -> Recipe:
         """The recipe with as many epochs on so many texts and the human pairs as it has on the web's and these."""
-        human = len(self._human)
+        human = len(self.human)
         samples = round(recipe.pretrain.samples * (texts + human) / (self.recipe.web + human))
         return replace(recipe, pretrain=replace(recipe.pretrain, samples=samples))
 
-    def _texts(self, capfilt: Run | None, mix: Mix) -> list[WorldPair]:
-        return self._web if capfilt is None else selected(Ledger.open(capfilt.folder / LEDGER), mix, self._web)
-
-    @cached_property
-    def _web(self) -> list[WorldPair]:
-        return self.world.web(self.recipe.web, self.recipe.noise)
-
-    @cached_property
-    def _human(self) -> list[WorldPair]:
-        return self.world.human(self.recipe.human, captions_each=2)
+    def _texts(self, capfilt: Run | None, mix: Mix) -> list[Any]:
+        if capfilt is None:
+            return self.web
+        return selected(Ledger.open(capfilt.folder / LEDGER), mix, self.ground.images(self.web))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,14 +3,14 @@
 Each takes a recipe and data and returns a model; what is done with the models is CapFilt's business.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from blip.data.loading import Loader
-from blip.data.sources import ArraySource
+from blip.data.loading import Loader, Source
 from blip.feed import PairFeed
 from blip.model import BLIP, narrowed
 from blip.tasks.captioning import PROMPT, Captioning
@@ -22,24 +22,28 @@ from lab.recipes import Recipe, Stage
 
 Progress = Callable[[dict[str, float]], None]
 MAX_TOKENS = 30  # published length of pre-training texts
+READERS = min(8, os.cpu_count() or 1)
+"""Threads that open and augment photos; they change no byte, and pictures in memory need none."""
 
 
 def pretrain(
     recipe: Recipe,
-    source: ArraySource,
+    source: Source,
     tokenizer: Tokenizer,
     *,
     seed: int = 0,
     out: Path | None = None,
     progress: Progress | None = None,
     start: BLIP | None = None,
+    image_size: int | None = None,
 ) -> BLIP:
     """A model pre-trained with ITC, ITM and LM on the pairs of a source: a new one, or `start` trained further.
 
-    Optimizer, momentum encoder, queues and schedule begin anew in both cases (paper Table 13).
+    Optimizer, momentum encoder, queues and schedule begin anew in both cases (paper Table 13). image_size: side of a
+    new model's pictures in pixels; by default that of the recipe's level.
     """
     torch.manual_seed(seed)
-    model = BLIP(recipe.model(len(tokenizer))) if start is None else start
+    model = BLIP(recipe.model(len(tokenizer), image_size)) if start is None else start
     task = Pretrain(model, replace(recipe.objectives, seed=seed))
     feed = PairFeed(loader(source, recipe.pretrain, seed), tokenizer, max_length=MAX_TOKENS)
     _run("pretrain", task, feed, recipe, recipe.pretrain, seed=seed, out=out, progress=progress)
@@ -49,7 +53,7 @@ def pretrain(
 def tune_captioner(
     recipe: Recipe,
     pretrained: BLIP,
-    human: ArraySource,
+    human: Source,
     tokenizer: Tokenizer,
     *,
     seed: int = 0,
@@ -67,7 +71,7 @@ def tune_captioner(
 def tune_filter(
     recipe: Recipe,
     pretrained: BLIP,
-    human: ArraySource,
+    human: Source,
     tokenizer: Tokenizer,
     *,
     seed: int = 0,
@@ -84,9 +88,9 @@ def tune_filter(
     return model
 
 
-def loader(source: ArraySource, stage: Stage, seed: int) -> Loader:
+def loader(source: Source, stage: Stage, seed: int) -> Loader:
     """Batches of a stage, in an order that the seed decides."""
-    return Loader(source, stage.batch, seed=seed)
+    return Loader(source, stage.batch, seed=seed, workers=READERS)
 
 
 def _run(

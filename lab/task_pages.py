@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from lab.bench.report import ratios, table
 from lab.page_parts import markdown, read_record, source
+
+_RECALLS = ("tr1", "tr10", "ir1", "ir10")
 
 
 def downstream() -> str:
@@ -32,6 +35,45 @@ def rerank() -> str:
         rows.append([title, *(f"{ratio:.1f}" for ratio in ratios), f"{part['target']:g}"])
     head = ["ranking", "ratio of processor seconds", "by the clock", "by operations", "target"]
     return "\n".join([markdown(head, rows), "", source(record)])
+
+
+def bench_report() -> str:
+    """Every ratio that the benches recorded, beside its target."""
+    said = (
+        "Higher is better, but for memory. Medians of rounds in turn within one run; the records in "
+        "`lab/results/bench` have machine, versions, rounds, spread and what the arithmetic allows."
+    )
+    return "\n".join([table(ratios()), "", said])
+
+
+def peers_real() -> str:
+    """BLIP beside open_clip's CLIP and CoCa, all trained from scratch on the same photos."""
+    record = read_record("bench/peers-real-cpu")
+    result = record["result"]
+    rows = [row for arm in result["arms"] for row in _rankings(arm)]
+    chance = result["chance"]
+    rows.append(["chance", "", "", *(f"{100 * chance[name]:.1f}" for name in _RECALLS), ""])
+    seen, options = result["measured_on"], record["config"]["options"]
+    trained = result["trained_on"]
+    said = (
+        f"Recalls in percent among {seen['photos']} photos and {seen['texts']} texts; trained on {trained['pairs']:,} pairs "
+        f"of {trained['photos']:,} photos at size {options['size']}, batch {options['batch']}, from random weights. One seed "
+        "and one small budget: it says how each begins to learn, not which is better. No rate was tuned."
+    )
+    head = ["at", "arm", "samples", "TR@1", "TR@10", "IR@1", "IR@10", "CIDEr-D"]
+    return "\n".join([markdown(head, rows), "", said, "", source(record)])
+
+
+def _rankings(arm: dict[str, Any]) -> list[list[str]]:
+    """A row a ranking: ITC, and of BLIP what ITM makes of it; captions stand in the first."""
+    names = {"itc": arm["arm"], "reranked": f"{arm['arm']}, ITM re-ranks"}
+    cider = f"{arm['captions']['cider']:.2f}" if arm["captions"] else "-"
+    found = [
+        [arm["comparison"], names[ranking], f"{arm['samples']:,}", *(f"{100 * own[name]:.1f}" for name in _RECALLS), "-"]
+        for ranking, own in arm["retrieval"].items()
+    ]
+    found[0][-1] = cider
+    return found
 
 
 def _row(name: str, found: dict[str, Any]) -> list[str]:

@@ -2,25 +2,29 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from lab.ablations import ablation
 from lab.claim import R1, Claim, Difference
 from lab.claims import CLAIMS
 from lab.stats import FEWEST_ITEMS, Interval, item_interval, paired_effect, verdict
 
+Budgets = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""What students' pre-trainings saw, by arm and seed, as `lab.ablation.noted` has it."""
 Found = Mapping[str, Mapping[int, Mapping[str, Any]]]
 """What was measured, by arm and seed."""
 _ITEMS = {R1: "r1"}  # metrics that are the mean of digits, one an evaluation item
 
 
-def decided(ablation: str, found: Found) -> list[dict[str, Any]]:
+def decided(name: str, found: Found) -> list[dict[str, Any]]:
     """The claims of an ablation, each with its values a seed, effect, intervals and verdict, as plain values.
 
     A claim whose arms are not all done for at least one seed is left out; bounds that are not finite are None.
     """
-    claims = [claim for claim in CLAIMS if claim.ablation == ablation]
+    claims = [claim for claim in CLAIMS if claim.ablation == name]
     return [row for claim in claims if (row := _decided(claim, found)) is not None]
 
 
@@ -28,6 +32,23 @@ def seeds_of(claim: Claim, found: Found) -> list[int]:
     """The seeds for which all arms of a claim are done."""
     each = [set(found.get(arm, {})) for arm in claim.value.arms]
     return sorted(set.intersection(*each))
+
+
+def undeclared(claim: Claim, budgets: Budgets, seeds: Sequence[str]) -> str | None:
+    """Why the claim is refused: two of its arms saw unequally many samples at one of these seeds, and neither the
+    claim nor a field of these arms says so. None where it stands, or where samples are not noted.
+    """
+    arms = ablation(claim.ablation)
+    for seed in seeds if not claim.unequal else ():
+        known = {name: budgets[name][seed]["samples"] for name in claim.value.arms if seed in budgets.get(name, {})}
+        for one, other in combinations(known, 2):
+            if known[one] != known[other] and not (arms.arm(one).declared or arms.arm(other).declared):
+                return (
+                    f"The claim {claim.id} is refused: at seed {seed} the arm {one!r} saw {known[one]:,} samples and "
+                    f"{other!r} {known[other]:,}, and no field of theirs declares it; run lab ablate {claim.ablation} "
+                    "again with equal samples."
+                )
+    return None
 
 
 def _decided(claim: Claim, found: Found) -> dict[str, Any] | None:

@@ -17,9 +17,9 @@ from blip.generate import generate
 from blip.model import BLIP
 from blip.tasks.batch import PairBatch
 from lab.bench import peers_real as bench
-from lab.bench.peers_real_arms import ARMS, Cost, parameters, step_flops, teacher_start, trained
+from lab.bench.peers_real_arms import ARMS, Cost, teacher_start, trained
 from lab.bench.peers_real_evaluation import GREEDY, cosine_recalls
-from lab.bench.peers_real_open_clip import (
+from lab.peers.open_clip_models import (
     CONTEXT,
     CoCaDecoder,
     PeerTask,
@@ -29,6 +29,7 @@ from lab.bench.peers_real_open_clip import (
     coca_losses,
     padded,
 )
+from lab.peers.operations import parameters, step_flops
 from lab.runs import Home
 
 CAPTIONS = (

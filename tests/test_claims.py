@@ -165,11 +165,37 @@ def test_the_report_has_the_papers_numbers_beside_ours(records, tmp_path, capsys
     assert {path.name for path in out.glob("*.png")} == {"claims.png", "table1-cpu.png", "table1-gpu.png"}
     arms = (out / "arms.md").read_text()
     # Rows of the paper's Table 1; five seeds of 5 or 6 hits of 20 images, and 3 more.
-    assert "| both | 5 | 42.0 ± 2.7 | 80.6 / 63.1 / 129.7 |" in arms
+    assert "| both | 5 | not noted | not noted | 42.0 ± 2.7 | 80.6 / 63.1 / 129.7 |" in arms
     assert arms.count("## Do captioner and filter help") == 2 and "smoke" not in arms
     lines = list(csv.DictReader(io.StringIO((out / "arms.csv").read_text())))
     assert {row["metric"] for row in lines} == {"TR@1"} and len(lines) == 2 * 2 * 5
     assert [float(row["value"]) for row in lines[:3]] == pytest.approx([8 / 20, 9 / 20, 8 / 20])
+
+
+def with_budgets(**samples):
+    """A record that notes each arm's samples, drawn from 8,000 texts."""
+    record = a_record("cpu")
+    one = lambda own: {"samples": own, "texts": 8_000, "epochs": own / 8_000}
+    record["result"]["budgets"] = {name: {str(s): one(own) for s in range(5)} for name, own in samples.items()}
+    return record
+
+
+def test_a_claim_whose_arms_differ_in_samples_is_refused_unless_it_is_declared(tmp_path, capsys):
+    folder = tmp_path / "records"
+    folder.mkdir()
+    (folder / "table1-cpu.json").write_text(json.dumps(with_budgets(both=96_000, none=48_000)))
+    assert main(["report", "--records", str(folder), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "'both' saw 96,000 samples and 'none' 48,000" in error and error.count("\n") == 1
+    (folder / "table1-gpu.json").write_text(json.dumps(a_record("gpu")))
+    assert main(["report", "--records", str(folder), "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr()
+    assert "(gpu)" in said.out and "together help. (cpu)" not in said.out
+    assert said.err.strip() in (tmp_path / "out" / "claims.md").read_text()
+    assert "| both | 5 | 96,000 | 12.00 | 42.0" in (tmp_path / "out" / "arms.md").read_text()
+    (folder / "table1-cpu.json").write_text(json.dumps(with_budgets(both=96_000, none=96_000)))
+    assert main(["report", "--records", str(folder), "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_the_papers_rows_stand_beside_the_arms():

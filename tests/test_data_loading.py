@@ -8,6 +8,7 @@ import pytest
 import torch
 from data_files import encoded, picture
 
+import blip.distributed
 from blip.data.images import open_image
 from blip.data.loading import Batch, Loader, Request
 from blip.data.pairs import ImageRef, Pair
@@ -80,7 +81,6 @@ def test_the_state_after_a_whole_epoch_begins_the_next():
         "position": 0,
         "samples": 23,
         "seed": 0,
-        "processes": 1,
     }
     again = Loader(array_source(), 4)
     again.load_state_dict(loader.state_dict())
@@ -194,13 +194,25 @@ def test_evaluation_reads_all_in_order_and_leaves_out_the_bad():
     assert len(source.rejects) == 6
 
 
-@pytest.mark.parametrize("train", [True, False])
-def test_processes_share_an_epoch_without_overlap(train):
-    loaders = [Loader(array_source(), 4, train=train, rank=rank, world=3) for rank in range(3)]
-    keys = [[key for batch in loader for key in batch.keys] for loader in loaders]
-    together = [key for part in keys for key in part]
-    assert len(set(together)) == len(together) == (12 if train else 23)
-    assert not train or {len(loader) for loader in loaders} == {1}
+@pytest.mark.parametrize("name", SOURCES)
+def test_processes_share_every_batch_of_one_process(name, monkeypatch):
+    truth, parts = take(Loader(SOURCES[name](), 6, seed=5), 5), []
+    monkeypatch.setattr(blip.distributed, "world_size", lambda: 3)
+    for rank in range(3):
+        monkeypatch.setattr(blip.distributed, "rank", lambda rank=rank: rank)
+        loader = Loader(SOURCES[name](), 6, seed=5)
+        assert len(loader) == 3
+        parts.append(take(loader, 5))
+        assert [len(batch) for batch in Loader(SOURCES[name](), 6, train=False)] == (
+            [6, 6, 6, 5] if "bad" not in name else [4, 5, 6, 5]
+        )
+    for whole, *own in zip(truth, *parts, strict=True):
+        assert [key for part in own for key in part.keys] == whole.keys
+        assert torch.equal(torch.cat([part.images for part in own]), whole.images)
+        assert torch.equal(torch.cat([part.pair_ids for part in own]), whole.pair_ids)
+    monkeypatch.setattr(blip.distributed, "world_size", lambda: 4)
+    with pytest.raises(InputError, match="A batch of 6 cannot be shared evenly by 4 processes; give a multiple of 4"):
+        next(iter(Loader(SOURCES[name](), 6)))
 
 
 def sharded(rows_of_shards: list[int]) -> PhotoSource:
@@ -230,7 +242,6 @@ def test_shards_rotate_over_the_epochs():
     ("options", "message"),
     [
         ({"batch_size": 24}, "a batch of 24 is more than the 23 pairs"),
-        ({"batch_size": 12, "world": 2}, "a batch of 12 is more than the 11 pairs"),
         ({"batch_size": 0}, "the batch size is 0"),
         ({"batch_size": 4, "shards_per_epoch": 1}, "needs data in several files"),
     ],

@@ -222,8 +222,9 @@ def test_the_task_draws_one_negative_a_side_from_the_other_pairs(monkeypatch):
     monkeypatch.setattr(task.model, "match_logits", match_logits)
     similarity = (random(4, 4, seed=5, scale=3), random(4, 4, seed=6, scale=3))
     with torch.no_grad():
-        memory = task.model.remember(random(4, 5, 24, seed=7), "encoder")
-        loss = task.match(batch, memory, similarity)
+        states = random(4, 5, 24, seed=7)
+        memory = task.model.remember(states, "encoder")
+        loss = task.match(batch, memory, similarity, states)
     assert loss.item() == pytest.approx(math.log(2))
     assert seen["tokens"].lead == "ENC" and len(seen["tokens"]) == len(seen["memory"]) == 12
     image = [row_of(memory.keys[0], row) for row in seen["memory"].keys[0]]

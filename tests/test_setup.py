@@ -148,7 +148,7 @@ def test_every_import_is_declared():
     """The product's by its dependencies and extras, the tests' by these and the developers' packages."""
     core = import_names(names(PYPROJECT["dependencies"]))
     extras = {name: import_names(names(lines)) for name, lines in EXTRAS.items()}
-    told = core | extras["scale"] | extras["video"] | extras["metrics"]
+    told = core | extras["scale"] | extras["video"] | extras["metrics"] | extras["bench"]
     assert {name: at for name, at in product().items() if name not in told} == {}
     tests = third_party([(path, tree(path)) for path in files("tests")])
     assert {name: at for name, at in tests.items() if name not in told | extras["dev"]} == {}

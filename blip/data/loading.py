@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from blip.data.transforms import keyed_rng
+from blip.distributed import part_of_batch
 from blip.errors import InputError
 
 
@@ -60,9 +61,16 @@ class Request:
     epoch: int
     replace_bad: bool
     """Whether an unreadable sample gives its place to another (training) or is left out."""
+    part: range | None = None
+    """Places in the batch that this process reads; None for all."""
+
+    @property
+    def places(self) -> range:
+        """The places in the batch to read."""
+        return range(self.count) if self.part is None else self.part
 
     def rows(self) -> np.ndarray:
-        """The rows asked for."""
+        """The rows of the whole batch."""
         return self.order[self.start : self.start + self.count]
 
     def substitutes(self, at: int) -> Iterator[int]:
@@ -96,8 +104,9 @@ class Loader:
     In training (`train=True`) the order is a permutation by (seed, epoch), the last partial batch
     is left out and an unreadable image gives its place to the next readable one, so that every
     epoch has `len(loader)` batches. Otherwise the order is that of the source, and all of it is
-    read. With several processes each takes every `world`-th sample. `shards_per_epoch`: epoch e
-    reads only slice e, modulo the number of slices, of a permutation of the shards.
+    read. Of several processes that train together each reads its part of every batch, so that the
+    position and the batches are those of one process. `shards_per_epoch`: epoch e reads only
+    slice e, modulo the number of slices, of a permutation of the shards.
     """
 
     def __init__(
@@ -110,11 +119,9 @@ class Loader:
         workers: int = 2,
         prefetch: int = 2,
         shards_per_epoch: int | None = None,
-        rank: int = 0,
-        world: int = 1,
     ) -> None:
         self.source, self.batch_size, self.seed, self.train = source, batch_size, seed, train
-        self.workers, self.prefetch, self.rank, self.world = workers, prefetch, rank, world
+        self.workers, self.prefetch = workers, prefetch
         self._slices = _shard_slices(source.shards, shards_per_epoch, seed)
         self.epoch = 0
         self.position = 0
@@ -122,13 +129,13 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches in the current epoch."""
-        samples = len(self._slice(self.epoch)) // self.world if self.train else len(self._order(0))
-        return self._batches(samples)
+        return self._batches(len(self._slice(self.epoch) if self.train else self.source))
 
     def __iter__(self) -> Iterator[Batch]:
         """What is left of the current epoch; the next iteration goes on with the next one."""
         epoch, order = self.epoch, self._order(self.epoch)
         end = self._batches(len(order)) * self.batch_size
+        part = part_of_batch(self.batch_size) if self.train else None
         waiting: deque[tuple[int, Callable[[], Batch | None]]] = deque()
         pool = ThreadPoolExecutor(max(1, self.workers))
         try:
@@ -141,6 +148,7 @@ class Loader:
                     seed=self.seed,
                     epoch=epoch,
                     replace_bad=self.train,
+                    part=part,
                 )
                 waiting.append((start + self.batch_size, self.source.begin(request, pool)))
                 if len(waiting) > self.prefetch:
@@ -169,7 +177,7 @@ class Loader:
         self.epoch, self.position = state["epoch"], state["position"]
 
     def _identity(self) -> dict[str, int]:
-        return {"samples": len(self.source), "seed": self.seed, "processes": self.world}
+        return {"samples": len(self.source), "seed": self.seed}
 
     def _take(self, waiting: deque, end: int) -> Iterator[Batch]:
         after, finish = waiting.popleft()
@@ -181,10 +189,8 @@ class Loader:
 
     def _order(self, epoch: int) -> np.ndarray:
         if not self.train:
-            return np.arange(self.rank, len(self.source), self.world)
-        order = keyed_rng(self.seed, epoch, -1).permutation(self._slice(epoch))
-        # As many for every process, or one would wait for the others at the end of the epoch.
-        return order[self.rank :: self.world][: len(order) // self.world]
+            return np.arange(len(self.source))
+        return keyed_rng(self.seed, epoch, -1).permutation(self._slice(epoch))
 
     def _slice(self, epoch: int) -> np.ndarray:
         if not self._slices:
@@ -199,11 +205,11 @@ class Loader:
             raise InputError(f"the batch size is {self.batch_size}: it must be at least 1.")
         if not len(self.source):
             raise InputError("the data set has no usable pairs: look at its rejects.")
-        fewest = min((len(rows) for rows in self._slices), default=len(self.source)) // self.world
+        fewest = min((len(rows) for rows in self._slices), default=len(self.source))
         if self.train and fewest < self.batch_size:
             raise InputError(
-                f"a batch of {self.batch_size} is more than the {fewest} pairs of one epoch and "
-                "process: lower the batch size or give more data."
+                f"a batch of {self.batch_size} is more than the {fewest} pairs of one epoch: "
+                "lower the batch size or give more data."
             )
 
 

@@ -51,7 +51,7 @@ class PhotoRows:
 
     def begin(self, request: Request, pool: ThreadPoolExecutor) -> Callable[[], PictureBatch | None]:
         """One task a sample; what is returned waits for all of them."""
-        tasks = [pool.submit(self._sample, request, at) for at in range(request.count)]
+        tasks = [pool.submit(self._sample, request, at) for at in request.places]
         return lambda: self._collate([found for task in tasks if (found := task.result())])
 
     def _sample(self, request: Request, at: int) -> tuple[int, Tensor] | None:
@@ -107,7 +107,9 @@ class ArrayRows:
         if self.augment is not None:
             seed = int(request.rng(int(rows[0])).integers(2**63))
             pictures = self.augment(pictures, torch.Generator().manual_seed(seed))
-        return PictureBatch(normalize_uint8(pictures).unflatten(0, shown.shape), rows.tolist())
+        # Augmented as a whole batch, so that it is the same however many processes share it.
+        part = slice(request.places.start, request.places.stop)
+        return PictureBatch(normalize_uint8(pictures).unflatten(0, shown.shape)[part], rows[part].tolist())
 
 
 def require_all(pictures: PhotoRows | ArrayRows, found: Container[int]) -> None:

@@ -46,7 +46,7 @@ class PhotoSource:
 
     def begin(self, request: Request, pool: ThreadPoolExecutor) -> Callable[[], Batch | None]:
         """One task a sample; what is returned waits for all of them."""
-        tasks = [pool.submit(self._sample, request, at) for at in range(request.count)]
+        tasks = [pool.submit(self._sample, request, at) for at in request.places]
         return lambda: self._collate([found for task in tasks if (found := task.result())])
 
     def _sample(self, request: Request, at: int) -> tuple[Pair, Tensor] | None:
@@ -127,6 +127,9 @@ class ArraySource:
         if self.augment is not None:
             seed = int(request.rng(int(rows[0])).integers(2**63))
             images = self.augment(images, torch.Generator().manual_seed(seed))
+        # Augmented as a whole batch, so that it is the same however many processes share it.
+        part = slice(request.places.start, request.places.stop)
+        rows, index, images = rows[part], index[part], images[part]
         captions = [self.captions[row] for row in rows]
         keys = [self.keys[row] for row in rows]
         return Batch(

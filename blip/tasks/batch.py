@@ -1,7 +1,7 @@
 """What goes into a task and what comes out of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 import torch
@@ -25,7 +25,7 @@ class PairBatch:
     """B image-text pairs: images (B, 3, H, W) float, tokens led by [CLS], ids (B,) int64.
 
     Pairs with equal ids are no negatives of each other; `step` and `first_row` key the random draws
-    so that they belong to the sample and not to the process.
+    so that they belong to the sample and not to the process. keys: the pairs' names in their data set.
     """
 
     images: Tensor
@@ -33,16 +33,17 @@ class PairBatch:
     ids: Tensor
     step: int = 0
     first_row: int = 0
+    keys: tuple[str, ...] = ()
 
     def to(self, device: torch.device | str) -> "PairBatch":
         """The same batch on a device."""
         images, ids = self.images.to(device, non_blocking=True), self.ids.to(device)
-        return PairBatch(images, self.tokens.to(device), ids, self.step, self.first_row)
+        return replace(self, images=images, tokens=self.tokens.to(device), ids=ids)
 
 
 @dataclass(frozen=True)
 class TeacherFeatures:
-    """What a forward saw of its batch through the momentum encoder: (B, E) each, and ids (B,)."""
+    """What a forward saw through the momentum encoder, of all processes' rows: (B, E) each, and ids (B,)."""
 
     image: Tensor
     text: Tensor
@@ -61,6 +62,11 @@ class Losses:
 def weighted(parts: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
     """The sum of losses times their weights (1 each in the paper)."""
     return torch.stack([weights[name] * loss for name, loss in parts.items()]).sum()
+
+
+def sample_keys(batch: TaskBatch) -> list[str]:
+    """What names the samples of a batch: the keys of its pairs, or the numbers of its rows."""
+    return list(getattr(batch, "keys", ())) or [f"row {number}" for number in batch.ids.tolist()]
 
 
 def joined(features: Sequence[TeacherFeatures]) -> TeacherFeatures:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from blip import objectives
+from blip.distributed import over_all
 from blip.errors import InputError
 from blip.generate.decoding import Decoding
 from blip.model import BLIP, narrowed
@@ -32,6 +33,7 @@ class Captioning(nn.Module):
         tokens = batch.tokens.led_by("DEC")
         labels = objectives.lm_labels(tokens.ids, tokens.keep, self.prompt_length)
         loss = objectives.lm(self.model.decode(tokens, memory), labels, self.smoothing)
+        loss = over_all(loss, objectives.count(labels))
         return Losses({"lm": loss}, loss)
 
     def after_step(self, features: Sequence[TeacherFeatures]) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from blip.config import BlipConfig, TextConfig
+from blip.dropout import Dropout
 from blip.errors import InputError
 from blip.layers import attend, split_heads, start_weights
 from blip.model import BLIP, narrowed
@@ -41,7 +42,7 @@ class TwinCrossAttention(nn.Module):
         self.first, self.second = ImageReader(config), ImageReader(config)
         self.merge = nn.Linear(2 * config.width, config.width) if merging else None
         self.norm = nn.LayerNorm(config.width, eps=config.eps)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
         one, two = self.first(x, first), self.second(x, second)

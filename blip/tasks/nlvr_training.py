@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from blip.data.pictures import PictureBatch
 from blip.data.text import clean_caption
+from blip.distributed import first_row
 from blip.draws import uniform
 from blip.errors import InputError
 from blip.tasks.batch import Losses, TeacherFeatures
@@ -69,7 +70,8 @@ class StatementBuilder:
     def __call__(self, loaded: PictureBatch, step: int) -> StatementBatch:
         """The batch of some pictures (B, 2, 3, H, W)."""
         judged = [self.judged[row] for row in loaded.rows]
-        swap = uniform(self.seed, step, torch.arange(len(judged))) < self.swapped
+        places = torch.arange(len(judged)) + first_row(len(judged))
+        swap = uniform(self.seed, step, places) < self.swapped
         said = [
             swapped_sides(one.statement) if turned else one.statement
             for one, turned in zip(judged, swap.tolist(), strict=True)

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from blip import objectives
-from blip.distributed import gather
+from blip.distributed import first_row, gather, gather_with_gradient, over_all, world_size
 from blip.draws import uniform
 from blip.errors import InputError
 from blip.model import BLIP, narrowed
 from blip.momentum import FeatureQueue, Teacher
 from blip.tasks.batch import Losses, PairBatch, TeacherFeatures, joined, weighted
+from blip.tasks.shared_negatives import gathered_texts, with_chosen
 from blip.text import Memory
 
 NEGATIVES = ("momentum", "online", "random")
@@ -66,11 +67,15 @@ class ObjectiveConfig:
 
 
 class Pretrain(nn.Module):
-    """The task the training loop sees: a batch in, named losses out; time passes in `after_step` only."""
+    """The task the training loop sees: a batch in, named losses out; time passes in `after_step` only.
 
-    def __init__(self, model: BLIP, config: ObjectiveConfig) -> None:
+    Several processes share a batch: keys and hard negatives come from all of it. local_negatives draws hard
+    negatives from a process's own rows, as published, and so depends on the number of processes.
+    """
+
+    def __init__(self, model: BLIP, config: ObjectiveConfig, *, local_negatives: bool = False) -> None:
         super().__init__()
-        self.model, self.config = model, config
+        self.model, self.config, self.local_negatives = model, config, local_negatives
         width = model.config.embed_dim
         # The teacher keeps only what ITC reads: no cross-attention, no decoder.
         self.teacher = Teacher(narrowed(model, "encode")) if config.momentum is not None else None
@@ -97,7 +102,7 @@ class Pretrain(nn.Module):
         if weights["itc"]:
             parts["itc"] = self.contrast(image, text, keys, alpha)
         if weights["itm"]:
-            parts["itm"] = self.match(batch, memory, self.similarity(image, text, keys))
+            parts["itm"] = self.match(batch, memory, self.similarity(image, text, keys), image_states)
         if weights["lm"]:
             parts["lm"] = self.caption(batch, self.model.remember_for_decoder(image_states, memory))
         return Losses(parts, weighted(parts, weights), keys)
@@ -114,10 +119,9 @@ class Pretrain(nn.Module):
         """Put one step's teacher features, of all processes, into the queues."""
         if self.teacher is not None and not self.teaching:
             return
-        ids = gather(features.ids)
-        self.pushed += len(ids)
-        self.image_queue.push(gather(features.image), ids)
-        self.text_queue.push(gather(features.text), ids)
+        self.pushed += len(features.ids)
+        self.image_queue.push(features.image, features.ids)
+        self.text_queue.push(features.text, features.ids)
 
     def update_teacher(self) -> None:
         """One step of the exponential moving average; before the teacher's start it is the student."""
@@ -125,28 +129,29 @@ class Pretrain(nn.Module):
             self.teacher.update(self.model, self.config.momentum if self.teaching else 0.0)
 
     def teacher_features(self, batch: PairBatch, image: Tensor, text: Tensor) -> TeacherFeatures:
-        """Keys of this batch: the momentum encoder's features, or the online ones without it."""
+        """Keys of this batch, of all processes: the momentum encoder's features, or the online ones without it."""
+        ids = gather(batch.ids)
         if not self.teaching:
-            return TeacherFeatures(image, text, batch.ids)
+            return TeacherFeatures(gather_with_gradient(image), gather_with_gradient(text), ids)
         with torch.no_grad():
             teacher = self.teacher.module
             image = teacher.image_features(teacher.encode_image(batch.images))
             text = teacher.text_features(teacher.encode_text(batch.tokens))
-        return TeacherFeatures(image, text, batch.ids)
+        return TeacherFeatures(gather(image), gather(text), ids)
 
     def contrast(self, image: Tensor, text: Tensor, keys: TeacherFeatures, alpha: float) -> Tensor:
         """ITC of online features against keys of batch and queue."""
-        past = self._past()
+        past, own = self._past(), _own(image)
         images = torch.cat([keys.image, self.image_queue.rows[past].to(image.dtype)])
         texts = torch.cat([keys.text, self.text_queue.rows[past].to(text.dtype)])
         # Both queues are written together, so one list of ids serves both.
-        targets = objectives.matching_targets(keys.ids, torch.cat([keys.ids, self.text_queue.ids[past]]))
+        targets = objectives.matching_targets(keys.ids[own], torch.cat([keys.ids, self.text_queue.ids[past]]))
         over = self.model.temperature
         image_targets, text_targets = targets, targets
         if alpha:
             with torch.no_grad():
-                image_targets = objectives.soft_targets(keys.image @ texts.T / over, targets, alpha)
-                text_targets = objectives.soft_targets(keys.text @ images.T / over, targets, alpha)
+                image_targets = objectives.soft_targets(keys.image[own] @ texts.T / over, targets, alpha)
+                text_targets = objectives.soft_targets(keys.text[own] @ images.T / over, targets, alpha)
         return objectives.itc(
             image @ texts.T / over, text @ images.T / over, image_targets, text_targets
         )
@@ -157,36 +162,55 @@ class Pretrain(nn.Module):
 
     @torch.no_grad()
     def similarity(self, image: Tensor, text: Tensor, keys: TeacherFeatures) -> tuple[Tensor, Tensor]:
-        """In-batch similarities (B, B), image to text and text to image, that hard negatives come from."""
-        over = self.model.temperature
+        """Similarities (B, G), image to text and text to image, with the G pairs that hard negatives come from."""
+        over, pool = self.model.temperature, self._pool(image)
         if self.config.negatives == "random":
-            flat = image.new_zeros(len(image), len(text))
+            flat = image.new_zeros(len(image), len(keys.ids[pool]))
             return flat, flat
         if self.config.negatives == "online":
-            return image @ text.T / over, text @ image.T / over
-        return image @ keys.text.T / over, text @ keys.image.T / over
+            images, texts = (rows if self.local_negatives else gather(rows) for rows in (image, text))
+            return image @ texts.T / over, text @ images.T / over
+        return image @ keys.text[pool].T / over, text @ keys.image[pool].T / over
 
-    def match(self, batch: PairBatch, memory: Memory, similarity: tuple[Tensor, Tensor]) -> Tensor:
+    def match(
+        self, batch: PairBatch, memory: Memory, similarity: tuple[Tensor, Tensor], image_states: Tensor
+    ) -> Tensor:
         """ITM over 3B pairs in one pass: positives, each text's hard image, each image's hard text."""
         rows = torch.arange(len(batch.ids), device=batch.ids.device)
-        equal = batch.ids[:, None] == batch.ids[None, :]
+        equal = batch.ids[:, None] == (batch.ids if self.local_negatives else gather(batch.ids))[None, :]
         draws = [self._draws(batch, rows, stream) for stream in (0, 1)]
         image_to_text, text_to_image = similarity
         floor = self.config.negative_floor
         image, image_valid = objectives.hard_negatives(text_to_image, equal, draws[0], floor)
         text, text_valid = objectives.hard_negatives(image_to_text, equal, draws[1], floor)
-        images = memory.rows(torch.cat([rows, image, rows]))
-        texts = batch.tokens.led_by("ENC").rows(torch.cat([rows, rows, text]))
+        tokens = batch.tokens.led_by("ENC")
+        if world_size() == 1 or self.local_negatives:
+            images = memory.rows(torch.cat([rows, image, rows]))
+            texts = tokens.rows(torch.cat([rows, rows, text]))
+        else:
+            images = with_chosen(self.model, memory, image_states, image)
+            images = images.rows(torch.cat([rows, rows + len(rows), rows]))
+            own = rows + first_row(len(rows))
+            texts = gathered_texts(tokens).rows(torch.cat([own, own, text]))
         logits = self.model.match_logits(texts, images)
         valid = torch.cat([torch.ones_like(image_valid), image_valid, text_valid])
-        return objectives.itm(logits, valid)
+        return over_all(objectives.itm(logits, valid), valid.sum())
 
     def caption(self, batch: PairBatch, memory: Memory) -> Tensor:
         """LM of the texts, grounded in their images."""
         tokens = batch.tokens.led_by("DEC")
         labels = objectives.lm_labels(tokens.ids, tokens.keep)
-        return objectives.lm(self.model.decode(tokens, memory), labels, self.config.smoothing)
+        loss = objectives.lm(self.model.decode(tokens, memory), labels, self.config.smoothing)
+        return over_all(loss, objectives.count(labels))
+
+    def _pool(self, rows: Tensor) -> slice:
+        """The keys that hard negatives come from: those of the whole batch, or of this process's rows."""
+        return _own(rows) if self.local_negatives else slice(None)
 
     def _draws(self, batch: PairBatch, rows: Tensor, stream: int) -> Tensor:
         return uniform(self.config.seed, batch.step, stream, rows + batch.first_row)
 
+
+def _own(rows: Tensor) -> slice:
+    """Where this process's rows lie in the batch of all processes."""
+    return slice(first_row(len(rows)), first_row(len(rows)) + len(rows))

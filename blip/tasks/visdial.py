@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from blip.data.pictures import PictureBatch
 from blip.data.text import clean_caption, clean_question
 from blip.data.transforms import keyed_rng
+from blip.distributed import first_row
 from blip.errors import InputError
 from blip.model import BLIP, narrowed
 from blip.tasks.batch import Losses, TeacherFeatures
@@ -174,7 +175,8 @@ class DialogBuilder:
     def __call__(self, loaded: PictureBatch, step: int) -> DialogBatch:
         """The batch of some pictures (B, 1, 3, H, W)."""
         asked = [self.asked[row] for row in loaded.rows]
-        places = [self._drawn(one, step, at) for at, one in enumerate(asked)]
+        first = first_row(len(asked))
+        places = [self._drawn(one, step, at) for at, one in enumerate(asked, first)]
         matches = [place == one.true for one, own in zip(asked, places, strict=True) for place in own]
         return DialogBatch(
             loaded.pictures[:, 0],

@@ -2,17 +2,19 @@
 
 import argparse
 import sys
+from dataclasses import fields
 from pathlib import Path
 
-from blip.errors import InputError
+from blip.errors import InputError, Stopped
 from lab.ablation.command import Wanted, ablate
+from lab.ablation.own_reading import Own
 from lab.ablation.scales import SCALES
 from lab.ablations import ABLATIONS
 from lab.runs import Home
 
 
 def main() -> int:
-    """Read the words of the command line, carry them out; 2 for bad input."""
+    """Read the words of the command line, carry them out; 2 for bad input, as a shell counts it where a signal came."""
     parser = argparse.ArgumentParser(prog="python -m lab.ablation", description=__doc__)
     parser.add_argument("name", help=", ".join(ABLATIONS))
     parser.add_argument("--scale", default="cpu", help=", ".join(SCALES))
@@ -20,12 +22,29 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", default=(), help="arms")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, help="the record, JSON")
+    _add_own(parser)
     try:
         words = vars(parser.parse_args())
-        return ablate(Wanted(**words | {"only": tuple(words["only"])}), Home.default())
+        own = Own(**{one.name: words.pop(one.name) for one in fields(Own)})
+        return ablate(Wanted(**words | {"only": tuple(words["only"]), "own": own}), Home.default())
     except InputError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(f"lab: {stopped}", file=sys.stderr)
+        return 128 + stopped.number
+
+
+def _add_own(parser: argparse.ArgumentParser) -> None:
+    own = parser.add_argument_group("your own pairs in place of the generated world")
+    own.add_argument("--data", help="web pairs")
+    own.add_argument("--human", help="human-annotated pairs")
+    own.add_argument("--val", help="pairs of other images to measure on")
+    own.add_argument("--vocab", type=Path, help="a BERT vocab.txt")
+    own.add_argument("--vocab-size", type=int, default=Own.vocab_size)
+    own.add_argument("--size", help="model size; by default the scale's")
+    own.add_argument("--image-size", type=int, help="side of the pictures; by default the size's")
+    own.add_argument("--samples", type=int, help="pairs that each pre-training sees; by default the scale's")
 
 
 if __name__ == "__main__":  # not in processes that this one spawns

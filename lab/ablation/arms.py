@@ -1,30 +1,28 @@
 """An arm of an ablation as a value, and the runs that it takes: each done once, whichever claims share it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from blip.checkpoint import Card, Loaded, load, save
 from blip.checkpoint.own import file_fingerprint
 from blip.config import to_json
+from blip.data.transforms import FINETUNE_SCALE
 from blip.generate import Decoding
 from lab import stages
-from lab.ablation import protocol
+from lab.ablation.budget import Budget
+from lab.ablation.ground import WORLD, Ground
 from lab.mixes import BOTH, Mix
 from lab.progress import bar
 from lab.recipes import Recipe, overridden
 from lab.rounds import MODEL, Steps
 from lab.runs import Run, Step, Work
-from lab.sources import array_source
-from lab.world.sets import World
 
 NUCLEUS = Decoding(temperature=0.5)
 """p = 0.9 as published, and sharpened: at temperature 1 half of a small captioner's draws are false (lab/LOG.md),
 where the paper's filter removes a quarter. Other temperatures are arms of their own."""
 VERSION = 1
-# The web pairs that filters are measured on: the same in every arm, and far behind those of any training.
-_UNSEEN = {"start": 10_000_000, "noise": 0.5}
 
 
 class Runs(Protocol):
@@ -41,6 +39,7 @@ class Lab:
     home: Runs
     recipe: Recipe
     seed: int
+    ground: Ground = WORLD
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,8 @@ class Trained:
 
 
 Measure = Callable[[Trained], Run]
+Rescored = Callable[[Steps, Run, Run, Run], Run]
+"""From the steps, captioner, filter and CapFilt's run to a run with its ledger and one more filter's scores."""
 
 
 def worth(trained: Trained) -> Run:
@@ -99,62 +100,81 @@ class Arm:
     """The student goes on from the model that captioner and filter come from (paper Table 13)."""
     one_model: bool = False
     """Captioner and filter share all parameters (paper Table 4)."""
+    rescored: Rescored | None = None
+    """CapFilt's ledger with the scores of a further filter, for mixes that read them."""
     measures: tuple[Measure, ...] = (worth,)
+
+    @property
+    def declared(self) -> tuple[str, ...]:
+        """The fields that change a budget, for the student or for what its texts came from; claims may then differ."""
+        names = ("more_web", "times", "teacher_times", "budget", "continued")
+        plain = {one.name: one.default for one in fields(self)}
+        changed = [name for name in names if getattr(self, name) != plain[name]]
+        changes = (*self.everywhere, *self.student, *self.teacher)
+        return (*changed, *(one for one in changes if one.startswith("pretrain.")))
 
     def runs(self, lab: Lab) -> dict[str, Run]:
         """The runs whose results are measured, by name; `capfilt` is CapFilt's own summary."""
-        recipe = replace(lab.recipe, web=self.more_web * lab.recipe.web)
-        recipe = overridden(recipe, self.everywhere)
-        student = Steps(lab.home, _longer(overridden(recipe, self.student), self.times), lab.seed)
-        trained = Trained(student, student.pretrain()) if self.mix is None else self._bootstrapped(lab, recipe, student)
+        trained = self._trained(lab)
         found = {measure.__name__: measure(trained) for measure in self.measures}
         return found | ({"capfilt": trained.capfilt} if trained.capfilt else {})
 
-    def _bootstrapped(self, lab: Lab, recipe: Recipe, student: Steps) -> Trained:
+    def seen(self, lab: Lab) -> Budget | None:
+        """What its student's pre-training saw; None where that is not done."""
+        trained = self._trained(lab)
+        found = trained.model.result
+        return Budget(found.get("samples", trained.student.recipe.pretrain.samples), found["pairs"]) if found else None
+
+    def recipe_of(self, recipe: Recipe) -> Recipe:
+        """The student's recipe, from that of the ablation."""
+        return _longer(overridden(self._common(recipe), self.student), self.times)
+
+    def _common(self, recipe: Recipe) -> Recipe:
+        return overridden(replace(recipe, web=self.more_web * recipe.web), self.everywhere)
+
+    def _trained(self, lab: Lab) -> Trained:
+        student = Steps(lab.home, self.recipe_of(lab.recipe), lab.seed, lab.ground)
+        return Trained(student, student.pretrain()) if self.mix is None else self._bootstrapped(lab, student)
+
+    def _bootstrapped(self, lab: Lab, student: Steps) -> Trained:
+        recipe = self._common(lab.recipe)
         other = overridden(replace(recipe, widen=self.teacher_width * recipe.widen), self.teacher)
-        source = Steps(lab.home, _longer(other, self.teacher_times), lab.seed)
+        source = Steps(lab.home, _longer(other, self.teacher_times), lab.seed, lab.ground)
         model, capfilt = source.pretrain(), None
         for number in range(1, self.rounds + 1):
             if capfilt is not None:
                 model = source.pretrain(capfilt, mix=self.mix)
             captioner, matcher = (joint(source, model),) * 2 if self.one_model else source.tune(model)
             capfilt = source.capfilt(captioner, matcher, round=number, decoding=self.decoding)
+        if self.rescored is not None:
+            capfilt = self.rescored(source, captioner, matcher, capfilt)
         start = model if self.continued else None
         new = student.pretrain(capfilt, start, mix=self.mix, budget=self.budget)
         return Trained(student, new, self.mix, self.decoding, captioner, matcher, capfilt)
 
 
 def measured(steps: Steps, captioner: Run, matcher: Run) -> Run:
-    """What a captioner and a filter are worth by the protocol; held-out scenes and web pairs that no run has seen."""
-    recipe = steps.recipe
-    config = {"level": recipe.level, "count": recipe.evaluation, "device": recipe.device} | _UNSEEN
+    """What a captioner and a filter are worth by the ground's protocol, on what no run has seen."""
+    ground, recipe = steps.ground, steps.recipe
 
     def work(folder: Path) -> dict[str, Any]:
-        return protocol.worth(
-            model_of(captioner),
-            model_of(matcher),
-            World.of(recipe.level),
-            count=recipe.evaluation,
-            device=recipe.device,
-            **_UNSEEN,
-        )
+        return ground.worth(model_of(captioner), model_of(matcher), recipe)
 
-    return steps.home.run(step("worth", config, captioner, matcher), work)
+    return steps.home.run(step("worth", ground.measured_by(recipe), captioner, matcher), work)
 
 
 def joint(steps: Steps, model: Run) -> Run:
     """Captioner and filter in one model: ITC, ITM and LM on the human-annotated pairs, with the captioner's budget."""
     recipe = replace(steps.recipe, pretrain=steps.recipe.captioner)
-    config = to_json(recipe) | {"seed": steps.seed}
+    config = to_json(recipe) | steps.ground.decides() | {"seed": steps.seed}
     done = step("joint", {k: v for k, v in config.items() if k not in _NOT_JOINT}, model)
 
     def work(folder: Path) -> dict[str, Any]:
-        before, px = model_of(model), steps.world.level.px
-        pairs = steps.world.human(recipe.human, captions_each=2)
+        before, pairs = model_of(model), steps.human
         queue = min(recipe.objectives.queue, len(pairs) // 10)
         fitting = replace(recipe, objectives=replace(recipe.objectives, queue=queue))
         with bar(recipe.pretrain.steps, done.id) as show:
-            source = array_source(pairs, px, recipe.device)
+            source = steps.ground.source(pairs, recipe, FINETUNE_SCALE)
             tuned = stages.pretrain(
                 fitting, source, before.tokenizer, seed=steps.seed, out=folder, progress=show, start=before.model
             )

@@ -1,4 +1,4 @@
-"""Ablations beyond the paper's tables: mixes of texts, captioners, noise, sampling, filters, objectives, NLVR."""
+"""Ablations beyond the paper's tables: mixes of texts, captioners, noise, sampling, filters, objectives, NLVR, peers."""
 
 from dataclasses import replace
 
@@ -7,8 +7,10 @@ from blip.generate import Decoding
 from lab.ablation.arms import NUCLEUS, teacher, worth
 from lab.ablation.ledger_arms import Sweep
 from lab.ablation.measures import diversity, nlvr
+from lab.ablation.peer_arms import CLIP_SCORES, PeerArm, clip_scored, flops, itc_alone, scores, zero_shot
 from lab.ablation.table import CAPFILT, MORE_WEB, NONE, TRUTH, Ablation
 from lab.mixes import SYNTHETIC, UNFILTERED, Mix
+from lab.peers.kinds import CLIP, COCA
 
 MIXES = Ablation(
     "mixes",
@@ -97,6 +99,7 @@ ROUNDS = Ablation(
     "beyond the paper (its future work)",
     tuple(replace(CAPFILT, name=f"{n} rounds", about="rounds of CapFilt", rounds=n) for n in (1, 2, 3)),
 )
+_BY_CLIP = Policy(filter=CLIP_SCORES, column="cosine")
 FILTERS = Ablation(
     "filters",
     "Which score should filter?",
@@ -108,6 +111,21 @@ FILTERS = Ablation(
             for name, policy in (
                 ("ITC", Policy(column="itc")),
                 ("ITM + ITC", Policy(weighted_sum=("itm.itm_prob:1", "itm.itc:1"))),
+            )
+        ),
+        *(
+            replace(CAPFILT, name=name, about=about, mix=mix, rescored=clip_scored, measures=(worth, scores))
+            for name, about, mix in (
+                (
+                    "CLIP",
+                    "the best by the cosine of a CLIP trained by open_clip on the same pairs, as many as ITM keeps",
+                    Mix(policy=_BY_CLIP, as_many_as=Policy()),
+                ),
+                (
+                    "ITM + CLIP",
+                    "the best by the mean of both ranks, as many as ITM keeps",
+                    Mix(policy=Policy(), ranked_with=_BY_CLIP, as_many_as=Policy()),
+                ),
             )
         ),
         replace(CAPFILT, name="truth", about="truth as filter", mix=TRUTH),
@@ -141,4 +159,16 @@ NLVR = Ablation(
         replace(CAPFILT, name="both", measures=(nlvr,)),
     ),
 )
-BEYOND = (MIXES, CAPTIONERS, NLVR, THRESHOLD, NOISE, CANDIDATES, SAMPLING, ROUNDS, FILTERS, OBJECTIVES)
+PEERS = Ablation(
+    "peers",
+    "Does BLIP learn more from the same web than open_clip's CLIP and CoCa of like size?",
+    "beyond the paper",
+    (
+        replace(NONE, name="BLIP", about="ITC, ITM and LM; ranked by ITC, then ITM", measures=(worth, zero_shot, itc_alone, flops)),
+        PeerArm(name="CLIP", about="open_clip's CLIP, equal samples; ranked by cosine", peer=CLIP),
+        PeerArm(name="CoCa", about="open_clip's CoCa, equal samples; ranked by cosine", peer=COCA),
+        PeerArm(name="CLIP, equal operations", about="as many floating-point operations as BLIP", peer=CLIP, equal_operations=True),
+        PeerArm(name="CoCa, equal operations", about="as many floating-point operations as BLIP", peer=COCA, equal_operations=True),
+    ),
+)
+BEYOND = (MIXES, CAPTIONERS, NLVR, THRESHOLD, NOISE, CANDIDATES, SAMPLING, ROUNDS, FILTERS, OBJECTIVES, PEERS)

@@ -1,7 +1,7 @@
 """What `lab ablate` does, without the packages of the command line: a machine for training has none of them."""
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,23 @@ import torch
 from blip.config import to_json
 from blip.errors import InputError
 from lab.ablation.engine import cells_of, do, gathered
-from lab.ablation.plan import Cell, results
+from lab.ablation.ground import WORLD, Ground
+from lab.ablation.noted import Budgets, budgets_of
+from lab.ablation.own_pairs import OwnPairs
+from lab.ablation.own_reading import Own, opened
+from lab.ablation.own_scales import LEVEL, possible
+from lab.ablation.peer_steps import needs_open_clip
+from lab.ablation.plan import Cell, missing, results
 from lab.ablation.scales import scaled
 from lab.ablation.table import Ablation
 from lab.ablations import ablation
 from lab.claims import CLAIMS
+from lab.finetuning import plain
+from lab.peers.kinds import open_clip_models
 from lab.recipes import Recipe
 from lab.records import RESULTS, record, write_record
 from lab.runs import Home
-from lab.verdicts import decided
+from lab.verdicts import decided, undeclared
 
 FOLDER = RESULTS / "ablations"
 
@@ -33,6 +41,13 @@ class Wanted:
     only: tuple[str, ...] = ()
     jobs: int = 1
     out: Path | None = None
+    own: Own = field(default_factory=Own)
+
+    @property
+    def record(self) -> Path:
+        """Where the record lies: of own pairs in the working folder, so that it is not taken for the world's."""
+        own = Path(f"{self.name}-{LEVEL}-{self.scale}.json")
+        return self.out or (own if self.own.given else FOLDER / f"{self.name}-{self.scale}.json")
 
 
 def ablate(wanted: Wanted, home: Home) -> int:
@@ -40,19 +55,42 @@ def ablate(wanted: Wanted, home: Home) -> int:
     for name in ("seeds", "jobs"):
         if getattr(wanted, name) < 1:
             raise InputError(f"--{name} {getattr(wanted, name)} cannot be; give 1 or more.")
-    table, recipe = ablation(wanted.name), scaled(wanted.scale)
+    table, recipe, ground = ablation(wanted.name), scaled(wanted.scale), WORLD
     device_for(recipe)
-    cells = cells_of(table, wanted.seeds, wanted.only, jobs=wanted.jobs)
-    path = wanted.out or FOLDER / f"{table.name}-{wanted.scale}.json"
+    if wanted.own.given:
+        table, recipe, ground = on_own_pairs(wanted, table)
+    cells = cells_of(table, wanted.seeds, wanted.only, jobs=wanted.jobs, ground=ground)
+    if any(needs_open_clip(one) for one in missing(cells, recipe, home).values()):
+        open_clip_models()  # before hours are spent on what comes first
 
     def write() -> None:
-        write_record(path, record_of(wanted, table, recipe, home))
+        write_record(wanted.record, record_of(wanted, table, recipe, home, ground))
 
     do(cells, recipe, home, jobs=wanted.jobs, done=write)
     write()
-    print(_said(table, found_of(table, wanted.seeds, recipe, home)))
-    print(f"record: {_shown(path)}", file=sys.stderr)
+    found = found_of(table, wanted.seeds, recipe, home, ground)
+    print(_said(table, found, budgets_of(table, found, recipe, home, ground)))
+    print(f"record: {_shown(wanted.record)}", file=sys.stderr)
     return 0
+
+
+def on_own_pairs(wanted: Wanted, table: Ablation) -> tuple[Ablation, Recipe, OwnPairs]:
+    """The arms that own pairs allow, their recipe, and the pairs; says on stderr what is left out, and why."""
+    rest, left_out = possible(table)
+    for name in wanted.only:
+        if name in left_out:
+            raise InputError(f"The arm {name!r} cannot be done on your own pairs: {left_out[name]}; leave it out of --only.")
+        rest.arm(name)  # an unknown one is refused before pictures are read
+    pairs, recipe = opened(wanted.own, wanted.scale)
+    for name, why in left_out.items():
+        print(f"The arm {name!r} is left out: {why}.", file=sys.stderr)
+    if pairs.web_in_val:
+        print(
+            f"{pairs.web_in_val} images of {wanted.own.data} are images of {wanted.own.val} too, so that pre-training "
+            "sees what is measured on; take them out of one of the two for clean numbers.",
+            file=sys.stderr,
+        )
+    return rest, recipe, pairs
 
 
 def device_for(recipe: Recipe) -> None:
@@ -61,39 +99,57 @@ def device_for(recipe: Recipe) -> None:
         raise InputError(f"The recipe {recipe.name} needs a CUDA device and there is none; give --scale cpu.")
 
 
-def found_of(table: Ablation, seeds: int, recipe: Recipe, home: Home) -> dict[str, dict[int, dict[str, Any]]]:
+def found_of(
+    table: Ablation, seeds: int, recipe: Recipe, home: Home, ground: Ground = WORLD
+) -> dict[str, dict[int, dict[str, Any]]]:
     """Of all arms, and of seeds beyond those asked for: what is done counts, so that no record loses a seed."""
-    while any(results(cell, recipe, home) for cell in (Cell(arm, seeds) for arm in table.arms)):
+    while any(results(cell, recipe, home) for cell in (Cell(arm, seeds, ground) for arm in table.arms)):
         seeds += 1
-    return gathered(cells_of(table, seeds), recipe, home)
+    return gathered(cells_of(table, seeds, ground=ground), recipe, home)
 
 
-def record_of(wanted: Wanted, table: Ablation, recipe: Recipe, home: Home) -> dict[str, Any]:
-    """The record of an ablation: what each arm found by seed, and its claims decided."""
-    found = found_of(table, wanted.seeds, recipe, home)
+def record_of(
+    wanted: Wanted, table: Ablation, recipe: Recipe, home: Home, ground: Ground = WORLD
+) -> dict[str, Any]:
+    """The record of an ablation: what each arm found by seed, and its claims decided.
+
+    On own pairs also what they are, and which arms of the table are left out.
+    """
+    found = found_of(table, wanted.seeds, recipe, home, ground)
     result = {
         "ablation": table.name,
         "question": table.question,
         "source": table.source,
-        "scale": wanted.scale,
+        "scale": _scale(wanted),
         "seeds": sorted({seed for own in found.values() for seed in own}),
         "arms": {
             arm.name: {"about": arm.about, "seeds": {str(seed): one for seed, one in found[arm.name].items()}}
             for arm in table.arms
         },
+        "budgets": budgets_of(table, found, recipe, home, ground),
         "claims": decided(table.name, found),
     }
-    options = asdict(wanted) | {"out": wanted.out and wanted.out.name}
+    options = plain(asdict(wanted)) | {"out": wanted.out and wanted.out.name}
+    if isinstance(ground, OwnPairs):
+        result |= {"pairs": ground.about(), "left_out": possible(ablation(table.name))[1]}
+    else:
+        del options["own"]
     config = {"options": options, "recipe": to_json(recipe)}
     return record(f"ablate {table.name}", result, seed=None, config=config)
 
 
-def _said(table: Ablation, found: dict[str, dict[int, dict[str, Any]]]) -> str:
-    rows = decided(table.name, found)
-    lines = [table.question, *(line(row) for row in rows)]
+def _scale(wanted: Wanted) -> str:
+    """The scale as reports show it; a smoke run says nothing anywhere, and they pass it over."""
+    return f"{LEVEL}-{wanted.scale}" if wanted.own.given and wanted.scale != "smoke" else wanted.scale
+
+
+def _said(table: Ablation, found: dict[str, dict[int, dict[str, Any]]], budgets: Budgets) -> str:
+    claims, rows = {one.id: one for one in CLAIMS if one.ablation == table.name}, decided(table.name, found)
+    refused = [undeclared(claims[row["claim"]], budgets, list(row["values"])) for row in rows]
+    told = [line(row) if why is None else f"  {why}" for row, why in zip(rows, refused, strict=True)]
+    lines = [table.question, *told]
     if not rows:
-        kept = any(claim.ablation == table.name for claim in CLAIMS)
-        lines.append("No claim has all of its arms yet." if kept else "It describes and decides no claim: see the record.")
+        lines.append("No claim has all of its arms yet." if claims else "It describes and decides no claim: see the record.")
     return "\n".join(lines)
 
 

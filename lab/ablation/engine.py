@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from lab.ablation.arms import Lab
+from lab.ablation.ground import WORLD, Ground
 from lab.ablation.plan import Cell, Pace, missing, results
 from lab.ablation.table import Ablation
 from lab.recipes import Recipe
@@ -26,12 +27,14 @@ SPAWNED = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
 _QUIET = "TQDM_DISABLE"
 
 
-def cells_of(ablation: Ablation, seeds: int, only: Sequence[str] = (), *, jobs: int = 1) -> list[Cell]:
+def cells_of(
+    ablation: Ablation, seeds: int, only: Sequence[str] = (), *, jobs: int = 1, ground: Ground = WORLD
+) -> list[Cell]:
     """The cells of so many seeds, whole seeds first; for several at once arms first, since seeds share no run."""
     arms = [ablation.arm(name) for name in only] or ablation.arms
     if jobs > 1:
-        return [Cell(arm, seed) for arm in arms for seed in range(seeds)]
-    return [Cell(arm, seed) for seed in range(seeds) for arm in arms]
+        return [Cell(arm, seed, ground) for arm in arms for seed in range(seeds)]
+    return [Cell(arm, seed, ground) for seed in range(seeds) for arm in arms]
 
 
 def do(cells: Sequence[Cell], recipe: Recipe, home: Home, *, jobs: int = 1, done: Done = lambda: None) -> None:
@@ -58,7 +61,7 @@ def do_one(cell: Cell, recipe: Recipe, home: Home) -> float:
     """Do one cell and return its seconds."""
     start = time.perf_counter()
     with _one_thread():
-        cell.arm.runs(Lab(home, recipe, cell.seed))
+        cell.arm.runs(Lab(home, recipe, cell.seed, cell.ground))
     return time.perf_counter() - start
 
 

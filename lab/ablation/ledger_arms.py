@@ -33,6 +33,7 @@ class Sharing:
 
     name: str
     about: str
+    declared: tuple[str, ...] = ()
     one_model: bool = False
     separate: bool = False
 
@@ -53,6 +54,9 @@ class Sharing:
             return crossed_bias(scores, [np.array([one.truth for one in own]) for own in said])
 
         return {"bias": lab.home.run(step("bias", config, a, own, b, other), work)}
+
+    def seen(self, lab: Lab) -> None:
+        """Nothing: it trains no student."""
 
     def _pair(self, lab: Lab, seed: int) -> tuple[Run, Run]:
         """A captioner and its filter."""
@@ -103,6 +107,7 @@ class Sweep:
 
     name: str
     about: str
+    declared: tuple[str, ...] = ()
 
     def runs(self, lab: Lab) -> dict[str, Run]:
         """The run of the sweep."""
@@ -115,6 +120,9 @@ class Sweep:
             return swept(*(np.array(table[n].to_pylist()) for n in ("score", "origin", "truth", "noise_kind")))
 
         return {"sweep": lab.home.run(step("sweep", {"thresholds": THRESHOLDS}, capfilt), work), "capfilt": capfilt}
+
+    def seen(self, lab: Lab) -> None:
+        """Nothing: it trains no student."""
 
 
 def swept(scores: np.ndarray, origins: np.ndarray, truths: np.ndarray, kinds: np.ndarray) -> dict[str, Any]:

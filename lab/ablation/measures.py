@@ -11,6 +11,7 @@ import torch
 
 from blip.capfilt import Ledger
 from blip.config import to_json
+from blip.data.transforms import PRETRAIN_SCALE
 from blip.feed import PairFeed
 from blip.metrics.diversity import diversity as diversity_of
 from blip.metrics.diversity import self_bleu
@@ -20,15 +21,13 @@ from blip.tasks.pretrain import Pretrain
 from blip.train import build_optimizer, forward_backward
 from lab import stages
 from lab.ablation.arms import Trained, model_of, step
+from lab.ablation.ground import Judge
 from lab.downstream import nlvr as two_images
 from lab.downstream.nlvr_rows import world_statements
-from lab.evaluate import captions_of
 from lab.finetuning import Tuning
 from lab.mixes import selected
 from lab.rounds import LEDGER
 from lab.runs import Run
-from lab.sources import array_source, tokenizer_of
-from lab.world.checker import check
 from lab.world.draw import STYLES
 
 _SAMPLED = 3  # captions of an image for self-BLEU
@@ -42,30 +41,31 @@ def diversity(trained: Trained) -> Run:
     config = {"level": steps.recipe.level, "mix": mix.to_json(), "decoding": str(decoding), "seed": steps.seed}
 
     def work(folder: Path) -> dict[str, Any]:
-        items = steps.world.web(steps.recipe.web, steps.recipe.noise)
-        scenes = {item.key: item.scene for item in items}
+        ground, items = steps.ground, steps.web
+        judge = ground.judge(items)
         ledger = Ledger.open(trained.capfilt.folder / LEDGER)
         rows = ledger.table("candidates", ["image_key", "caption", "origin"]).to_pylist()
         made = [(row["image_key"], row["caption"]) for row in rows if row["origin"] == "synthetic"]
-        taken = [(one.key, one.caption) for one in selected(ledger, mix, items) if one.origin == "synthetic"]
+        taken = [(one.key, one.caption) for one in selected(ledger, mix, ground.images(items)) if one.origin == "synthetic"]
         sampling = replace(decoding, candidates=_SAMPLED, num_beams=max(_SAMPLED, decoding.num_beams))
-        said = captions_of(model_of(trained.captioner), items[:_IMAGES], steps.world.level.px, sampling)
+        captioner = model_of(trained.captioner)
+        said = ground.captions(captioner, items, steps.recipe, count=_IMAGES, decoding=sampling)
         return {
-            "all": _described(made, scenes),
-            "kept": _described(taken, scenes),
+            "all": _described(made, judge),
+            "kept": _described(taken, judge),
             "self_bleu": self_bleu([[caption_words(text) for text in own] for own in said]),
         }
 
     return steps.home.run(step("diversity", config, trained.capfilt), work)
 
 
-def _described(captions: list[tuple[str, str]], scenes: dict[str, Any]) -> dict[str, float | None]:
-    """Diversity and share of true captions of (image key, caption); None where there is no caption."""
+def _described(captions: list[tuple[str, str]], judge: Judge | None) -> dict[str, float | None]:
+    """Diversity and share of true captions of (image key, caption); None where there is no caption, or no truth."""
     if not captions:
         return {"captions": 0, "true": None}
     found = vars(diversity_of([caption_words(text) for _, text in captions]))
-    true = np.mean([check(text, scenes[key]).truth == "true" for key, text in captions])
-    return {"captions": len(captions), "true": float(true)} | found
+    true = judge and float(np.mean([judge(key, text) == "true" for key, text in captions]))
+    return {"captions": len(captions), "true": true} | found
 
 
 def cost(trained: Trained) -> Run:
@@ -77,18 +77,19 @@ def cost(trained: Trained) -> Run:
     recipe = steps.recipe
 
     def work(folder: Path) -> dict[str, Any]:
-        items = steps.world.human(max(2 * recipe.pretrain.batch, 64))
-        tokenizer = tokenizer_of(items)
-        config = recipe.model(len(tokenizer))
+        ground, items = steps.ground, steps.ground.few(recipe, max(2 * recipe.pretrain.batch, 64))
+        tokenizer = ground.tokenizer(items)
+        config = recipe.model(len(tokenizer), ground.px(recipe))
         torch.manual_seed(0)
         task = Pretrain(BLIP(config), replace(recipe.objectives, queue=0)).to(recipe.device)
-        loader = stages.loader(array_source(items, steps.world.level.px, recipe.device), recipe.pretrain, 0)
+        loader = stages.loader(ground.source(items, recipe, PRETRAIN_SCALE), recipe.pretrain, 0)
         feed = PairFeed(loader, tokenizer, max_length=stages.MAX_TOKENS)
         seconds, saved = _stepped(task, feed, recipe)
         parameters = count_parameters(config)
         return {"parameters": parameters, "state_bytes": 16 * parameters, "saved_bytes": saved, "step_seconds": seconds}
 
     config = {k: v for k, v in to_json(recipe).items() if k not in ("name", "captioner", "filter", "evaluation", "web")}
+    config |= steps.ground.decides()
     return steps.home.run(step("cost", config), work)
 
 

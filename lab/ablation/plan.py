@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from lab.ablation.arms import Lab
+from lab.ablation.ground import WORLD, Ground
 from lab.ablation.table import HasRuns
 from lab.recipes import Recipe
 from lab.runs import DONE, Home, Run, Step, Work
@@ -45,10 +46,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Cell:
-    """An arm with a seed."""
+    """An arm with a seed, on a ground."""
 
     arm: HasRuns
     seed: int
+    ground: Ground = WORLD
 
     @property
     def name(self) -> str:
@@ -60,14 +62,14 @@ def missing(cells: Iterable[Cell], recipe: Recipe, home: Home) -> dict[str, Step
     """The steps that these cells still need, each once, by id."""
     plan = Plan(home)
     for cell in cells:
-        cell.arm.runs(Lab(plan, recipe, cell.seed))
+        cell.arm.runs(Lab(plan, recipe, cell.seed, cell.ground))
     return plan.missing
 
 
 def results(cell: Cell, recipe: Recipe, home: Home) -> dict[str, Any] | None:
     """What a cell found, by measure; None where it is not done."""
     plan = Plan(home)
-    runs = cell.arm.runs(Lab(plan, recipe, cell.seed))
+    runs = cell.arm.runs(Lab(plan, recipe, cell.seed, cell.ground))
     if any(run.id in plan.missing for run in runs.values()):
         return None
     return {name: run.result for name, run in runs.items()}

@@ -1,6 +1,6 @@
 """What a cell is worth, by one protocol: retrieval, captions and filter, on held-out scenes whose truth is known."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +13,9 @@ from blip.matching import Matcher
 from blip.metrics.captions import cider_d
 from blip.metrics.retrieval import image_to_text_ranks, recalls, text_to_image_ranks
 from blip.metrics.words import caption_words
+from blip.model import BLIP
 from blip.tasks.retrieval import MAX_TOKENS, rank
+from blip.tokenizer import Tokens
 from lab.captioned import distinct
 from lab.evaluate import captions_of, filter_quality
 from lab.world.checker import check
@@ -37,16 +39,23 @@ def worth(
     px, items = world.level.px, world.evaluation(count, "all")
     sketches = world.evaluation(count, "all", style="sketch")
     found, hits = retrieval(matcher, items, px, device)
-    captions = {domain: world.evaluation(count, domain) for domain in DOMAINS if domain != "all"}
-    captions |= {"all": items, "sketch": sketches}
+    captions = captioned_scenes(world, count, items, sketches)
     said = {name: caption_quality(captioner, own, px, device) for name, own in captions.items()}
     web = world.web(WEB_PAIRS_A_SCENE * count, noise, start=start)
     return {
         "retrieval": {"all": found, "sketch": retrieval(matcher, sketches, px, device)[0]},
         "captions": {name: quality for name, (quality, _) in said.items()},
         "filter": filter_quality(matcher, web, px, device),
-        "items": {"r1": _digits(hits), "strictly_true": _digits(said["all"][1])},
+        "items": {"r1": digits(hits), "strictly_true": digits(said["all"][1])},
     }
+
+
+def captioned_scenes(
+    world: World, count: int, items: list[WorldPair], sketches: list[WorldPair]
+) -> dict[str, list[WorldPair]]:
+    """What is captioned, by domain and style; items and sketches are those of all domains."""
+    domains = {domain: world.evaluation(count, domain) for domain in DOMAINS if domain != "all"}
+    return domains | {"all": items, "sketch": sketches}
 
 
 def retrieval(
@@ -56,9 +65,7 @@ def retrieval(
 
     Ranked by ITC, then ITM, as published (paper 5.1); a scene has two texts.
     """
-    scenes = distinct(items)
-    texts = [text for scene in scenes for text in scene.references[:REFERENCES]]
-    image_of = np.repeat(np.arange(len(scenes)), [len(scene.references[:REFERENCES]) for scene in scenes])
+    scenes, texts, image_of = searched(items)
     matcher = Matcher(loaded, device=device)
 
     def images() -> Iterator[torch.Tensor]:
@@ -66,21 +73,50 @@ def retrieval(
             part = scenes[first : first + _IMAGES_AT_ONCE]
             yield torch.stack([matcher.prepare(Image.fromarray(one.image(px))) for one in part]).to(device)
 
-    tokens = loaded.tokenizer(texts, MAX_TOKENS).to(device)
-    ranked = rank(matcher.model, images, tokens, k=min(SHORTLIST, len(scenes)))
-    of_images = image_to_text_ranks(ranked.of_images.table(), image_of)
-    of_texts = text_to_image_ranks(ranked.of_texts.table().T, image_of)
+    return ranked(matcher.model, images, loaded.tokenizer(texts, MAX_TOKENS).to(device), image_of)
+
+
+def ranked(
+    model: BLIP, images: Callable[[], Iterator[torch.Tensor]], tokens: Tokens, image_of: np.ndarray
+) -> tuple[dict[str, float], np.ndarray]:
+    """As `retrieval`, of T texts (tokens led by [CLS]) whose images are image_of (T,), every image with a text."""
+    found = rank(model, images, tokens, k=min(SHORTLIST, int(image_of.max()) + 1))
+    return recalled(found.of_images.table(), found.of_texts.table().T, image_of)
+
+
+def recalled(
+    for_images: np.ndarray, for_texts: np.ndarray, image_of: np.ndarray
+) -> tuple[dict[str, float], np.ndarray]:
+    """As `retrieval`, of scores (I, T) by which texts are ranked for an image, and images for a text."""
+    of_images = image_to_text_ranks(for_images, image_of)
+    of_texts = text_to_image_ranks(for_texts, image_of)
     sides = {"tr": asdict(recalls(of_images)), "ir": asdict(recalls(of_texts))}
-    found = {f"{side}{k}": own[f"r{k}"] for side, own in sides.items() for k in (1, 5, 10)}
-    found |= {"r1": (found["tr1"] + found["ir1"]) / 2, "images": len(scenes)}
-    return found, np.concatenate([of_images == 1, of_texts == 1])
+    shares = {f"{side}{k}": own[f"r{k}"] for side, own in sides.items() for k in (1, 5, 10)}
+    shares |= {"r1": (shares["tr1"] + shares["ir1"]) / 2, "images": len(for_images)}
+    return shares, np.concatenate([of_images == 1, of_texts == 1])
+
+
+def digits(right: np.ndarray) -> str:
+    """A digit an item, 1 where it came out right."""
+    return "".join("1" if one else "0" for one in right)
+
+
+def searched(items: Sequence[WorldPair]) -> tuple[list[WorldPair], list[str], np.ndarray]:
+    """The distinct scenes of items, the texts that are searched among, and the scene (T,) of each text."""
+    scenes = distinct(items)
+    own = [scene.references[:REFERENCES] for scene in scenes]
+    return scenes, [text for texts in own for text in texts], np.repeat(np.arange(len(scenes)), [len(o) for o in own])
 
 
 def caption_quality(
     loaded: Loaded, items: Sequence[WorldPair], px: int, device: str = "cpu"
 ) -> tuple[dict[str, float], np.ndarray]:
     """Greedy captions: shares that are true and strictly true, CIDEr-D in [0, 10]; which are strictly true (N,)."""
-    said = [own[0] for own in captions_of(loaded, items, px, device=device)]
+    return quality_of([own[0] for own in captions_of(loaded, items, px, device=device)], items)
+
+
+def quality_of(said: Sequence[str], items: Sequence[WorldPair]) -> tuple[dict[str, float], np.ndarray]:
+    """As `caption_quality`, of a caption an item."""
     verdicts = [check(text, item.scene) for text, item in zip(said, items, strict=True)]
     strict = np.array([one.strict for one in verdicts])
     references = [[caption_words(text) for text in item.references] for item in items]
@@ -90,7 +126,3 @@ def caption_quality(
         "strictly_true": float(strict.mean()),
         "cider": float(cider.mean()),
     }, strict
-
-
-def _digits(right: np.ndarray) -> str:
-    return "".join("1" if one else "0" for one in right)

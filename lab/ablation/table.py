@@ -5,6 +5,7 @@ from typing import Protocol
 
 from blip.errors import InputError
 from lab.ablation.arms import Arm, Lab
+from lab.ablation.budget import Budget
 from lab.mixes import FILTERED_WEB, UNFILTERED, Mix
 from lab.runs import Run
 
@@ -14,13 +15,16 @@ TRUTH = Mix(by_truth=True)
 
 
 class HasRuns(Protocol):
-    """What an ablation knows of an arm."""
+    """What an ablation knows of an arm: its runs, what its student's pre-training saw, and what of it is no accident."""
 
     @property
     def name(self) -> str: ...
     @property
     def about(self) -> str: ...
+    @property
+    def declared(self) -> tuple[str, ...]: ...
     def runs(self, lab: Lab) -> dict[str, Run]: ...
+    def seen(self, lab: Lab) -> Budget | None: ...
 
 
 @dataclass(frozen=True)

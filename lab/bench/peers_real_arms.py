@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from blip.config import BlipConfig, named
 from blip.data.loading import Loader
@@ -23,16 +21,15 @@ from blip.data.transforms import PRETRAIN_SCALE, train_transform
 from blip.feed import PairFeed
 from blip.model import BLIP
 from blip.schedules import Schedule
-from blip.tasks.batch import PairBatch
 from blip.tasks.pretrain import ObjectiveConfig, Pretrain
 from blip.tokenizer import Tokenizer
 from blip.train import TrainConfig, train
 from lab.bench import peers_real_evaluation as evaluation
-from lab.bench import peers_real_open_clip as open_clip
 from lab.bench.peers_real_evaluation import HeldOut
+from lab.peers import open_clip_models as open_clip
+from lab.peers.operations import COUNTED, let_a_step_pass, mean_flops, parameters
 from lab.progress import bar
 
-_COUNTED = 3  # batches whose operations are counted: their longest texts differ
 _MOST_STEPS = 10_000_000
 
 
@@ -126,30 +123,12 @@ def trained(
 def cost(arm: Arm, photos: Photos, setting: Setting) -> dict[str, float]:
     """The arm's `Cost` as plain values, in the mean of the first batches."""
     feed = photos.feed(setting)
-    batches = [next(feed).to(setting.device) for _ in range(_COUNTED)]
+    batches = [next(feed).to(setting.device) for _ in range(COUNTED)]
     torch.manual_seed(setting.seed)
     task = arm.task(photos, setting, 2).to(setting.device)  # its teacher starts at step 1
-    before = sum(step_flops(task, batch) for batch in batches) / _COUNTED
-    with torch.no_grad():
-        seen = task(batches[0], 0.0).features
-    task.after_step([] if seen is None else [seen])
-    after = sum(step_flops(task, batch) for batch in batches) / _COUNTED
-    return asdict(Cost(before, after))
-
-
-def step_flops(task: nn.Module, batch: PairBatch) -> float:
-    """Operations of the matrix products of one forward and backward, as torch counts them."""
-    counter = FlopCounterMode(display=False)
-    # Only attention written as plain products is counted on every device.
-    with sdpa_kernel(SDPBackend.MATH), counter:
-        task(batch, 0.4).total.backward()
-    task.zero_grad(set_to_none=True)
-    return counter.get_total_flops()
-
-
-def parameters(model: nn.Module) -> int:
-    """Trained parameters, without any momentum encoder."""
-    return sum(weight.numel() for weight in model.parameters())
+    before = mean_flops(task, batches)
+    let_a_step_pass(task, batches[0])
+    return asdict(Cost(before, after=mean_flops(task, batches)))
 
 
 def _blip(photos: Photos, setting: Setting, steps: int) -> Pretrain:

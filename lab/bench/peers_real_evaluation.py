@@ -1,6 +1,5 @@
 """How the arms of `lab bench peers-real` are measured: recalls both ways, and greedy captions, on the same photos."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,20 +12,19 @@ from torch import Tensor
 
 from blip.checkpoint import Card, Loaded
 from blip.data.benchmarks.captions import captions_and_images
-from blip.data.text import clean_caption
-from blip.generate import Decoding, generate
+from blip.generate import Decoding
 from blip.model import BLIP
 from blip.tasks.ranking import shortlist
 from blip.tasks.retrieval import retrieval_scores
 from blip.tokenizer import Tokenizer
-from lab.bench.peers_real_open_clip import CONTEXT, CoCaDecoder, padded
 from lab.captioned import Gallery
 from lab.downstream import captioning, retrieval
 from lab.inference import Machine, pixels
+from lab.peers.open_clip_models import CoCaDecoder
+from lab.peers.reading import coca_captions, text_features
 
 GREEDY = Decoding(strategy="greedy", prompt="", max_length=20, min_length=5)
 _SAID = 8  # captions that are kept to be read
-_TEXTS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,8 @@ def of_clip(model: CLIP, tokenizer: Tokenizer, held_out: HeldOut) -> dict[str, A
 
 def of_coca(model: CoCa, tokenizer: Tokenizer, held_out: HeldOut, decoder: CoCaDecoder) -> dict[str, Any]:
     """Recalls and captions."""
-    said = list(coca_captions(decoder, tokenizer, held_out))
+    pictures = pixels(held_out.photos.images, decoder.config.vision.image_size, held_out.machine)
+    said = list(coca_captions(decoder, tokenizer, pictures, GREEDY))
     return {"retrieval": {"itc": recalls_of(model, tokenizer, held_out)}, "captions": _captions(said, held_out)}
 
 
@@ -83,8 +82,7 @@ def recalls_of(model: CLIP | CoCa, tokenizer: Tokenizer, held_out: HeldOut) -> d
     texts, owners = captions_and_images(gallery.images)
     side, device = model.visual.image_size[0], machine.device
     images = torch.cat([model.encode_image(batch) for batch in pixels(gallery.images, side, machine)])
-    ids = padded(tokenizer([clean_caption(text) for text in texts], CONTEXT)).to(device)
-    found = torch.cat([model.encode_text(part) for part in ids.split(_TEXTS_AT_ONCE)])
+    found = text_features(model, tokenizer, texts, device)
     return cosine_recalls(images, found, np.array(owners, dtype=np.int64))
 
 
@@ -93,16 +91,6 @@ def cosine_recalls(images: Tensor, texts: Tensor, image_of: np.ndarray) -> dict[
     images, texts = F.normalize(images, dim=1), F.normalize(texts, dim=1)
     both = shortlist(images, texts, len(texts)), shortlist(texts, images, len(images))
     return retrieval.recalls_by_name(retrieval_scores(*both, image_of))
-
-
-@torch.inference_mode()
-def coca_captions(decoder: CoCaDecoder, tokenizer: Tokenizer, held_out: HeldOut) -> Iterator[str]:
-    """A greedy caption of each photo, in order."""
-    special, side = tokenizer.special, decoder.config.vision.image_size
-    for batch in pixels(held_out.photos.images, side, held_out.machine):
-        memory = decoder.remember(batch)
-        found = generate(decoder, memory, GREEDY, prompt_ids=[special.cls], special=special)
-        yield from (tokenizer.decode(image[0].ids) for image in found)
 
 
 def _captions(said: list[str], held_out: HeldOut) -> dict[str, Any]:

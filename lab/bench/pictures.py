@@ -39,7 +39,7 @@ def measure(folder: Path, size: int, pictures: int, seed: int) -> dict[str, Any]
 def write_tar(path: Path, size: int, seed: int) -> int:
     """A tar of at least so many bytes of drawn JPEG pictures, each many times; how many members it has."""
     rng, members = np.random.default_rng(seed), 0
-    drawn = [_jpeg(rng) for _ in range(_DRAWN)]
+    drawn = [drawn_jpeg(rng) for _ in range(_DRAWN)]
     with open(path, "wb", buffering=_COPY) as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
             while tar.offset < size:
@@ -109,7 +109,7 @@ def _ways(path: Path, pictures: int, seed: int) -> dict[str, Any]:
     }
 
 
-def _jpeg(rng: np.random.Generator) -> bytes:
+def drawn_jpeg(rng: np.random.Generator) -> bytes:
     """Soft colors with the grain of a photo, about 50 kB."""
     soft = Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8)).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
     grain = rng.normal(0, _GRAIN, (_SIDE, _SIDE, 3))

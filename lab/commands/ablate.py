@@ -1,27 +1,29 @@
 """`lab ablate`: the arms of a table, trained once each, and the verdicts on its claims."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
 from lab.ablation.command import Wanted, ablate
+from lab.ablation.own_reading import Own
 from lab.runs import Home
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Run an ablation in the generated world. What is done is kept: stop it, start it again, add seeds or arms.
+    """Run an ablation in the generated world, or on your own pairs: --data, --human and --val. What is done is kept:
+    stop it, start it again, add seeds or arms.
 
     Names: table1, table2, table3, table4, bias, table12, table13, table1-larger, mixes, captioners, nlvr, threshold, noise,
-    candidates, sampling, rounds, filters, objectives, table1-epochs.
+    candidates, sampling, rounds, filters, objectives, peers, table1-epochs.
     """
 
     name: Annotated[str, Positional, arg(metavar="NAME")]
     """Which ablation."""
     scale: str = "cpu"
-    """smoke (seconds, and says nothing), cpu (a cell of minutes on one core) or gpu."""
+    """smoke (seconds, and says nothing), cpu (a cell of minutes on one core, of hours on your own pairs) or gpu."""
     seeds: int = 5
     """Seeds 0, 1 and so on of initial weights, order and draws; a verdict needs 3, for tables 1 to 4 it needs 5."""
     only: tuple[str, ...] = ()
@@ -29,7 +31,10 @@ class Options:
     jobs: int = 1
     """Cells at once, each a process with one thread; on a GPU small models share it."""
     out: Path | None = None
-    """The record, JSON; by default NAME-SCALE.json among the committed records of ablations."""
+    """The record, JSON; by default NAME-SCALE.json among the committed records of ablations, and of your own pairs
+    NAME-own-SCALE.json here."""
+    own: Own = field(default_factory=Own)
+    """Where the pairs come from."""
 
 
 def main(options: Options) -> int:

@@ -1,11 +1,9 @@
 """`lab pretrain`: ITC, ITM and LM on your own image-text pairs (paper 3.2)."""
 
-import math
-import resource
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,11 +11,11 @@ from blip.checkpoint import Card, save
 from blip.config import SHARING, SIZE_NAMES, BlipConfig, named, to_json
 from blip.data.loading import Loader
 from blip.data.pairs import Pair
-from blip.data.pairset import PairSet
 from blip.data.readers import read_pairs
 from blip.data.sources import PhotoSource
 from blip.data.text import clean_caption
 from blip.data.transforms import PRETRAIN_SCALE, train_transform
+from blip.distributed import choose_gpu, is_main, process_group
 from blip.errors import InputError
 from blip.feed import PairFeed
 from blip.initialize import start_from
@@ -26,6 +24,7 @@ from blip.schedules import Schedule
 from blip.tasks.pretrain import ObjectiveConfig, Pretrain
 from blip.tokenizer import Tokenizer
 from blip.train import TrainConfig, train
+from lab import pretrained
 from lab.held_out import held_out_batch, held_out_losses, split_held_out
 from lab.progress import bar
 from lab.records import record, write_record
@@ -33,7 +32,7 @@ from lab.records import record, write_record
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Pre-train a model with ITC, ITM and LM on image-text pairs."""
+    """Pre-train a model with ITC, ITM and LM on image-text pairs, in one process or in those of torchrun."""
 
     data: str
     """Pairs: tars ('shards/*.tar', quoted), a BLIP or COCO JSON list, CSV, TSV, Parquet, or a folder of images."""
@@ -56,7 +55,7 @@ class Options:
     steps: int = 1000
     """Optimizer steps."""
     batch: int = 64
-    """Pairs a micro-batch."""
+    """Pairs a micro-batch, of all processes together."""
     accumulate: int = 1
     """Micro-batches an optimizer step."""
     queue: int = 57_600
@@ -88,8 +87,22 @@ class Options:
     """Files read in an epoch, in rotation (the paper rotates a fifth of LAION each epoch)."""
     held_out: int = 64
     """Pairs, of as many images, kept out of training to measure the losses before and after."""
+    local_negatives: bool = False
+    """Draw hard negatives from a process's own pairs, as published, not from those of all processes."""
+    keyed_dropout: bool = False
+    """Dropout drawn by sample: the same on any number of processes. Several processes always draw so."""
+    not_finite: str = "stop"
+    """What a loss or gradient that is not finite does: stop, or skip the step. Its batch is saved in both cases."""
+    save_seconds: float = 120.0
+    """Seconds between resumable checkpoints."""
+    kept: int = 2
+    """Checkpoints kept, the last ones."""
+    wait_seconds: float = 600.0
+    """Seconds that a process may keep the others waiting before the run ends."""
+    profile: Path | None = None
+    """Folder for a trace of a few steps, for Perfetto or chrome://tracing."""
     workers: int = 2
-    """Threads that decode and augment images."""
+    """Threads that decode and augment images, in each process."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     """cpu or cuda."""
     seed: int = 0
@@ -99,6 +112,7 @@ class Options:
 def main(options: Options) -> int:
     """Train, measure the held-out losses before and after, save the model and summary.json."""
     _refuse(options)
+    choose_gpu(options.device)
     pairs = read_pairs(options.data)
     training, held = split_held_out(pairs, options.held_out)
     tokenizer = _tokenizer(options, training)
@@ -112,23 +126,32 @@ def main(options: Options) -> int:
         workers=options.workers,
         shards_per_epoch=options.shards_per_epoch,
     )
-    task = Pretrain(model, _objectives(options, len(loader))).to(options.device)
-    config = _training(options, len(loader))
+    objectives = _objectives(options, len(loader))
+    task = Pretrain(model, objectives, local_negatives=options.local_negatives).to(options.device)
     before = held_out_losses(model, batch.to(options.device), options.precision)
-    with bar(options.steps, "pretrain") as progress:
-        rows = train(task, PairFeed(loader, tokenizer), config, out=options.out, progress=progress)
+    with process_group(options.device, options.wait_seconds):
+        rows = _trained(options, task, PairFeed(loader, tokenizer), len(loader))
     after = held_out_losses(model, batch.to(options.device), options.precision)
     card = Card(stage="pretrained", notes={"data": options.data, "steps": options.steps})
     path = save(options.out / "model.safetensors", model, tokenizer, card)
-    result = _summary(before, after, rows, held=len(batch.ids), pairs=pairs, source=source)
+    result = pretrained.summary(before, after, rows, held=len(batch.ids), pairs=pairs, source=source)
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
     config_record = {"options": settings, "model": to_json(model.config)}
     write_record(
         options.out / "summary.json",
         record("pretrain", result, seed=options.seed, config=config_record) | result,
     )
-    _print(result, path)
+    pretrained.say(result, path)
     return 0
+
+
+def _trained(options: Options, task: Pretrain, feed: PairFeed, batches: int) -> list[dict[str, float]]:
+    """The logged rows; the main process shows a bar."""
+    run = partial(train, task, feed, _training(options, batches), out=options.out, profile=options.profile)
+    if not is_main():
+        return run()
+    with bar(options.steps, "pretrain") as progress:
+        return run(progress=progress)
 
 
 def _tokenizer(options: Options, training: Sequence[Pair]) -> Tokenizer:
@@ -200,36 +223,8 @@ def _training(options: Options, batches: int) -> TrainConfig:
         accumulate=options.accumulate,
         precision=options.precision,
         seed=options.seed,
+        save_seconds=options.save_seconds,
+        kept=options.kept,
+        not_finite=options.not_finite,
+        keyed_dropout=options.keyed_dropout,
     )
-
-
-def _summary(
-    before: dict[str, float],
-    after: dict[str, float],
-    rows: list[dict[str, float]],
-    *,
-    held: int,
-    pairs: PairSet,
-    source: PhotoSource,
-) -> dict[str, Any]:
-    rates = sorted(row["samples_per_second"] for row in rows)
-    return {
-        "pairs": len(pairs),
-        "rejects": len(pairs.rejects) + len(source.rejects),
-        "held_out": {"pairs": held, "chance_itc": math.log(held), "before": before, "after": after},
-        "images_per_second": rates[len(rates) // 2] if rates else None,
-        "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        "last": rows[-1] if rows else None,
-    }
-
-
-def _print(result: dict[str, Any], path: Path) -> None:
-    held = result["held_out"]
-    print(f"held-out batch of {held['pairs']} pairs, without queue (ITC at chance {held['chance_itc']:.2f}):")
-    for name in held["before"]:
-        print(f"  {name.upper():4} {held['before'][name]:7.3f} -> {held['after'][name]:7.3f}")
-    print(
-        f"{result['pairs']} pairs, {result['rejects']} rejects, "
-        f"{result['images_per_second'] or 0:.1f} images/s, peak memory {result['peak_memory_gib']:.1f} GiB"
-    )
-    print(f"model: {path}")

@@ -1,5 +1,6 @@
 """`lab report`: the claims as Markdown, LaTeX, CSV and figures, from the records of the ablations."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from blip.data.files import replacing
 from blip.errors import InputError
 from lab import claim_figures
 from lab.arms_report import arms_csv, arms_markdown
-from lab.claims_report import FOLDER, SMOKE, decided_of, latex, read_records, table, table_csv
+from lab.claim_records import Measured
+from lab.claims_report import FOLDER, SMOKE, decided_of, latex, read_records, refused_of, table, table_csv
 from lab.figures import save
 
 
@@ -24,14 +26,13 @@ class Options:
 
 
 def main(options: Options) -> int:
-    """Write the files and print the table."""
+    """Write the files and print the table; 1 where a claim is refused, and why on stderr."""
     records = read_records(options.records)
-    found = decided_of(records)
+    found, refused = decided_of(records), refused_of(records)
     if not found:
-        raise InputError(
-            f"No record in {options.records} decides a claim at cpu or gpu scale; run lab ablate NAME first."
-        )
-    texts = {"claims.md": table(found), "claims.tex": latex(found), "claims.csv": table_csv(found)}
+        none = f"No record in {options.records} decides a claim at cpu or gpu scale; run lab ablate NAME first."
+        raise InputError(next(iter(refused), none))
+    texts = {"claims.md": "\n\n".join([table(found), *refused]), "claims.tex": latex(found), "claims.csv": table_csv(found)}
     texts |= {"arms.md": arms_markdown(records), "arms.csv": arms_csv(records)}
     for name, text in texts.items():
         with replacing(options.out / name) as file:
@@ -45,7 +46,9 @@ def main(options: Options) -> int:
         _draw(record, options.out)
     print(table(found))
     print(f"\ntables and figures: {options.out}")
-    return 0
+    for sentence in refused:
+        print(sentence, file=sys.stderr)
+    return 1 if refused else 0
 
 
 def _draw(record: Mapping[str, Any], out: Path) -> None:
@@ -58,4 +61,4 @@ def _draw(record: Mapping[str, Any], out: Path) -> None:
     if found and "sweep" in found[0]:
         save(claim_figures.sweep(found[0]["sweep"]), path)
     elif any("worth" in one for one in found):
-        save(claim_figures.arms(record), path)
+        save(claim_figures.arms(Measured(result["ablation"], result["scale"], record), result["question"]), path)

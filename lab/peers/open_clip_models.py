@@ -21,18 +21,19 @@ from blip.tasks.batch import Losses, PairBatch, TeacherFeatures
 from blip.text import Cache, Memory
 from blip.tokenizer import SpecialIds, Tokens
 
-CONTEXT = 30  # tokens of a text, as many as BLIP reads in pre-training
+CONTEXT = 30  # most tokens of a text, as many as BLIP reads in pre-training
 CAPTION_WEIGHT, CONTRASTIVE_WEIGHT = 2.0, 1.0  # of CoCa's losses, open_clip's defaults
 LARGEST_SCALE = math.log(100)  # of the logits, as open_clip's training clamps it
 
 
-def clip(config: BlipConfig, special: SpecialIds) -> CLIP:
-    """A new CLIP with as many layers, and layers as wide, as a BLIP; texts are pooled at [SEP]."""
-    return CLIP(config.embed_dim, _vision(config), CLIPTextCfg(**_text(config.text, special)), output_dict=True)
+def clip(config: BlipConfig, special: SpecialIds, context: int = CONTEXT) -> CLIP:
+    """A new CLIP with as many layers, and layers as wide, as a BLIP; texts of `context` tokens, pooled at [SEP]."""
+    read = CLIPTextCfg(**_text(config.text, special, context))
+    return CLIP(config.embed_dim, _vision(config), read, output_dict=True)
 
 
-def coca(config: BlipConfig, special: SpecialIds) -> CoCa:
-    """A new CoCa of like size: half of the text layers read text alone, half the image too, as its paper has it.
+def coca(config: BlipConfig, special: SpecialIds, context: int = CONTEXT) -> CoCa:
+    """A new CoCa of like size, for texts of `context` tokens: half of the text layers read text alone, half the image too, as its paper has it.
 
     Texts are pooled at its class token, which overrules [SEP]; in open_clip its features are as wide as its text.
     What open_clip leaves as memory happens to be (the decoder's output matrix), or masks wrongly by its own word
@@ -46,17 +47,17 @@ def coca(config: BlipConfig, special: SpecialIds) -> CoCa:
         attn_pooler_heads=text.heads,
         output_tokens=True,
     )
-    decoder = MultimodalCfg(context_length=CONTEXT, width=text.width, heads=text.heads, layers=text.depth)
-    read = CLIPTextCfg(**_text(text, special), embed_cls=True, output_tokens=True)
+    decoder = MultimodalCfg(context_length=context, width=text.width, heads=text.heads, layers=text.depth)
+    read = CLIPTextCfg(**_text(text, special, context), embed_cls=True, output_tokens=True)
     model = CoCa(text.width, decoder, read, vision, pad_id=special.pad)
     nn.init.normal_(model.text_decoder.text_projection, std=text.width**-0.5)
     model.text.correct_cls_mask = True
     return model
 
 
-def padded(tokens: Tokens) -> Tensor:
-    """Ids (R, CONTEXT), padded on the right."""
-    return F.pad(tokens.ids, (0, CONTEXT - tokens.ids.shape[1]), value=tokens.special.pad)
+def padded(tokens: Tokens, context: int = CONTEXT) -> Tensor:
+    """Ids (R, context), padded on the right."""
+    return F.pad(tokens.ids, (0, context - tokens.ids.shape[1]), value=tokens.special.pad)
 
 
 class PeerTask(nn.Module):
@@ -68,7 +69,7 @@ class PeerTask(nn.Module):
 
     def forward(self, batch: PairBatch, alpha: float) -> Losses:
         """Losses of B pairs; there are no soft targets, so alpha is not read."""
-        parts = self.lost(self.model(batch.images, padded(batch.tokens)))
+        parts = self.lost(self.model(batch.images, padded(batch.tokens, self.model.context_length)))
         return Losses(parts, torch.stack(list(parts.values())).sum())
 
     @torch.no_grad()
@@ -82,14 +83,16 @@ def clip_losses(found: dict[str, Tensor]) -> dict[str, Tensor]:
     return {"itc": ClipLoss()(found["image_features"], found["text_features"], found["logit_scale"])}
 
 
-def coca_losses(pad: int) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
-    """CoCa's two losses, by open_clip, under our names; padding carries none."""
-    loss = CoCaLoss(CAPTION_WEIGHT, CONTRASTIVE_WEIGHT, pad_id=pad)
+def coca_losses(
+    pad: int, *, caption: float = CAPTION_WEIGHT, contrastive: float = CONTRASTIVE_WEIGHT
+) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+    """CoCa's losses, by open_clip, under our names; padding carries none, and a loss of weight 0 is left out."""
+    loss, weights = CoCaLoss(caption, contrastive, pad_id=pad), {"itc": contrastive, "lm": caption}
 
     def lost(found: dict[str, Tensor]) -> dict[str, Tensor]:
         names = ("image_features", "text_features", "logits", "labels", "logit_scale")
-        contrastive, caption = loss(*(found[name] for name in names))
-        return {"itc": contrastive, "lm": caption}
+        parts = zip(weights, loss(*(found[name] for name in names)), strict=True)
+        return {name: part for name, part in parts if weights[name]}
 
     return lost
 
@@ -104,7 +107,7 @@ class CoCaDecoder:
     training = False
 
     def __init__(self, model: CoCa, config: BlipConfig) -> None:
-        cached = replace(config.text, width=1, depth=1, heads=1, max_positions=CONTEXT)
+        cached = replace(config.text, width=1, depth=1, heads=1, max_positions=model.context_length)
         self.config, self.text = replace(config, text=cached), _CoCaText(model, cached)
 
     def remember(self, images: Tensor) -> Memory:
@@ -142,9 +145,9 @@ def _vision(config: BlipConfig) -> CLIPVisionCfg:
     )
 
 
-def _text(text: TextConfig, special: SpecialIds) -> dict[str, Any]:
+def _text(text: TextConfig, special: SpecialIds, context: int) -> dict[str, Any]:
     return {
-        "context_length": CONTEXT,
+        "context_length": context,
         "vocab_size": text.vocab_size,
         "width": text.width,
         "heads": text.heads,

@@ -1,0 +1,144 @@
+"""Reads your own pairs for an ablation, and refuses what would make its numbers worthless before anything is trained."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from blip.config import named
+from blip.data.benchmarks.captions import CaptionedImage
+from blip.data.images import BadImage, open_image
+from blip.data.pairs import Origin, Pair, image_sha256
+from blip.data.pairset import PairSet
+from blip.data.readers import read_pairs
+from blip.data.text import clean_caption
+from blip.errors import InputError
+from blip.tokenizer import Tokenizer
+from lab.ablation.own_pairs import OwnPairs
+from lab.ablation.own_scales import own_recipe
+from lab.captioned import unused_line
+from lab.recipes import Recipe
+from lab.stages import READERS
+
+_IMAGES_A_READ = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """Your own pairs in place of the generated world; --data, --human and --val go together."""
+
+    data: str | None = None
+    """Web pairs, noisy, in any form that lab pretrain reads: CapFilt goes over them. Every image of the three is read
+    once at the start, and its bytes decide which runs are done already."""
+    human: str | None = None
+    """Human-annotated pairs: captioner and filter are fine-tuned on them, and pre-training sees them too."""
+    val: str | None = None
+    """Pairs of other images to measure on, several captions an image or one."""
+    vocab: Path | None = None
+    """A BERT vocab.txt; by default a WordPiece vocabulary is trained on the captions of --data and --human."""
+    vocab_size: int = 4000
+    """Tokens of a vocabulary trained on the captions."""
+    size: str | None = None
+    """Model size: nano, tiny, small, base (B/16) or large (L/16); by default the scale's."""
+    image_size: int | None = None
+    """Side of the pictures in pixels, in training and measuring; by default the size's own."""
+    samples: int | None = None
+    """Pairs that each pre-training sees, repeats included; by default the scale's."""
+
+    @property
+    def given(self) -> bool:
+        """Whether there are own pairs; InputError where only some of them are given."""
+        sets = {f"--{name}": getattr(self, name) for name in ("data", "human", "val")}
+        missing = [name for name, value in sets.items() if value is None]
+        changed = [f"--{one.name.replace('_', '-')}" for one in fields(self) if getattr(self, one.name) != one.default]
+        if missing and changed:
+            raise InputError(f"Own pairs are --data, --human and --val; with {changed[0]} give {' and '.join(missing)} too.")
+        return not missing
+
+
+def opened(own: Own, scale: str) -> tuple[OwnPairs, Recipe]:
+    """The pairs, read and checked, and the recipe of a scale for them.
+
+    InputError where a set is missing or empty, a held-out image has no caption or cannot be opened, or an image of
+    the human-annotated pairs is held out too.
+    """
+    web, human, val = (_read(place, origin) for place, origin in ((own.data, "web"), (own.human, "human"), (own.val, "human")))
+    recipe = own_recipe(scale, web=len(web), human=len(human), size=own.size, samples=own.samples)
+    side = own.image_size or named(recipe.size).vision.image_size
+    vocabulary = _vocabulary(own, web, human)
+    recipe.model(len(vocabulary), side)  # refuses an image size that cannot be
+    held_out = _held_out(own.val, val, recipe.evaluation)
+    seen, shown, kept = (_digests(pairs, place) for pairs, place in ((web, own.data), (human, own.human), (val, own.val)))
+    _refuse_leak(own, human, shown, kept)
+    prints = {"web": _fingerprint(web, seen), "human": _fingerprint(human, shown)}
+    prints["val"] = _fingerprint(val.first(len(held_out)), kept[: len(held_out)])
+    also = sum(digest in set(kept) - {""} for digest in seen)
+    return OwnPairs(web, human, held_out, vocabulary, side, prints, also), recipe
+
+
+def _read(place: str, origin: Origin) -> PairSet:
+    pairs = read_pairs(place, origin=origin)
+    if not len(pairs):
+        raise InputError(f"{place} has no image with a caption that can be used: {unused_line(pairs.rejects)}; give another file.")
+    return pairs
+
+
+def _vocabulary(own: Own, web: PairSet, human: PairSet) -> Tokenizer:
+    if own.vocab is not None:
+        return Tokenizer.from_vocab(own.vocab)
+    return Tokenizer.train((clean_caption(pair.caption) for pairs in (web, human) for pair in pairs), own.vocab_size)
+
+
+def _held_out(place: str, val: PairSet, count: int) -> tuple[CaptionedImage, ...]:
+    """The first `count` images with their captions, each of which can be opened."""
+    images = val.with_captions(range(min(count, len(val.images))))
+    if len(images) < 2:
+        raise InputError(f"{place} has one image, and retrieval needs two or more; give more images.")
+    for first, own in images:
+        if not own:
+            raise InputError(f"The image {first.key} of {place} has no caption to measure on; leave it out or caption it.")
+        try:
+            open_image(first)
+        except BadImage as error:
+            raise InputError(f"The image {first.key} of {place} cannot be used ({error.reason}); mend it or leave it out.") from None
+    return tuple(CaptionedImage(first.key, first.image, tuple(pair.caption for pair in own)) for first, own in images)
+
+
+def _digests(pairs: PairSet, place: str) -> list[str]:
+    """SHA-256 of each image, "" where it cannot be read; InputError where none can."""
+    with ThreadPoolExecutor(READERS) as pool:
+        found = list(pool.map(_digest, pairs.images))
+    if not any(found):
+        raise InputError(f"None of the {len(found)} images of {place} can be read; check the paths, the first is {pairs.images[0].image}.")
+    return found
+
+
+def _digest(pair: Pair) -> str:
+    try:
+        return image_sha256(pair)
+    except OSError:
+        return ""
+
+
+def _refuse_leak(own: Own, human: PairSet, shown: Sequence[str], kept: Sequence[str]) -> None:
+    """InputError where models would be measured on images that captioner and filter were tuned on."""
+    known = set(kept) - {""}
+    both = [row for row, digest in enumerate(shown) if digest in known]
+    if both:
+        first = human.images[both[0]].key
+        raise InputError(
+            f"{len(both)} of the {len(shown)} images of {own.human} are images of {own.val} too, the first is {first}: "
+            "take them out of one of the two."
+        )
+
+
+def _fingerprint(pairs: PairSet, digests: Sequence[str]) -> str:
+    """16 hex digits of the hash of keys, image bytes and captions, in order; it knows no folder."""
+    found, total = hashlib.sha256(), len(pairs.images)
+    for start in range(0, total, _IMAGES_A_READ):
+        rows = pairs.with_captions(range(start, min(start + _IMAGES_A_READ, total)))
+        for (first, own), digest in zip(rows, digests[start : start + _IMAGES_A_READ], strict=True):
+            found.update(json.dumps([first.key, digest, [pair.caption for pair in own]]).encode() + b"\n")
+    return found.hexdigest()[:16]

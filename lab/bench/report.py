@@ -1,0 +1,156 @@
+"""`lab bench report`: every ratio that the benches recorded, as a table for README and as a plot."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from blip.errors import InputError
+from lab.figures import FILTERED, INK, KEPT, PAPER, QUIET, save
+from lab.page_parts import markdown
+from lab.records import RESULTS
+
+RECORDS = RESULTS / "bench"
+PLOT = RESULTS.parents[1] / "docs" / "bench.png"
+_TICKS = (0.25, 0.5, 1, 2, 4, 8, 16)
+_GRID = "#D0D7DE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Print the table of all benches with a target or a peer, and draw their ratios."""
+
+    records: Path = RECORDS
+    """The folder of records."""
+    plot: Path = PLOT
+    """The picture, PNG."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """One ratio of a record. better: higher or lower; target None: nothing is asked of it."""
+
+    bench: str
+    case: str
+    device: str
+    precision: str
+    ratio: float
+    target: float | None
+    better: str
+    reached: bool
+    has_peer: bool
+    """Whether it is peer against ours, not a share of something else."""
+
+    @property
+    def advantage(self) -> float:
+        """How many times better than the peer, whichever way better is."""
+        return self.ratio if self.better == "higher" else 1 / self.ratio
+
+    @property
+    def asked(self) -> float | None:
+        """The target as an advantage."""
+        if self.target is None:
+            return None
+        return self.target if self.better == "higher" else 1 / self.target
+
+    @property
+    def label(self) -> str:
+        """Bench, case, and where it ran; the precision unless the case says it."""
+        where = self.device if self.precision in self.case else f"{self.device}, {self.precision}"
+        return f"{self.bench}: {self.case} ({where})"
+
+    @property
+    def verdict(self) -> str:
+        """In a word: met, not met, or a dash where nothing is asked."""
+        if self.target is None:
+            return "-"
+        return "met" if self.reached else "not met"
+
+
+def main(options: Options) -> int:
+    """Print the table, draw the plot; 1 if a target is not met."""
+    found = ratios(options.records)
+    print(table(found))
+    print(f"plot: {save(figure(found), options.plot)}")
+    return 0 if all(one.reached for one in found) else 1
+
+
+def ratios(folder: Path = RECORDS) -> list[Ratio]:
+    """Every ratio with a target field in the records of a folder, in the order of their files."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found += _of(content["name"].removeprefix("bench-"), content["result"])
+    if not found:
+        raise InputError(f"There is no record with a ratio in {folder}; run a bench, such as lab bench matching.")
+    return found
+
+
+def table(found: Sequence[Ratio]) -> str:
+    """The ratios as a Markdown table."""
+    rows = [
+        [one.bench, one.case, one.device, one.precision, f"{one.ratio:.2f}", _target(one), one.verdict] for one in found
+    ]
+    return markdown(["bench", "case", "device", "precision", "ratio", "target", "verdict"], rows)
+
+
+def figure(found: Sequence[Ratio]) -> Figure:
+    """A bar for each ratio against a peer, on a logarithmic axis, with its target as a line across it."""
+    shown = [one for one in found if one.has_peer]
+    drawn = Figure(figsize=(8.6, 1.1 + 0.27 * len(shown)), dpi=128, facecolor=PAPER, layout="constrained")
+    axes = drawn.add_subplot()
+    colours = [QUIET if one.target is None else KEPT if one.reached else FILTERED for one in shown]
+    logs = [math.log2(one.advantage) for one in shown]
+    axes.barh(range(len(shown)), logs, height=0.7, color=colours)
+    for at, one in enumerate(shown):
+        if one.asked is not None:
+            axes.vlines(math.log2(one.asked), at - 0.45, at + 0.45, color=INK, linewidth=1.6)
+        axes.text(max(logs[at], 0) + 0.06, at, f"{one.advantage:.2f}", va="center", size=7.5, color=INK)
+    axes.set_yticks(range(len(shown)), [one.label for one in shown])
+    axes.set_xticks([math.log2(tick) for tick in _TICKS], [f"{tick:g}" for tick in _TICKS])
+    axes.yaxis.set_minor_locator(NullLocator())
+    highest = max([*logs, *(math.log2(one.asked) for one in shown if one.asked)], default=1)
+    axes.set_xlim(min([*logs, 0.0]) - 0.3, highest + 0.6)
+    axes.invert_yaxis()
+    axes.axvline(0, color=_GRID, linewidth=1)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labelsize=7.5, labelcolor=INK)
+    axes.set_xlabel("times better than the peer; the black line is the target, orange misses it", color=QUIET, size=8)
+    return drawn
+
+
+def _of(bench: str, result: dict[str, Any]) -> Iterator[Ratio]:
+    """The ratios of a record's result, itself or whatever lies in it."""
+    named = {"device": result.get("device", "cpu"), "precision": result.get("precision", "-")}
+    for case, part in _parts(result, ()):
+        yield Ratio(
+            bench=bench,
+            case=case or "whole",
+            device=named["device"],
+            precision=part.get("precision", named["precision"]),
+            ratio=part["ratio"],
+            target=part["target"],
+            better=part.get("better", "higher"),
+            reached=part["reached"],
+            has_peer="peer" in part,
+        )
+
+
+def _parts(part: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+    if "ratio" in part and "target" in part:
+        yield ", ".join(name for name in path if name != "cases"), part
+        return
+    for name, inner in part.items():
+        if isinstance(inner, dict):
+            yield from _parts(inner, (*path, name))
+
+
+def _target(one: Ratio) -> str:
+    if one.target is None:
+        return "-"
+    return f"at least {one.target:g}" if one.better == "higher" else f"at most {one.target:g}"

@@ -1,0 +1,155 @@
+"""What the records say, in sentences and tables: every number and every verdict is computed from them."""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+from lab.ablation.scales import SCALES
+from lab.ablations import ablation
+from lab.claim import R1, Claim, Difference
+from lab.claim_records import BEST, Measured, best
+from lab.claims import CLAIMS
+from lab.claims_report import PAPERS_COLUMNS, SMOKE, Decided, published
+from lab.page_parts import markdown, percent
+from lab.stats import EQUIVALENT, OPPOSITE, REPRODUCED
+from lab.tour import TOUR, chapter_of
+
+_HEAD = ("claim", "in the paper", "effect", "95% interval", "counts from", "seeds", "verdict", "notebook")
+_MEANS = {
+    REPRODUCED: "the interval lies above 0",
+    OPPOSITE: "the interval lies below 0",
+    EQUIVALENT: "the interval is smaller than what counts",
+}
+
+
+def answer(shown: Sequence[Measured], only: Sequence[str] = ()) -> str:
+    """The answer of the ablations shown, as Markdown: a line a claim, its verdict first; only these claims if given.
+
+    A claim whose arms are not done says what measures it, and so does one of a smoke run.
+    """
+    lines = [line for one in shown for line in _lines(one, only)]
+    smoke = [f"`{one.command}`" for one in shown if one.is_smoke]
+    if smoke:
+        lines.append(f"Nothing can be said from a smoke run; to measure: {', '.join(smoke)}.")
+    return "\n\n".join(lines)
+
+
+def sentence(one: Decided) -> str:
+    """A decided claim in a sentence: verdict, what it says, effect, interval, seeds, the paper's own effect."""
+    claim, row = one.claim, one.row
+    needed = f", of {row['fewest_seeds']} that a verdict needs" if row["seeds"] < row["fewest_seeds"] else ""
+    seeds = f"{row['seeds']} {'seed' if row['seeds'] == 1 else 'seeds'}{needed}"
+    why = _MEANS.get(row["verdict"], "" if needed else "the interval holds 0 and more than what counts")
+    own = "" if claim.published is None else f" In the paper {published(claim)} ({PAPERS_COLUMNS})."
+    said = f"{value(claim, row['effect'])} ({interval(claim, row)}; {seeds}, scale `{one.scale}`)"
+    return f"**{row['verdict'].capitalize()}: {claim.says}** {said}{'; ' + why if why else ''}.{own}"
+
+
+def value(claim: Claim, number: float, *, unit: bool = True) -> str:
+    """An effect as its metric is told: points of a share, a correlation as it is."""
+    if isinstance(claim.value, Difference):
+        return f"{100 * number:+.1f}{' points' if unit else ''}"
+    return f"{'r = ' if unit else ''}{number:+.2f}"
+
+
+def interval(claim: Claim, row: Mapping[str, Any]) -> str:
+    """The 95% interval over seeds of a decided claim, or that one seed has none."""
+    if None in row["interval"]:
+        return "no interval yet"
+    low, high = (value(claim, bound, unit=False) for bound in row["interval"])
+    return f"95% interval {low} to {high}"
+
+
+def verdicts(records: Sequence[Mapping[str, Any]]) -> str:
+    """All claims as a Markdown table, each by the best record that decides it, or the command that measures it."""
+    shown = best(records)
+    found = {one.claim.id: one for own in shown.values() for one in own.decided}
+    rows = [_row(claim, found.get(claim.id), shown.get(claim.ablation)) for claim in CLAIMS]
+    return markdown(_HEAD, rows)
+
+
+def summary(records: Sequence[Mapping[str, Any]]) -> str:
+    """How many claims have which verdict, in one sentence."""
+    found = [one.row["verdict"] for measured in best(records).values() for one in measured.decided]
+    each = [f"{found.count(name)} {name}" for name in dict.fromkeys((REPRODUCED, OPPOSITE, EQUIVALENT, *found))]
+    told = f": {', '.join(each)}" if found else ""
+    return f"**Of {len(CLAIMS)} claims {len(found)} are measured{told}.** The others name the command that measures them."
+
+
+def most_worth(shown: Measured) -> str:
+    """Of an ablation that states no claim: the arm with the highest mean R@1, which is no verdict."""
+    values = {name: 100 * mean(own.values()) for name, own in shown.of(R1).items()}
+    if shown.is_smoke or not values:
+        return f"*{ablation(shown.name).question} Not measured yet: `{shown.command}`.*"
+    first, last = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
+    return (
+        f"**{ablation(shown.name).question}** *{first}* has the highest mean R@1 ({values[first]:.1f}%) and *{last}* the lowest "
+        f"({values[last]:.1f}%) of {len(values)} arms; no claim was stated before, so this is no verdict."
+    )
+
+
+def at_threshold(shown: Measured, threshold: float = 0.5) -> str:
+    """What a threshold keeps of each origin, how much of it is true, and the noise kind that the filter sees worst."""
+    found = [one["sweep"] for own in shown.arms.values() for one in own.values()]
+    if shown.is_smoke or not found:
+        return f"*{ablation(shown.name).question} Not measured yet: `{shown.command}`.*"
+    place, parts = found[0]["thresholds"].index(threshold), []
+    for origin in ("web", "synthetic"):
+        kept, true = (_mean([one[name][origin][place] for one in found]) for name in ("kept", "precision"))
+        parts.append(f"{percent(kept)} of the {origin} captions, of which {percent(true)} are true")
+    each = {kind: _mean([one["auc"][kind] for one in found]) for kind in found[0]["auc"]}
+    known = {kind: auc for kind, auc in each.items() if auc is not None}
+    worst = min(known, key=known.__getitem__)
+    return (
+        f"**{ablation(shown.name).question}** A threshold of {threshold:g} keeps {' and '.join(parts)}. "
+        f"The noise that the filter tells worst from clean text: {worst.replace('_', ' ')}, AUC {known[worst]:.3f} (scale `{shown.scale}`)."
+    )
+
+
+def scales() -> str:
+    """What each scale trains, as a Markdown table."""
+    head = ("scale", "level of the world", "web pairs", "human pairs", "samples of a pre-training", "device", "what it says")
+    says = {SMOKE: "nothing; it shows that everything runs", "cpu": "a small model in a small world", "gpu": "a larger one of both"}
+    rows = [
+        [f"`{name}`", one.level, f"{one.web:,}", f"{one.human:,}", f"{one.pretrain.samples:,}", one.device, says[name]]
+        for name, one in SCALES.items()
+    ]
+    return markdown(head, rows)
+
+
+def contents() -> str:
+    """The notebooks with their questions, as a Markdown list of links."""
+    return "\n".join(f"{one.number}. [{one.asks}]({one.file})" for one in TOUR[1:])
+
+
+def gained(claim: Claim) -> float | None:
+    """The paper's own effect in points, the mean of its COCO TR@1 and IR@1; None where it has none."""
+    return None if claim.published is None else sum(claim.published[:2]) / 2
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return mean(known) if known else None
+
+
+def _lines(shown: Measured, only: Sequence[str]) -> list[str]:
+    claims = [one for one in CLAIMS if one.ablation == shown.name and (not only or one.id in only)]
+    found = {one.claim.id: one for one in shown.decided}
+    if shown.is_smoke:
+        return [f"*{claim.says} Not measured yet.*" for claim in claims]
+    missing = f"Not measured yet: `{shown.command}`."
+    refusals = {one.id: said for one in claims for said in shown.refused if said.startswith(f"The claim {one.id} is refused")}
+    return [sentence(found[one.id]) if one.id in found else f"*{one.says} {refusals.get(one.id, missing)}*" for one in claims]
+
+
+def _row(claim: Claim, found: Decided | None, shown: Measured | None) -> list[str]:
+    margin = f"{100 * claim.margin:.1f}" if isinstance(claim.value, Difference) else f"{claim.margin:.1f}"
+    link = chapter_of(claim.ablation).link
+    if found is None:
+        scale = shown.scale if shown else BEST[-1]
+        todo = f"`lab ablate {claim.ablation} --scale {scale}`"
+        return [claim.says, published(claim), "not measured yet", todo, margin, f"0 of {claim.seeds}", "-", link]
+    row = found.row
+    bounds = interval(claim, row).removeprefix("95% interval ")
+    said = f"{claim.says} ({found.scale})"
+    return [said, published(claim), value(claim, row["effect"], unit=False), bounds, margin, str(row["seeds"]), f"**{row['verdict']}**", link]

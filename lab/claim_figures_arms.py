@@ -1,0 +1,73 @@
+"""Pictures of arms by numbers: one metric against another, and a metric along what the arms differ by."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lab.claim_figures_parts import COLOURS, LINES, MARKS, Metric, dress, legend, not_measured, page
+from lab.claim_records import Measured
+
+Pairs = tuple[Metric, Metric]
+"""What stands on the horizontal and on the vertical axis."""
+
+
+def against(shown: Measured, title: str, pairs: Sequence[Pairs], among: Sequence[str] = ()) -> Figure:
+    """A panel a pair of metrics: seeds as small marks, the mean of each arm as a large one.
+
+    among: only these arms; by default all that have both metrics.
+    """
+    figure, panels = page(title, [shown], (1.2 + 3.5 * len(pairs), 3.3), len(pairs))
+    for axes, (x, y) in zip(panels, pairs, strict=True):
+        dress(axes, x.name, y.name)
+        across, up = shown.of(x.path), shown.of(y.path)
+        names = [name for name in among or across if name in across and name in up]
+        for at, name in enumerate(names):
+            _cloud(axes, at, name, (across[name], up[name]), (x, y))
+        if not names:
+            not_measured(axes)
+        axes.margins(0.12)
+    if panels[-1].get_legend_handles_labels()[0]:
+        legend(panels[-1], loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def along(
+    shown: Measured, title: str, x: str, groups: Mapping[str, Mapping[float, str]], metrics: Sequence[Metric]
+) -> Figure:
+    """A panel a metric: a line a group over numbers, with the seeds as small marks.
+
+    groups: by name the arm that stands at each number of the horizontal axis, which is named `x`.
+    """
+    figure, panels = page(title, [shown], (1.2 + 3.5 * len(metrics), 3.1), len(metrics))
+    for axes, metric in zip(panels, metrics, strict=True):
+        dress(axes, x, metric.name)
+        values = shown.of(metric.path)
+        for at, (name, arms) in enumerate(groups.items()):
+            _line(axes, at, name, {n: values[arm] for n, arm in arms.items() if arm in values}, metric)
+        axes.set_xticks(sorted({number for arms in groups.values() for number in arms}))
+        if not axes.lines:
+            not_measured(axes)
+    if len(groups) > 1 and panels[-1].lines:
+        legend(panels[-1], loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def _cloud(axes: Axes, at: int, name: str, own: tuple[Mapping[str, float], ...], metrics: Pairs) -> None:
+    seeds = [seed for seed in own[0] if seed in own[1]]
+    x, y = (np.array([metric.factor * one[seed] for seed in seeds]) for one, metric in zip(own, metrics, strict=True))
+    look = {"marker": MARKS[at % len(MARKS)], "color": COLOURS[at % len(COLOURS)], "linestyle": ""}
+    axes.plot(x, y, markersize=3.5, alpha=0.45, markeredgewidth=0, **look)
+    axes.plot([x.mean()], [y.mean()], markersize=8, label=name, **look)
+
+
+def _line(axes: Axes, at: int, name: str, values: Mapping[float, Mapping[str, float]], metric: Metric) -> None:
+    if not values:
+        return
+    colour = COLOURS[at % len(COLOURS)]
+    means = [metric.factor * float(np.mean(list(own.values()))) for own in values.values()]
+    style = {"linestyle": LINES[at % len(LINES)], "marker": MARKS[at % len(MARKS)]}
+    axes.plot(list(values), means, color=colour, linewidth=1.8, markersize=6, label=name, **style)
+    points = [(n, metric.factor * value) for n, own in values.items() for value in own.values()]
+    axes.plot(*zip(*points, strict=True), MARKS[at % len(MARKS)], color=colour, markersize=3, alpha=0.4)

@@ -1,0 +1,123 @@
+"""What a notebook shows of an ablation: its best record, and where there is none its smallest run, done at once."""
+
+import functools
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.ablation.command import Wanted, ablate
+from lab.ablation.engine import quiet
+from lab.ablations import ablation
+from lab.claims import CLAIMS
+from lab.claims_report import FOLDER, SMOKE, Decided, decided_of, read_records, refused_of
+from lab.page_parts import source
+from lab.runs import Home
+
+BEST = ("gpu", "cpu")
+"""Scales whose records say something, the best first."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An ablation with what was found of it at one scale; cells that are not done are missing."""
+
+    name: str
+    scale: str
+    record: Mapping[str, Any]
+
+    @property
+    def is_smoke(self) -> bool:
+        """Whether it is a smoke run, which says nothing."""
+        return self.scale == SMOKE
+
+    @property
+    def command(self) -> str:
+        """What measures it, or measures what is missing."""
+        return f"lab ablate {self.name} --scale {BEST[-1] if self.is_smoke else self.scale}"
+
+    @property
+    def arms(self) -> dict[str, Mapping[str, Any]]:
+        """What each arm found by seed, in the order of the table; an arm that is not done has no seed."""
+        return {name: arm["seeds"] for name, arm in self.record["result"]["arms"].items()}
+
+    @property
+    def decided(self) -> list[Decided]:
+        """The claims that have a value, in their order; those that are refused are left out."""
+        if not self.is_smoke:
+            return decided_of([self.record])
+        rows = {row["claim"]: row for row in self.record["result"]["claims"]}
+        return [Decided(one, rows[one.id], SMOKE) for one in CLAIMS if one.ablation == self.name and one.id in rows]
+
+    @property
+    def refused(self) -> list[str]:
+        """A sentence for each claim that is refused, since its arms differ in samples and nothing declares it."""
+        return refused_of([self.record])
+
+    def of(self, metric: str) -> dict[str, dict[str, float]]:
+        """A metric by its path, by arm and seed; arms and seeds that were not measured so are left out."""
+        each = {arm: {seed: _at(found, metric) for seed, found in own.items()} for arm, own in self.arms.items()}
+        known = {arm: {s: v for s, v in own.items() if v is not None} for arm, own in each.items()}
+        return {arm: own for arm, own in known.items() if own}
+
+
+def measured(name: str, scale: str, folder: Path | None = None) -> Measured:
+    """The best record of an ablation with at least one cell, gpu before cpu; a smoke run where there is none.
+
+    scale `smoke`: the smoke run in any case. It is done in the home that BLIP_LAB_HOME names, else in a temporary
+    one, in seconds. folder: the records, by default the committed ones.
+    """
+    found = {} if scale == SMOKE else best(read_records(folder or FOLDER))
+    return found[name] if name in found else _smoke(ablation(name).name)
+
+
+def best(records: Sequence[Mapping[str, Any]]) -> dict[str, Measured]:
+    """The best record of each ablation that has one with at least one cell; smoke runs are passed over."""
+    found: dict[str, Measured] = {}
+    for record in records:
+        result = record["result"]
+        done = any(arm["seeds"] for arm in result["arms"].values())
+        name, scale = result["ablation"], result["scale"]
+        if done and scale in BEST and (name not in found or BEST.index(scale) < BEST.index(found[name].scale)):
+            found[name] = Measured(name, scale, record)
+    return found
+
+
+def where_from(shown: Measured) -> str:
+    """One line on what is shown: seeds and command of the record, or that a smoke run says nothing."""
+    if shown.is_smoke:
+        return (
+            f"**A smoke run, which says nothing:** models of a few steps, one seed. "
+            f"`{shown.command}` measures it; the figures here are then those of its record."
+        )
+    counts = {len(own) for own in shown.arms.values()}
+    least, most = min(counts), max(counts)
+    seeds = f"{most} seeds" if least == most else f"{least} to {most} seeds an arm, so far"
+    return f"{seeds}, scale `{shown.scale}`: {source(shown.record)}"
+
+
+def _smoke(name: str) -> Measured:
+    home = Home.default() if os.environ.get("BLIP_LAB_HOME") else Home(_temporary())
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        out = Path(folder, "record.json")
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            ablate(Wanted(name=name, scale=SMOKE, seeds=1, out=out), home)
+        return Measured(name, SMOKE, json.loads(out.read_text(encoding="utf-8")))
+
+
+@functools.cache
+def _temporary() -> str:
+    """One folder a process, so that ablations share their runs."""
+    return tempfile.mkdtemp(prefix="blip-lab-smoke-")
+
+
+def _at(found: Mapping[str, Any], metric: str) -> float | None:
+    value: Any = found
+    for name in metric.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
