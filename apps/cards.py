@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable
 from html import escape
 
+from apps.answers import Caption, Card, Page
 from apps.charts import icon
 from apps.pictures import Picture
-from apps.service import Caption, Card, Page
 from blip.capfilt import Policy
 
 _LONG = 260
@@ -30,20 +30,22 @@ def cards(page: Page, policy: Policy, picture: Callable[[int], Picture], search:
             '<div class="empty"><b>No image matches.</b>'
             "<span>Clear the search, choose another view, or move a threshold.</span></div>"
         )
-    return '<div class="cards">' + "".join(_card(card, policy, picture(card.number), search) for card in page.cards) + "</div>"
+    return '<div class="cards">' + "".join(article(card, policy, picture(card.number), search) for card in page.cards) + "</div>"
 
 
-def _card(card: Card, policy: Policy, picture: Picture, search: str) -> str:
+def article(card: Card, policy: Policy, picture: Picture, search: str = "", note: str = "") -> str:
+    """One card. note: HTML that stands above its captions."""
     limits = {"synthetic": policy.synthetic}
     said = "".join(_caption(own, limits.get(own.origin, policy.web), search) for own in card.captions)
     key = escape(card.key)
     return (
-        f'<article class="card" data-key="{key}"><figure>{_picture(card.key, picture)}'
-        f'<figcaption title="{key}">{key}</figcaption></figure><div class="captions">{said}</div></article>'
+        f'<article class="card" data-key="{key}"><figure>{thumbnail(card.key, picture)}'
+        f'<figcaption title="{key}">{key}</figcaption></figure><div class="captions">{note}{said}</div></article>'
     )
 
 
-def _picture(key: str, picture: Picture) -> str:
+def thumbnail(key: str, picture: Picture) -> str:
+    """The picture as HTML, or a sign that there is none, with the reason."""
     if picture.jpeg is None:
         reason = escape(picture.reason)
         return f'<div class="missing" role="img" aria-label="No picture: {reason}" title="{reason}">{_MISSING}<span>no picture</span></div>'
@@ -57,11 +59,12 @@ def _caption(caption: Caption, limit: float, search: str) -> str:
     return (
         f'<section class="caption {side}"><header><span class="origin">{escape(caption.origin)}</span>'
         f'<span class="verdict">{icon(caption.kept)}{side}{by}</span></header>'
-        f"{_text(caption.text, search)}{_match(caption.score, limit)}{_facts(caption)}</section>"
+        f"{words(caption.text, search)}{match(caption.score, limit)}{facts(caption)}</section>"
     )
 
 
-def _text(text: str, search: str) -> str:
+def words(text: str, search: str = "") -> str:
+    """A caption as HTML, escaped; a long one is folded. Every occurrence of the search is marked."""
     marked = _marked(text, search) or "<i>(empty)</i>"
     if len(text) <= _LONG:
         return f'<p class="text" dir="auto">{marked}</p>'
@@ -72,7 +75,7 @@ def _text(text: str, search: str) -> str:
     )
 
 
-def _match(score: float | None, limit: float) -> str:
+def match(score: float | None, limit: float) -> str:
     """The match probability as a bar with its number; the notch is the threshold."""
     if score is None:
         return '<div class="match"><span class="none">not scored</span></div>'
@@ -83,19 +86,22 @@ def _match(score: float | None, limit: float) -> str:
     )
 
 
-def _facts(caption: Caption) -> str:
-    facts = ""
+def facts(caption: Caption, *, truth: bool = True) -> str:
+    """What else the ledger knows of a caption; without `truth` nothing that tells whether it is true."""
+    said = ""
+    if caption.borderline:
+        said += '<span class="badge" title="another device or precision may decide otherwise">borderline</span>'
     if caption.itc is not None:
-        facts += f'<span title="cosine of image and text features">ITC {_signed(caption.itc)}</span>'
+        said += f'<span title="cosine of image and text features">ITC {_signed(caption.itc)}</span>'
     if caption.mean_logprob is not None:
         value = _signed(caption.mean_logprob)
-        facts += f'<span title="mean log-probability of a token, by the captioner">log p {value}</span>'
-    if caption.noise_kind:
-        facts += f'<span class="badge" title="kind of noise">{escape(caption.noise_kind.replace("_", " "))}</span>'
-    if caption.truth:
-        truth = escape(_TRUTHS.get(caption.truth, caption.truth))
-        facts += f'<span class="badge truth" title="is it true of the image?">{truth}</span>'
-    return f'<footer>{facts}</footer>' if facts else ""
+        said += f'<span title="mean log-probability of a token, by the captioner">log p {value}</span>'
+    if truth and caption.noise_kind:
+        said += f'<span class="badge" title="kind of noise">{escape(caption.noise_kind.replace("_", " "))}</span>'
+    if truth and caption.truth:
+        known = escape(_TRUTHS.get(caption.truth, caption.truth))
+        said += f'<span class="badge truth" title="is it true of the image?">{known}</span>'
+    return f'<footer>{said}</footer>' if said else ""
 
 
 def _signed(value: float) -> str:

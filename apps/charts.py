@@ -6,7 +6,7 @@ Colours come from the style sheet, so that a picture follows light and dark.
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from apps.service import Tally
+from apps.answers import Tally
 
 _WIDE, _TALL = 300, 46  # of a histogram, in units of its view box
 _PLOT = (44, 10, 296, 124)  # left, top, right, bottom of the curve's plot

@@ -6,14 +6,27 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
+from apps.comparing import Comparing
+from apps.models import open_models
+from apps.reviewing import Desk
+from apps.reviews import Reviews, beside
+from apps.rooms import Rooms
+from apps.searching import Searching
 from apps.service import Service
+from apps.trying import Workbench
+from blip.capfilt import Ledger
 from blip.errors import InputError
+from lab.audit_draw import identity
+
+MAX_UPLOAD = 64_000_000
+"""Bytes of the largest file that a browser may send; the rooms take smaller ones and say so."""
 
 _LOCAL = {"127.0.0.1", "localhost"}
 
@@ -32,16 +45,41 @@ class Options:
     """Show the studio in the browser at once."""
     password: str | None = None
     """Word that the browser must give, with any user name."""
+    reviews: Path | None = None
+    """File of the room Review's verdicts, made with the first one; by default beside the ledger."""
+    compare: Annotated[tuple[Path, ...], UseAppendAction, arg(metavar="LEDGER")] = ()
+    """A second ledger of the same images for the room Compare; can be given several times."""
+    compare_root: Annotated[tuple[Path, ...], UseAppendAction, arg(metavar="FOLDER")] = ()
+    """A folder below which ledgers may be opened in the room Compare by typing their path; none by default."""
+    search_index: Path | None = None
+    """Folder of the index of the room Search; by default search in the ledger's folder (see lab ledger embed)."""
+    search_weights: str | None = None
+    """The weights that the index was made with, where they no longer lie where they did."""
+    captioner: str | None = None
+    """Captioner of the room Try it: our .safetensors, a published .pth, a folder in transformers' layout, or hf:NAME;
+    by default the one that came with the package."""
+    filter: str | None = None
+    """Filter of the room Try it, in the same forms."""
+    vqa: str | None = None
+    """Model that answers questions in the room Try it: what lab finetune vqa left, or published VQA weights."""
+    vocab: Path | None = None
+    """A BERT vocab.txt, for weights that come without one (published .pth)."""
 
 
 def main(options: Options) -> int:
     """Serve until Ctrl+C."""
     _check(options)
-    service = Service.open(options.ledger)
-    try:
-        _serve(options, service)
-    finally:
-        service.close()
+    with ExitStack() as open_rooms:
+        service = open_rooms.enter_context(closing(Service.open(options.ledger)))
+        reviews = Reviews(options.reviews or beside(options.ledger), identity(service.ledger))
+        desk = open_rooms.enter_context(closing(Desk(service, reviews)))
+        ledgers = [service.ledger, *map(Ledger.open, options.compare)]
+        comparing = open_rooms.enter_context(closing(Comparing(ledgers, options.compare_root)))
+        models = open_models(options.captioner, options.filter, options.vqa, options.vocab)
+        searching = Searching(service, options.search_index, weights=options.search_weights, vocab=options.vocab)
+        workbench = Workbench(models)
+        opened = Rooms(service=service, desk=desk, comparing=comparing, searching=searching, workbench=workbench)
+        _serve(options, opened)
     return 0
 
 
@@ -60,12 +98,12 @@ def _check(options: Options) -> None:
         ) from None
 
 
-def _serve(options: Options, service: Service) -> None:
+def _serve(options: Options, rooms: Rooms) -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Gradio reads it when it is imported
     from apps import theme
     from apps.studio import studio
 
-    demo = studio(service)
+    demo = studio(rooms)
     _, url, _ = demo.launch(
         server_name=options.host,
         server_port=options.port,
@@ -76,6 +114,7 @@ def _serve(options: Options, service: Service) -> None:
         prevent_thread_lock=True,
         ssr_mode=False,
         footer_links=[],
+        max_file_size=MAX_UPLOAD,
         theme=theme.theme(),
         css=theme.css(),
         head=theme.head(),

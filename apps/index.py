@@ -16,8 +16,8 @@ _SCORES = f"scores/{_POLICY.filter}"
 _GIVEN = """
 CREATE TABLE given AS
 SELECT row_number() OVER () AS row, c.*, s.row_id AS scored_id,
-    CASE WHEN NOT isnan(s.{column}) THEN s.{column} END AS score, {itc} AS itc
-FROM read_parquet($candidates) c POSITIONAL JOIN read_parquet($scores) s
+    CASE WHEN NOT isnan(s.{column}) THEN s.{column} END AS score, {itc} AS itc, [{others}]::FLOAT[] AS others
+FROM read_parquet($candidates) c POSITIONAL JOIN read_parquet($scores) s {joined}
 """
 _IMAGES = """
 CREATE TABLE keys AS
@@ -28,15 +28,31 @@ SELECT row_number() OVER (ORDER BY first) - 1 AS image, key, ref, sha256 FROM (
 """
 _CAPTIONS = """
 CREATE TABLE captions AS
-WITH last AS (
+SELECT k.image, c.row, c.row_id, c.origin, c.origin = 'synthetic' AS synthetic, c.caption, c.score, c.itc,
+    c.mean_logprob, c.truth, c.noise_kind, NULL::BOOLEAN AS decided, coalesce(c.score, '-inf')::FLOAT AS level,
+    {opinions} AS opinions
+FROM given c JOIN keys k ON k.key = c.image_key ORDER BY c.row
+"""
+_PLACE = """
+CASE WHEN c.others[{n}] IS NOT NULL AND NOT isnan(c.others[{n}]) THEN
+    (rank() OVER (PARTITION BY c.origin = 'synthetic', c.others[{n}] IS NULL OR isnan(c.others[{n}])
+        ORDER BY c.others[{n}] DESC) - 1)
+    / count(*) OVER (PARTITION BY c.origin = 'synthetic', c.others[{n}] IS NULL OR isnan(c.others[{n}]))
+END"""
+_DECIDED = """
+BEGIN;
+UPDATE captions SET decided = NULL, level = coalesce(score, '-inf') WHERE decided IS NOT NULL;
+UPDATE captions SET decided = o.kept,
+    level = CASE WHEN o.kept THEN 'inf' WHEN NOT o.kept THEN '-inf' ELSE coalesce(score, '-inf') END::FLOAT
+FROM (
     SELECT row_id, last(kept ORDER BY position) AS kept
     FROM (SELECT *, row_number() OVER () AS position FROM overrides) GROUP BY row_id
-)
-SELECT k.image, c.row, c.row_id, c.origin, c.origin = 'synthetic' AS synthetic, c.caption, c.score, c.itc,
-    c.mean_logprob, c.truth, c.noise_kind, o.kept AS decided,
-    CASE WHEN o.kept THEN 'inf' WHEN NOT o.kept THEN '-inf' ELSE coalesce(c.score, '-inf') END::FLOAT AS level
-FROM given c JOIN keys k ON k.key = c.image_key LEFT JOIN last o ON o.row_id = c.row_id
-ORDER BY c.row
+) o WHERE o.row_id = captions.row_id;
+UPDATE images SET web = b.web, synthetic = b.synthetic FROM (
+    SELECT image, max(level) FILTER (NOT synthetic) AS web, max(level) FILTER (synthetic) AS synthetic
+    FROM captions GROUP BY image
+) b WHERE b.image = images.image;
+COMMIT;
 """
 _BEST = """
 CREATE TABLE images AS
@@ -53,22 +69,57 @@ def build(ledger: Ledger, file: Path) -> duckdb.DuckDBPyConnection:
     """Index a ledger into a new DuckDB file, under the default policy's filter and column.
 
     captions: image, row (ledger order), row_id, origin, synthetic, caption, score, itc, mean_logprob, truth,
-    noise_kind, decided (by a person), level. images: image (0, 1, ... in ledger order), key, ref, sha256, and
+    noise_kind, decided (by a person), level, opinions (the place of each second opinion's score among those
+    of its origin, from 0, the best, to 1). images: image (0, 1, ... in ledger order), key, ref, sha256, and
     the highest level and score of its web and synthetic captions. InputError where scores are missing.
     """
     shards = _scored_shards(ledger)
     columns = ledger.read(_SCORES, shards[0]).column_names
-    paths = {name: [str(ledger.path(name, shard)) for shard in shards] for name in ("candidates", _SCORES)}
+    paths = lambda table: [str(ledger.path(table, shard)) for shard in shards]
+    opinions = second_opinions(ledger)
+    tables = {name: f"f{number}" for number, name in enumerate(dict.fromkeys(filter for filter, _ in opinions))}
     connection = duckdb.connect(str(file))
-    given = _GIVEN.format(column=_POLICY.column, itc="s.itc" if "itc" in columns else "NULL::FLOAT")
-    connection.execute(given, {"candidates": paths["candidates"], "scores": paths[_SCORES]})
+    given = _GIVEN.format(
+        column=_POLICY.column,
+        itc="s.itc" if "itc" in columns else "NULL::FLOAT",
+        others=", ".join(f"{tables[filter]}.{_quoted(column)}" for filter, column in opinions),
+        joined=" ".join(f"POSITIONAL JOIN read_parquet(${alias}) {alias}" for alias in tables.values()),
+    )
+    others = {alias: paths(f"scores/{name}") for name, alias in tables.items()}
+    connection.execute(given, {"candidates": paths("candidates"), "scores": paths(_SCORES)} | others)
     _check_aligned(ledger, connection)
     connection.execute(_IMAGES)
-    connection.register("overrides", ledger.table("overrides", ["row_id", "kept"]))
-    connection.execute(_CAPTIONS)
+    places = ", ".join(_PLACE.format(n=number) for number in range(1, len(opinions) + 1))
+    connection.execute(_CAPTIONS.format(opinions=f"[{places}]::DOUBLE[]"))
     connection.execute(_BEST)
+    decide_again(connection, ledger)
     connection.execute("DROP TABLE given; DROP TABLE keys; CHECKPOINT")
     return connection
+
+
+def decide_again(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
+    """Take in what people decided: the last word on each caption, nothing where it was taken back."""
+    with connection.cursor() as cursor:
+        cursor.register("overrides", ledger.table("overrides", ["row_id", "kept"]))
+        cursor.execute(_DECIDED)
+
+
+def second_opinions(ledger: Ledger) -> list[tuple[str, str]]:
+    """(filter, column) of every other score of all captions, those of other filters first.
+
+    The logit is left out: it orders captions as the probability does.
+    """
+    shards = [entry.shard for entry in ledger.entries("candidates")]
+    found = []
+    for name in sorted(ledger.filters, key=lambda name: name == _POLICY.filter):
+        if shards and ledger.whole(f"scores/{name}") >= set(shards):
+            found += [(name, column) for column in ledger.columns(f"scores/{name}", shards[0])]
+    known = {(_POLICY.filter, _POLICY.column), (_POLICY.filter, "itm_logit")}
+    return [own for own in found if own[1] != "row_id" and own not in known]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _scored_shards(ledger: Ledger) -> list[str]:

@@ -11,12 +11,16 @@ from PIL import Image
 from blip.data.images import BadImage, decode_image
 from blip.data.pairs import ImageRef, image_sha256
 from blip.errors import InputError
-from lab.world.sets import World, as_pairs
+from lab.world.scene import Scene
+from lab.world.sets import World, WorldPair, as_pairs
 
 SIDE = 256
 """Pixels of a thumbnail's longer side."""
 
-_REMEMBERED = 512  # thumbnails, about 10 kB each
+LARGE = 512
+"""Pixels of the longer side of a picture to judge a caption by."""
+
+_REMEMBERED = 512  # pictures, about 10 kB a thumbnail
 
 
 @dataclass(frozen=True)
@@ -27,14 +31,28 @@ class Picture:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Original:
+    """An image at full size: as models read it, as people see it, and the SHA-256 of what models read.
+
+    The two differ in the generated world alone, of which models see few pixels; `scene` is what it shows.
+    """
+
+    read: Image.Image
+    shown: Image.Image
+    sha256: str
+    scene: Scene | None = None
+
+
 class Pictures:
     """The thumbnails of a ledger.
 
     world: the ledger's note on how its generated scenes were drawn (level, noise, start), if it has one.
+    side: pixels of the longer side.
     """
 
-    def __init__(self, world: dict[str, Any] | None) -> None:
-        self._world = world
+    def __init__(self, world: dict[str, Any] | None, side: int = SIDE) -> None:
+        self._world, self._side = world, side
         self.of = lru_cache(maxsize=_REMEMBERED)(self._make)
         """The thumbnail of an image by its key, ref and sha256 as the ledger has them."""
 
@@ -43,13 +61,28 @@ class Pictures:
             image = _from_file(ref, sha256) if ref else self._drawn(key, sha256)
         except (BadImage, InputError, OSError) as error:
             return Picture(None, str(error))
-        image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        image.thumbnail((self._side, self._side), Image.Resampling.LANCZOS)
         jpeg = io.BytesIO()
         image.save(jpeg, format="JPEG", quality=88, subsampling=0)
         return Picture(jpeg.getvalue())
 
+    def original(self, key: str, ref: str, sha256: str) -> Original:
+        """An image by its key, ref and sha256 as the ledger has them; InputError where it cannot be had."""
+        if not ref:
+            item, px = self._item(key, sha256)
+            return Original(*(Image.fromarray(item.image(side)) for side in (px, self._side)), sha256, item.scene)
+        try:
+            image = _from_file(ref, sha256)
+        except (BadImage, OSError) as error:
+            raise InputError(str(error)) from None
+        return Original(image, image, sha256)
+
     def _drawn(self, key: str, sha256: str) -> Image.Image:
-        """A scene of the generated world at SIDE pixels: models saw fewer of the same scene."""
+        """A scene of the generated world at these pixels: models saw fewer of the same scene."""
+        return Image.fromarray(self._item(key, sha256)[0].image(self._side))
+
+    def _item(self, key: str, sha256: str) -> tuple[WorldPair, int]:
+        """The web pair of a key, and the pixels at which models saw it."""
         if self._world is None:
             raise InputError("the ledger does not say where this picture lies")
         world = World.of(self._world["level"])
@@ -59,7 +92,7 @@ class Pictures:
         item = world.web(1, self._world["noise"], start=int(number))[0]
         if image_sha256(next(iter(as_pairs([item], world.level.px)))) != sha256:
             raise InputError("this version of the generated world draws another picture")
-        return Image.fromarray(item.image(SIDE))
+        return item, world.level.px
 
 
 def _from_file(ref: str, sha256: str) -> Image.Image:

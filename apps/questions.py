@@ -7,15 +7,40 @@ from blip.capfilt import Policy
 NEAR = 0.05
 """A score this close to its threshold is near it."""
 
-_LIMIT = "CASE WHEN synthetic THEN $synthetic ELSE $web END::FLOAT"
-KEPT = f"level >= {_LIMIT}"
+LIMIT = "CASE WHEN synthetic THEN $synthetic ELSE $web END::FLOAT"
+"""The threshold of a caption, in SQL."""
+
+KEPT = f"level >= {LIMIT}"
 """Whether a caption is kept, in SQL."""
+
+BORDERLINE = (
+    f"coalesce($margin > 0 AND decided IS NULL AND abs(score::DOUBLE - ({LIMIT})::DOUBLE) <= $margin, false)"
+)
+"""Whether another device or precision may decide otherwise, in SQL."""
 
 _WEB = "coalesce(i.web >= $web::FLOAT, false)"
 _SYNTHETIC = "coalesce(i.synthetic >= $synthetic::FLOAT, false)"
-_CLOSE = f"abs(score - {_LIMIT}) <= {NEAR}"
-_WRONG = f"truth IS NOT NULL AND ({KEPT}) <> (truth = 'true')"
+DISTANCE = f"abs(score - {LIMIT})"
+"""How far a caption's score is from its threshold, in SQL."""
+
+CLOSE = f"coalesce({DISTANCE} <= {NEAR}, false)"
+"""Whether a caption is near its threshold, in SQL."""
+
+# Both keep the same share of an origin, so that a second filter needs no threshold of its own.
+_SHARES = {
+    side: f"(SELECT avg((score >= ${limit}::FLOAT)::INT) FROM captions WHERE {side} AND score IS NOT NULL)"
+    for side, limit in (("synthetic", "synthetic"), ("NOT synthetic", "web"))
+}
+_SHARE = f"CASE WHEN synthetic THEN {_SHARES['synthetic']} ELSE {_SHARES['NOT synthetic']} END"
+DISAGREE_CAPTION = f"(score >= {LIMIT}) <> (opinions[$opinion] < {_SHARE})"
+"""Whether the second opinion on a caption is another than the filter's, in SQL."""
+
+WRONG_CAPTION = f"truth IS NOT NULL AND ({KEPT}) <> (truth = 'true')"
+"""Whether the filter keeps a caption that is not true, or filters one that is, in SQL."""
+
 ALL = "All images"
+BORDERS = "Borderline"
+DISAGREE = "Filters disagree"
 WRONG = "Filter wrong"
 VIEWS = {
     ALL: "true",
@@ -23,11 +48,14 @@ VIEWS = {
     "Only web kept": f"{_WEB} AND NOT {_SYNTHETIC}",
     "Only synthetic kept": f"{_SYNTHETIC} AND NOT {_WEB}",
     "None kept": f"NOT {_WEB} AND NOT {_SYNTHETIC}",
-    "Near a threshold": f"i.image IN (SELECT image FROM captions WHERE {_CLOSE})",
-    WRONG: f"i.image IN (SELECT image FROM captions WHERE {_WRONG})",
+    "Near a threshold": f"i.image IN (SELECT image FROM captions WHERE {CLOSE})",
+    BORDERS: f"i.image IN (SELECT image FROM captions WHERE {BORDERLINE})",
+    DISAGREE: f"i.image IN (SELECT image FROM captions WHERE {DISAGREE_CAPTION})",
+    WRONG: f"i.image IN (SELECT image FROM captions WHERE {WRONG_CAPTION})",
 }
 """Views by name, as conditions on an image. An origin is kept where any of the image's captions of it is;
-the filter is wrong where it keeps a caption that is not true, or filters one that is."""
+the filter is wrong where it keeps a caption that is not true, or filters one that is. Filters disagree where
+one keeps what the other filters, if the second opinion keeps as many captions of the origin as the first."""
 
 FOUND = "i.image IN (SELECT image FROM captions WHERE contains(lower(caption), lower($search)))"
 """Whether an image has a caption with the searched text, in SQL: letters as they are, no wildcards."""
@@ -49,11 +77,15 @@ SIZES = (6, 12, 24, 48)
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A page of images under a policy. page counts from 0; size is in images."""
+    """A page of images under a policy. page counts from 0; size is in images.
+
+    opinion: FILTER.COLUMN that may disagree, the ledger's first one where it names none.
+    """
 
     policy: Policy = field(default_factory=Policy)
     view: str = ALL
     search: str = ""
     order: str = AS_WRITTEN
+    opinion: str = ""
     page: int = 0
     size: int = 12

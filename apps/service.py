@@ -6,15 +6,15 @@ Plain Python, no Gradio. Thresholds, views and searches are queries over the ind
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from apps.index import build
-from apps.pictures import Picture, Pictures
-from apps.questions import FOUND, KEPT, ORDERS, VIEWS, Question
+from apps.answers import Caption, Card, Page, Tally
+from apps.index import build, decide_again, second_opinions
+from apps.pictures import LARGE, Original, Picture, Pictures
+from apps.questions import BORDERLINE, FOUND, KEPT, ORDERS, VIEWS, Question
 from blip.capfilt import Ledger, Policy
-from blip.capfilt.quality import Kept
+from blip.capfilt.tolerance import Margins
 from blip.errors import InputError
 
 ORIGINS = ("web", "synthetic")
@@ -27,82 +27,6 @@ STEPS = 100
 """Steps of the keep-rate curve over [0, 1]."""
 
 
-@dataclass(frozen=True)
-class Caption:
-    """A caption with everything the ledger knows of it. score is None where the filter gave none."""
-
-    row_id: str
-    origin: str
-    text: str
-    score: float | None
-    itc: float | None
-    mean_logprob: float | None
-    truth: str | None
-    noise_kind: str | None
-    kept: bool
-    by_person: bool
-
-
-@dataclass(frozen=True)
-class Card:
-    """An image of a page, by number and key, with its captions: given ones first, then synthetic ones."""
-
-    number: int
-    key: str
-    captions: tuple[Caption, ...]
-
-
-@dataclass(frozen=True)
-class Page:
-    """The cards of a page, its number from 0, and how many images and pages the question has."""
-
-    cards: tuple[Card, ...]
-    number: int
-    size: int
-    images: int
-
-    @property
-    def pages(self) -> int:
-        """Pages in all, at least one."""
-        return max(1, -(-self.images // self.size))
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Captions of one origin under a policy: kept and filtered ones, counted by truth (None: unknown)."""
-
-    kept_by_truth: dict[str | None, int]
-    filtered_by_truth: dict[str | None, int]
-
-    @property
-    def kept(self) -> int:
-        """Captions kept."""
-        return sum(self.kept_by_truth.values())
-
-    @property
-    def filtered(self) -> int:
-        """Captions filtered."""
-        return sum(self.filtered_by_truth.values())
-
-    @property
-    def rates(self) -> dict[str, float | None]:
-        """precision and recall of what is kept, true_before; among captions whose truth is known."""
-        kept, filtered = (
-            {truth: n for truth, n in side.items() if truth is not None}
-            for side in (self.kept_by_truth, self.filtered_by_truth)
-        )
-        true = kept.get("true", 0)
-        everything = sum(kept.values()) + sum(filtered.values())
-        known_true = true + filtered.get("true", 0)
-        return Kept(true, sum(kept.values()) - true, known_true, everything - known_true).rates()
-
-    @property
-    def false_share(self) -> float | None:
-        """Share of false captions among the kept ones whose truth is known."""
-        known = sum(n for truth, n in self.kept_by_truth.items() if truth is not None)
-        return self.kept_by_truth.get("false", 0) / known if known else None
-
-
 class Service:
     """A ledger, opened for looking at. Any number of threads may ask at the same time."""
 
@@ -110,10 +34,15 @@ class Service:
         self.ledger = ledger
         self._scratch = tempfile.TemporaryDirectory(prefix="blip-lab-studio-")
         self._index = build(ledger, Path(self._scratch.name) / "index.duckdb")
-        self._pictures = Pictures(ledger.about.get("notes", {}).get("world"))
-        self.images: int = self._ask("SELECT count(*) AS n FROM images")[0]["n"]
+        world = ledger.about.get("notes", {}).get("world")
+        self._pictures, self._large = Pictures(world), Pictures(world, LARGE)
+        self.opinions: list[str] = [f"{filter}.{column}" for filter, column in second_opinions(ledger)]
+        """What may give a second opinion, as FILTER.COLUMN."""
+        self.margin = Margins.of(ledger, Policy()).score
+        """How near a threshold a verdict is borderline; 0 where nobody measured it."""
+        self.images: int = self.ask("SELECT count(*) AS n FROM images")[0]["n"]
         """Images in the ledger."""
-        self.truth_known = bool(self._ask("SELECT 1 FROM captions WHERE truth IS NOT NULL LIMIT 1"))
+        self.truth_known = bool(self.ask("SELECT 1 FROM captions WHERE truth IS NOT NULL LIMIT 1"))
         """Whether any caption's truth is known, as in the generated world."""
         self.histograms = self._histograms()
         """Captions per score bin, by origin; a caption without a score is in none."""
@@ -138,16 +67,16 @@ class Service:
         """What the policy keeps and filters, by origin and truth."""
         sql = f"SELECT synthetic, truth, {KEPT} AS kept, count(*) AS n FROM captions GROUP BY ALL"
         counts = {origin: ({}, {}) for origin in ORIGINS}
-        for row in self._ask(sql, **_limits(policy)):
+        for row in self.ask(sql, **self.bound(policy)):
             kept, filtered = counts[ORIGINS[row["synthetic"]]]
             (kept if row["kept"] else filtered)[row["truth"]] = row["n"]
         return {origin: Tally(*sides) for origin, sides in counts.items()}
 
-    def view_counts(self, policy: Policy, search: str = "") -> dict[str, int]:
+    def view_counts(self, policy: Policy, search: str = "", opinion: str = "") -> dict[str, int]:
         """How many images each view holds, of those with a caption that contains the searched text."""
         counts = ", ".join(f'count(*) FILTER ({condition}) AS "{view}"' for view, condition in VIEWS.items())
         sql = f"SELECT {counts} FROM images i WHERE {_searched(search)}"
-        return self._ask(sql, **_limits(policy), search=search)[0]
+        return self.ask(sql, **self.bound(policy, opinion), search=search)[0]
 
     def page(self, question: Question, images: int | None = None) -> Page:
         """The cards of a question; a page after the last one is the last one.
@@ -157,13 +86,13 @@ class Service:
         if question.view not in VIEWS or question.order not in ORDERS or question.size < 1:
             raise InputError("There is no such page; choose a view, an order and a size that the studio has.")
         condition = f"{VIEWS[question.view]} AND {_searched(question.search)}"
-        asked = _limits(question.policy) | {"search": question.search}
+        asked = self.bound(question.policy, question.opinion) | {"search": question.search}
         if images is None:
-            images = self._ask(f"SELECT count(*) AS n FROM images i WHERE {condition}", **asked)[0]["n"]
+            images = self.ask(f"SELECT count(*) AS n FROM images i WHERE {condition}", **asked)[0]["n"]
         number = min(max(question.page, 0), max(0, -(-images // question.size) - 1))
         sql = f"SELECT image, key FROM images i WHERE {condition} ORDER BY {ORDERS[question.order]} LIMIT $n OFFSET $at"
-        rows = self._ask(sql, **asked, n=question.size, at=number * question.size)
-        captions = self._captions([row["image"] for row in rows], question.policy)
+        rows = self.ask(sql, **asked, n=question.size, at=number * question.size)
+        captions = self.captions([row["image"] for row in rows], question.policy)
         cards = tuple(Card(row["image"], row["key"], tuple(captions[row["image"]])) for row in rows)
         return Page(cards, number, question.size, images)
 
@@ -172,19 +101,41 @@ class Service:
 
         Nothing but the file that the ledger names for the image is opened.
         """
-        found = self._ask("SELECT key, ref, sha256 FROM images WHERE image = $number", number=number)
+        return self._pictures.of(**self._image(number))
+
+    def large_picture(self, number: int) -> Picture:
+        """The same, large enough to judge a caption by."""
+        return self._large.of(**self._image(number))
+
+    def original(self, number: int) -> Original:
+        """The same at full size, as models read it; InputError where it cannot be had."""
+        return self._large.original(**self._image(number))
+
+    def refresh(self) -> None:
+        """Take in what people decided since the ledger was opened."""
+        decide_again(self._index, self.ledger)
+        self.curves = self._curves()
+
+    def bound(self, policy: Policy, opinion: str = "") -> dict[str, float]:
+        """The values of a policy and a second opinion (FILTER.COLUMN, or the first) in queries over the index."""
+        number = self.opinions.index(opinion) + 1 if opinion in self.opinions else 1
+        return {"web": policy.web, "synthetic": policy.synthetic, "margin": self.margin, "opinion": number}
+
+    def _image(self, number: int) -> dict[str, Any]:
+        found = self.ask("SELECT key, ref, sha256 FROM images WHERE image = $number", number=number)
         if not found:
             raise InputError(f"The ledger has no image {number}; it has {self.images}, counted from 0.")
-        return self._pictures.of(**found[0])
+        return found[0]
 
-    def _captions(self, numbers: Sequence[int], policy: Policy) -> dict[int, list[Caption]]:
+    def captions(self, numbers: Sequence[int], policy: Policy) -> dict[int, list[Caption]]:
+        """The captions of images by the images' numbers: given ones first, then synthetic ones."""
         sql = f"""
             SELECT image, row_id, origin, caption AS text, score, itc, mean_logprob, truth, noise_kind,
-                {KEPT} AS kept, decided IS NOT NULL AS by_person
+                {KEPT} AS kept, decided IS NOT NULL AS by_person, {BORDERLINE} AS borderline
             FROM captions WHERE image IN (SELECT unnest($numbers::BIGINT[])) ORDER BY synthetic, row
         """
         found: dict[int, list[Caption]] = {number: [] for number in numbers}
-        for row in self._ask(sql, **_limits(policy), numbers=list(numbers)):
+        for row in self.ask(sql, **self.bound(policy), numbers=list(numbers)):
             found[row.pop("image")].append(Caption(**row))
         return found
 
@@ -194,7 +145,7 @@ class Service:
             FROM captions WHERE score IS NOT NULL GROUP BY ALL
         """
         found = {origin: [0] * BINS for origin in ORIGINS}
-        for row in self._ask(sql, bins=BINS):
+        for row in self.ask(sql, bins=BINS):
             found[ORIGINS[row["synthetic"]]][row["bin"]] = row["n"]
         return found
 
@@ -213,24 +164,20 @@ class Service:
         """
         reached = {origin: [0] * (STEPS + 1) for origin in ORIGINS}
         total = dict.fromkeys(ORIGINS, 0)
-        for row in self._ask(sql, steps=STEPS):
+        for row in self.ask(sql, steps=STEPS):
             origin = ORIGINS[row["synthetic"]]
             total[origin] += row["n"]
             for step in range(row["highest"] + 1):
                 reached[origin][step] += row["n"]
         return {o: [n / total[o] for n in reached[o]] if total[o] else [] for o in ORIGINS}
 
-    def _ask(self, sql: str, **values: Any) -> list[dict[str, Any]]:
-        """Rows of a query; values are bound, never written into it."""
+    def ask(self, sql: str, **values: Any) -> list[dict[str, Any]]:
+        """Rows of a query over the index (see apps/index.py); values are bound, never written into it."""
         used = {name: values[name] for name in re.findall(r"\$(\w+)", sql)}
         with self._index.cursor() as cursor:
             cursor.execute(sql, used)
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
-def _limits(policy: Policy) -> dict[str, float]:
-    return {"web": policy.web, "synthetic": policy.synthetic}
 
 
 def _searched(search: str) -> str:

@@ -1,11 +1,11 @@
 // The arrow keys turn pages, but not while something that uses them itself has the focus.
 document.addEventListener("keydown", (event) => {
-  const turns = { ArrowLeft: "#previous-page", ArrowRight: "#next-page" };
+  const turns = { ArrowLeft: "#previous-page, .previous-page", ArrowRight: "#next-page, .next-page" };
   if (!(event.key in turns) || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
   const at = document.activeElement;
   if (at && (at.isContentEditable || at.closest("input, textarea, select, [role=tab], [role=listbox]"))) return;
-  const button = document.querySelector(turns[event.key]);
-  if (button && button.offsetParent !== null && !button.disabled) {
+  const button = [...document.querySelectorAll(turns[event.key])].find((one) => one.offsetParent !== null);
+  if (button && !button.disabled) {
     event.preventDefault();
     button.click();
   }
@@ -13,7 +13,118 @@ document.addEventListener("keydown", (event) => {
 
 // A new page is read from its top.
 document.addEventListener("click", (event) => {
-  if (!event.target.closest("#previous-page, #next-page")) return;
-  const cards = document.querySelector("#cards");
-  if (cards.getBoundingClientRect().top < 0) cards.scrollIntoView();
+  if (!event.target.closest("#previous-page, #next-page, .previous-page, .next-page")) return;
+  const cards = [...document.querySelectorAll("#cards, .found")].find((one) => one.offsetParent !== null);
+  if (cards && cards.getBoundingClientRect().top < 0) cards.scrollIntoView();
+});
+
+// What is chosen in a picture or on a card goes to the server through an input that nobody sees.
+const send = (place, words) => {
+  const input = document.querySelector(`${place} textarea, ${place} input`);
+  input.value = input.value === words ? `${words} ` : words; // what is chosen again is news, too
+  input.dispatchEvent(new Event("input", { bubbles: true }));
+};
+document.addEventListener("click", (event) => {
+  const sender = event.target.closest("[data-send]");
+  if (sender) send(sender.dataset.send, sender.dataset.words);
+});
+
+// In the plot of two scores a click is a quadrant and a drag a box, as shares of the axes.
+let drag = null;
+const shares = (event) => {
+  const ground = drag.plot.querySelector(".ground").getBoundingClientRect();
+  const part = (value) => Math.min(1, Math.max(0, value));
+  return [part((event.clientX - ground.left) / ground.width), part(1 - (event.clientY - ground.top) / ground.height)];
+};
+const dragged = (event) => Math.hypot(event.clientX - drag.x, event.clientY - drag.y) > 5;
+document.addEventListener("pointerdown", (event) => {
+  const plot = event.target.closest("svg.scatter");
+  if (!plot || event.button !== 0) return;
+  event.preventDefault();
+  drag = { plot, x: event.clientX, y: event.clientY };
+  drag.start = shares(event);
+});
+document.addEventListener("pointermove", (event) => {
+  if (!drag || !dragged(event)) return;
+  const [ground, [x, y], [left, low]] = [drag.plot.querySelector(".ground"), shares(event), drag.start];
+  const of = (name) => Number(ground.getAttribute(name));
+  drag.box ??= drag.plot.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "rect"));
+  const box = { class: "box", x: of("x") + Math.min(x, left) * of("width"), width: Math.abs(x - left) * of("width") };
+  box.y = of("y") + (1 - Math.max(y, low)) * of("height");
+  box.height = Math.abs(y - low) * of("height");
+  for (const [name, value] of Object.entries(box)) drag.box.setAttribute(name, value);
+});
+document.addEventListener("pointerup", (event) => {
+  if (!drag) return;
+  const words = dragged(event) ? [...drag.start, ...shares(event)] : drag.start;
+  drag = null;
+  send("#compare-area", words.map((share) => share.toFixed(4)).join(" "));
+});
+document.addEventListener("pointercancel", () => {
+  drag?.box?.remove();
+  drag = null;
+});
+
+// An image on the clipboard is tried where there is room for it: the room "Try it" is open.
+document.addEventListener("paste", (event) => {
+  const image = [...(event.clipboardData?.files ?? [])].find((file) => file.type.startsWith("image/"));
+  const place = document.querySelector("#try-file input[type=file]");
+  if (!image || !place || document.querySelector("#try-file").offsetParent === null) return;
+  event.preventDefault();
+  const files = new DataTransfer();
+  files.items.add(image);
+  place.files = files.files;
+  place.dispatchEvent(new Event("change", { bubbles: true }));
+});
+
+// The review: each verdict has a key, which is silent while a text field has the focus.
+const KEYS = {
+  k: "#review-keep", d: "#review-drop", z: "#review-undo, #audit-undo",
+  y: "#audit-yes", n: "#audit-no", u: "#audit-unsure",
+  ArrowUp: "#review-previous, #audit-previous", ArrowDown: "#review-next, #audit-next",
+};
+const seen = (selector) => [...document.querySelectorAll(selector)].find((one) => one.offsetParent !== null);
+const writes = (at) => at && (at.isContentEditable || at.closest("textarea, select, [role=listbox], input:not([type=radio], [type=checkbox])"));
+const write = (area, words) => {
+  area.value = words;
+  area.dispatchEvent(new Event("input", { bubbles: true }));
+};
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || writes(document.activeElement)) return;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (key.startsWith("Arrow") && document.activeElement?.closest("input, [role=tab]")) return;
+  const area = key === "e" && seen("#review-text textarea");
+  const button = KEYS[key] && seen(KEYS[key]);
+  if (!area && !button) return;
+  event.preventDefault();
+  if (button) return button.click();
+  const text = document.querySelector("#review-focus [data-row]")?.dataset.text;
+  if (!area.value && text) write(area, text);
+  area.focus();
+});
+document.addEventListener("keydown", (event) => {
+  const area = event.target.closest?.("#review-text textarea");
+  if (!area || event.isComposing) return;
+  if (event.key === "Escape") write(area, "");
+  else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) document.querySelector("#review-save").click();
+  else return;
+  event.preventDefault();
+  area.blur();
+});
+
+// What is on the screen: a verdict is on that and on its version, whatever has happened since.
+const reviewShown = () => {
+  const focus = document.querySelector("#review-focus [data-row]");
+  // While a link is being opened its caption is not there yet: it has a place, but no version to judge.
+  return focus ? `${focus.dataset.row} ${focus.dataset.version}` : new URLSearchParams(location.search).get("row") ?? "";
+};
+const auditShown = () => {
+  const focus = document.querySelector("#audit-question [data-row]");
+  return focus ? `${focus.dataset.row} ${focus.dataset.version} ${focus.dataset.number}` : "";
+};
+
+// The address names a place in the review only while the review is open.
+document.addEventListener("click", (event) => {
+  const tab = event.target.closest("[role=tab]");
+  if (tab && !tab.closest(".reviewing") && tab.innerText.trim() !== "Review") history.replaceState(null, "", location.pathname);
 });

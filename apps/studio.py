@@ -4,17 +4,32 @@ from html import escape
 
 import gradio as gr
 
+from apps.links import ROOM
+from apps.rooms import Rooms
 from apps.service import Service
-from apps.tabs import decisions
+from apps.tabs import claims, compare, decisions, review, search, try_it
 from apps.theme import text
+from lab.runs import Home
 
 
-def studio(service: Service) -> gr.Blocks:
-    """The studio over an opened ledger, ready to launch with the look of apps/theme.py."""
-    with gr.Blocks(title="BLIP Lab Studio", analytics_enabled=False, fill_width=True) as demo:
-        text(_banner(service), elem_id="banner")
-        with gr.Tabs(), gr.Tab("Decisions"):
-            decisions.build(service, demo)
+def studio(rooms: Rooms) -> gr.Blocks:
+    """The studio over an opened ledger and models, ready to launch with the look of apps/theme.py."""
+    # Uploaded files go after an hour.
+    with gr.Blocks(title="BLIP Lab Studio", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as demo:
+        text(_banner(rooms.service), elem_id="banner")
+        with gr.Tabs() as tabs:
+            with gr.Tab("Decisions"):
+                decisions.build(rooms.service, demo)
+            with gr.Tab("Review", id=ROOM):
+                review.build(rooms.desk, demo, tabs)
+            with gr.Tab("Compare") as comparison:
+                compare.build(rooms.comparing, comparison)
+            with gr.Tab("Search") as finding:
+                search.build(rooms.searching, finding)
+            with gr.Tab("Try it") as trying:
+                try_it.build(rooms.service, rooms.workbench, trying)
+            with gr.Tab("Claims") as deciding:
+                claims.build(Home.default(), deciding)
     return demo
 
 

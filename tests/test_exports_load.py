@@ -107,7 +107,7 @@ def test_webdataset_reads_pictures_captions_and_provenance(ledger, tmp_path, cap
 TYPES = {
     "caption": "string", "key": "string", "origin": "string", "row_id": "string", "candidate": "int16",
     "round": "int16", "captioner_id": "string", "decoding": "string", "mean_logprob": "float32",
-    "score": "float32", "borderline": "bool", "policy": "string",
+    "score": "float32", "borderline": "bool", "policy": "string", "edited_from": "string",
 }  # fmt: skip
 
 

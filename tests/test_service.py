@@ -16,9 +16,10 @@ from studio_ledgers import ITEMS, STRANGE, generated_ledger
 
 from apps import cards, charts
 from apps.command import Options, main
-from apps.questions import ALL, NEAR, ORDERS, VIEWS, WRONG, Question
+from apps.questions import ALL, BORDERS, DISAGREE, NEAR, ORDERS, VIEWS, WRONG, Question
 from apps.service import BINS, ORIGINS, STEPS, Service
 from blip.capfilt import Job, Ledger, Policy, decide, decide_duckdb, override, run
+from blip.capfilt.tolerance import Measured, Running, note
 from blip.data.readers import read_pairs
 from blip.errors import InputError
 from lab.report import summarize
@@ -179,6 +180,21 @@ def test_orders_are_those_of_the_best_scores(service, rows):
     assert gaps == sorted(gaps, reverse=True)
 
 
+def disagreeing_rows(ledger, rows, policy):
+    """Captions that the filter keeps and ITC does not, or the other way, if both keep the same share of an origin."""
+    itc = dict(zip((r["row_id"] for r in rows), ledger.table("scores/itm")["itc"].to_pylist(), strict=True))
+    found = set()
+    for synthetic, limit in ((False, policy.web), (True, policy.synthetic)):
+        own = [r for r in rows if (r["origin"] == "synthetic") == synthetic]
+        scored = [r for r in own if r["score"] is not None]
+        kept = {r["row_id"] for r in scored if np.float32(r["score"]) >= np.float32(limit)}
+        for row in scored:
+            better = sum(itc[other["row_id"]] > itc[row["row_id"]] for other in own)
+            if (row["row_id"] in kept) != (better / len(own) < len(kept) / len(scored)):
+                found.add(row["row_id"])
+    return found
+
+
 @pytest.mark.parametrize("policy", policies()[:8], ids=str)
 def test_views_hold_what_their_names_say(ledger, service, rows, policy):
     images = by_image(rows, decide(ledger, policy).to_pylist())
@@ -190,6 +206,7 @@ def test_views_hold_what_their_names_say(ledger, service, rows, policy):
         limit = policy.synthetic if row["origin"] == "synthetic" else policy.web
         return row["score"] is not None and abs(np.float32(row["score"]) - np.float32(limit)) <= NEAR
 
+    disagreeing = disagreeing_rows(ledger, rows, policy)
     wanted = {
         ALL: lambda own: True,
         "Both kept": lambda own: kept(own, False) and kept(own, True),
@@ -197,6 +214,8 @@ def test_views_hold_what_their_names_say(ledger, service, rows, policy):
         "Only synthetic kept": lambda own: kept(own, True) and not kept(own, False),
         "None kept": lambda own: not kept(own, False) and not kept(own, True),
         "Near a threshold": lambda own: any(near(row) for row in own),
+        BORDERS: lambda own: False,  # nothing was measured
+        DISAGREE: lambda own: any(row["row_id"] in disagreeing for row in own),
         WRONG: lambda own: any(row["truth"] and row["kept"] != (row["truth"] == "true") for row in own),
     }
     counts = service.view_counts(policy)
@@ -368,3 +387,52 @@ def test_serving_others_needs_a_password(ledger):
         main(Options(ledger=ledger.folder, host="0.0.0.0", open=False))
     with pytest.raises(InputError, match="--port 0 cannot be"):
         main(Options(ledger=ledger.folder, port=0))
+
+
+def test_verdicts_within_the_measured_tolerance_are_a_view_of_their_own(tmp_path):
+    ledger = generated_ledger(tmp_path / "ledger")
+    here, there = Running("cpu", "fp32"), Running("cuda", "bf16")
+    note(ledger, {"itm.itm_prob": Measured(100, 0.1, 0.05, 0, here, there)})
+    override(ledger, {next(r["row_id"] for r in decide(ledger).to_pylist() if r["borderline"]): True}, reviewer="ann")
+    service = Service.open(ledger.folder)
+    for policy in (Policy(), Policy(web=0.2, synthetic=0.8)):
+        wanted = {row["row_id"] for row in decide(ledger, policy).to_pylist() if row["borderline"]}
+        page = service.page(Question(policy=policy, view=BORDERS, size=60))
+        shown = {own.row_id for card in page.cards for own in card.captions if own.borderline}
+        assert wanted == shown
+        assert cards.cards(page, policy, service.picture, "").count(">borderline</span>") == len(wanted)
+    service.close()
+
+
+def test_a_second_filter_gives_an_opinion_before_itc(tmp_path):
+    ledger = generated_ledger(tmp_path / "ledger")
+    wanted = set()
+    for entry in list(ledger.entries("candidates")):
+        rows = ledger.read("scores/itm", entry.shard)
+        turned = [-score for score in rows["itm_prob"].to_pylist()]
+        other = pa.table({"row_id": rows["row_id"], "against": pa.array(turned, pa.float32())})
+        ledger.write("scores/other", entry.shard, other)
+        wanted |= set(ledger.read("candidates", entry.shard)["image_key"].to_pylist())
+    service = Service.open(ledger.folder)
+    assert service.opinions == ["other.against", "itm.itc"]
+    policy = Policy(web=0.5, synthetic=0.5)
+    # One that turns every order round disagrees on nearly all; itc, which orders as itm_prob does, on none.
+    assert service.view_counts(policy)[DISAGREE] > 0.8 * len(wanted)
+    assert service.view_counts(policy, opinion="itm.itc")[DISAGREE] == 0
+    assert service.view_counts(policy, opinion="nobody")[DISAGREE] == service.view_counts(policy)[DISAGREE]
+    service.close()
+
+
+def test_words_of_people_are_taken_in_while_the_studio_is_open(tmp_path):
+    ledger = generated_ledger(tmp_path / "ledger")
+    service = Service.open(ledger.folder)
+    rows = decide(ledger).to_pylist()
+    override(ledger, {row["row_id"]: not row["kept"] for row in rows[:9]}, reviewer="ann")
+    service.refresh()
+    fresh = Service.open(ledger.folder)
+    for policy in policies():
+        assert service.tallies(policy) == fresh.tallies(policy)
+        assert service.view_counts(policy) == fresh.view_counts(policy)
+        assert service.page(Question(policy=policy)) == fresh.page(Question(policy=policy))
+    assert service.curves == fresh.curves
+    service.close(), fresh.close()

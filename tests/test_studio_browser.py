@@ -1,37 +1,17 @@
 """The studio as a person sees it: started by its command, used in a browser, without a word in the console."""
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from browsing import CONTRAST, MS, ROOT, SECONDS, chromium, nameless, opened, studio
+from playwright.sync_api import Page, expect
 from studio_ledgers import ITEMS, generated_ledger
 
 from apps.theme import DARK, LIGHT
 from blip.capfilt import Policy, decide_duckdb
-
-ROOT = Path(__file__).parents[1]
-SERVE = (
-    "import sys; from pathlib import Path; from apps.command import Options, main; "
-    "sys.exit(main(Options(ledger=Path(sys.argv[1]), port=int(sys.argv[2]), password=sys.argv[3] or None, open=False)))"
-)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -39,58 +19,29 @@ def ledger(tmp_path_factory):
     return generated_ledger(tmp_path_factory.mktemp("studio") / "ledger")
 
 
-def serve(folder: Path, password: str = "", scratch: Path | None = None) -> tuple[subprocess.Popen, str]:
-    """The studio in a process of its own, once it answers, and its address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    words = [sys.executable, "-c", SERVE, str(folder), str(port), password]
-    settings = os.environ | {"PYTHONPATH": str(ROOT)} | ({"TMPDIR": str(scratch)} if scratch else {})
-    process = subprocess.Popen(words, cwd=ROOT, env=settings, stdout=subprocess.PIPE, text=True)
-    said = process.stdout.readline()
-    assert said.startswith(f"studio: http://127.0.0.1:{port}"), said
-    return process, f"http://127.0.0.1:{port}"
-
-
 @pytest.fixture(scope="module")
 def address(ledger):
-    process, url = serve(ledger.folder)
-    yield url
-    process.terminate()
-    process.wait(SECONDS)
+    with studio(ledger.folder) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def browser():
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.fail("The browser tests need Chromium; install it, for example with apt-get install chromium.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(params=[(1280, "light"), (900, "dark")], ids=["1280-light", "900-dark"])
 def room(request, browser, address):
-    """The room Decisions, open. Errors in the console and requests to other machines fail the test."""
-    width, scheme = request.param
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    page.set_default_timeout(1000 * SECONDS)
-    complaints = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else complaints.append(r.url))
-    page.goto(address)
-    expect(page.locator(".card")).to_have_count(12, timeout=1000 * SECONDS)
-    yield page
-    context.close()
-    assert complaints == []
+    """The room Decisions, open."""
+    with opened(browser, address, *request.param) as page:
+        expect(page.locator(".card")).to_have_count(12, timeout=MS)
+        yield page
 
 
 def where(room: Page, text: str) -> None:
     """Wait until the line above the cards says so."""
-    expect(room.locator("#where")).to_contain_text(text, timeout=1000 * SECONDS)
+    expect(room.locator("#where")).to_contain_text(text, timeout=MS)
 
 
 def move(room: Page, origin: str, threshold: float) -> None:
@@ -119,7 +70,7 @@ def test_moved_thresholds_show_the_counts_of_decide(room, ledger):
         for origin in ("web", "synthetic"):
             own = [v["kept"] for v in verdicts if v["origin"] == origin]
             scores = room.locator(f"#{origin}-scores")
-            expect(scores.locator(".split .kept b")).to_have_text(str(sum(own)), timeout=1000 * SECONDS)
+            expect(scores.locator(".split .kept b")).to_have_text(str(sum(own)), timeout=MS)
             expect(scores.locator(".split .filtered b")).to_have_text(str(len(own) - sum(own)))
         shown = {card.get_attribute("data-key"): card for card in room.locator(".card").all()}
         for verdict in verdicts[:8]:
@@ -132,7 +83,7 @@ def test_moved_thresholds_show_the_counts_of_decide(room, ledger):
 def test_a_number_beyond_the_slider_is_its_end(room):
     for typed, kept in ((5, 0), (-1, len(ITEMS))):
         move(room, "web", typed)
-        expect(room.locator("#web-scores .split .kept b")).to_have_text(str(kept), timeout=1000 * SECONDS)
+        expect(room.locator("#web-scores .split .kept b")).to_have_text(str(kept), timeout=MS)
     assert room.locator(".toast-body").count() == 0
 
 
@@ -143,7 +94,7 @@ def test_a_dragged_slider_arrives_at_its_last_position(room, ledger):
         slider.press("ArrowRight")
     wanted = sum(v["kept"] for v in decide_duckdb(ledger, Policy(web=0.75)).to_pylist() if v["origin"] == "web")
     kept = room.locator("#web-scores .split .kept b")
-    expect(kept).to_have_text(str(wanted), timeout=1000 * SECONDS)
+    expect(kept).to_have_text(str(wanted), timeout=MS)
     where(room, "page 1 of 5")  # the arrow keys moved the slider and turned no page
 
 
@@ -161,7 +112,7 @@ def test_arrow_keys_turn_pages_but_not_while_a_person_types(room):
     time.sleep(0.5)
     where(room, "page 2 of 5")
     move(room, "web", 0.9)
-    expect(room.locator("#web-scores svg.histogram")).to_have_attribute("aria-label", re.compile("0.90"), timeout=1000 * SECONDS)
+    expect(room.locator("#web-scores svg.histogram")).to_have_attribute("aria-label", re.compile("0.90"), timeout=MS)
     where(room, "page 2 of 5")
     room.get_by_role("button", name="Previous").click()
     where(room, "page 1 of 5")
@@ -174,7 +125,7 @@ def test_search_and_views_and_an_answer_without_images(room, ledger):
     where(room, "1–1 of 1 images")
     expect(room.locator("mark")).to_have_text("under_score")
     search.fill("no such text")
-    expect(room.locator(".empty")).to_contain_text("No image matches.", timeout=1000 * SECONDS)
+    expect(room.locator(".empty")).to_contain_text("No image matches.", timeout=MS)
     search.fill("")
     where(room, "1–12 of 60")
     kept = {}
@@ -198,37 +149,9 @@ def test_captions_are_shown_as_text_and_never_run(room):
     assert room.evaluate("window.hacked") is None
 
 
-CONTRAST = """() => {
-  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
-    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, v, at) => sum + v * [0.2126, 0.7152, 0.0722][at], 0);
-  const ground = (node) => {
-    for (; node; node = node.parentElement) {
-      const colour = rgb(getComputedStyle(node).backgroundColor);
-      if (colour.length === 3 || colour[3] === 1) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const found = [];
-  for (const node of document.querySelectorAll("body *")) {
-    const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim());
-    if (!own || node.disabled || !node.checkVisibility({ visibilityProperty: true }) || node.closest("script, style")) continue;
-    const style = getComputedStyle(node);
-    const colour = rgb(node instanceof SVGElement ? style.fill : style.color);
-    const [a, b] = [light(colour), light(ground(node))].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < 4.5) found.push(`${node.tagName}.${node.className} "${node.textContent.slice(0, 30)}" ${ratio.toFixed(2)}`);
-  }
-  return found;
-}"""
-
-
 def test_all_text_has_the_contrast_of_wcag_aa_and_every_input_a_name(room):
     assert room.evaluate(CONTRAST) == []
-    for part in room.locator("input:visible, button:visible").all():
-        name = part.evaluate("p => p.ariaLabel || p.innerText || [...(p.labels || [])].map(l => l.innerText).join()")
-        assert name.strip(), part.evaluate("part => part.outerHTML")
+    assert nameless(room) == []
 
 
 def test_blue_and_vermillion_are_those_of_okabe_and_ito_on_light_ground():
@@ -245,20 +168,17 @@ def test_no_file_is_served_and_no_endpoint_is_public(address, ledger):
 
 
 def test_a_password_is_asked_for_and_nothing_is_left_behind(ledger, browser, tmp_path):
-    process, url = serve(ledger.folder, password="open sesame", scratch=tmp_path)
-    assert list(tmp_path.glob("blip-lab-studio-*"))
-    page = browser.new_page()
-    page.set_default_timeout(1000 * SECONDS)
-    try:
+    words = (ledger.folder, "--password", "open sesame")
+    with studio(*words, settings={"TMPDIR": str(tmp_path)}) as url:
+        assert list(tmp_path.glob("blip-lab-studio-*"))
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(f"{url}/config", timeout=SECONDS)
+        page = browser.new_page()
+        page.set_default_timeout(MS)
         page.goto(url)
         page.get_by_label("username").fill("anybody")
         page.get_by_label("password").fill("open sesame")
         page.get_by_role("button", name="Login").click()
-        expect(page.locator(".card")).to_have_count(12, timeout=1000 * SECONDS)
-    finally:
+        expect(page.locator(".card")).to_have_count(12, timeout=MS)
         page.close()
-        process.terminate()
-    assert process.wait(SECONDS) == 0
     assert not list(tmp_path.glob("blip-lab-studio-*"))

@@ -7,13 +7,12 @@ from typing import Any
 import gradio as gr
 
 from apps import charts
+from apps.answers import Page, Tally
 from apps.cards import cards
-from apps.questions import ALL, AS_WRITTEN, ORDERS, SIZES, VIEWS, WRONG, Question
-from apps.service import Page, Service, Tally
-from apps.theme import text
+from apps.questions import ALL, AS_WRITTEN, BORDERS, DISAGREE, ORDERS, SIZES, VIEWS, WRONG, Question
+from apps.service import Service
+from apps.theme import QUIETLY, text
 from blip.capfilt import Policy
-
-_QUIETLY = {"show_progress": "hidden", "api_visibility": "private"}
 
 # A number typed beyond the slider's ends means its end.
 _WITHIN = "(...all) => all.map((value, at) => (at < 2 ? Math.min(1, Math.max(0, value)) : value))"
@@ -28,6 +27,7 @@ class _Asked:
     view: gr.Radio
     search: gr.Textbox
     order: gr.Dropdown
+    opinion: gr.Dropdown
     size: gr.Dropdown
     page: gr.State
 
@@ -67,13 +67,13 @@ def build(service: Service, demo: gr.Blocks) -> None:
                 truth = text()
         with gr.Column(elem_classes="images", min_width=0):
             view = gr.Radio(list(_views(service)), value=ALL, label="View", elem_classes="views")
-            search, order, size = _toolbar()
+            search, order, opinion, size = _toolbar(service)
             with gr.Row(elem_classes="pager"):
                 where = text(elem_id="where")
                 back = gr.Button("← Previous", elem_id="previous-page", min_width=0, scale=0)
                 on = gr.Button("Next →", elem_id="next-page", min_width=0, scale=0)
             found = text(elem_id="cards")
-    asked = _Asked(web, synthetic, view, search, order, size, page)
+    asked = _Asked(web, synthetic, view, search, order, opinion, size, page)
     shown = _Shown(web_scores, synthetic_scores, curve, truth, view, where, back, on, found, page)
     _wire(service, demo, asked, shown)
 
@@ -86,20 +86,30 @@ def _origin(origin: str) -> tuple[gr.Slider, gr.HTML]:
     return limit, scores
 
 
-def _toolbar() -> tuple[gr.Textbox, gr.Dropdown, gr.Dropdown]:
+def _toolbar(service: Service) -> tuple[gr.Textbox, gr.Dropdown, gr.Dropdown, gr.Dropdown]:
     with gr.Row(elem_classes="toolbar"):
         hint = "for example: red ball"
         search = gr.Textbox(label="Search in captions", placeholder=hint, max_length=200, scale=3, min_width=0)
         order = gr.Dropdown(list(ORDERS), value=AS_WRITTEN, label="Order", scale=3, min_width=0)
+        opinion = second_opinion(service)
         size = gr.Dropdown(list(SIZES), value=SIZES[1], label="Per page", scale=1, min_width=88)
-    return search, order, size
+    return search, order, opinion, size
+
+
+def second_opinion(service: Service) -> gr.Dropdown:
+    """The choice of the score that may disagree with the filter; unseen where there is no choice."""
+    known = service.opinions
+    seen = len(known) > 1
+    return gr.Dropdown(known, value=known[0] if known else None, label="Second opinion", scale=2, min_width=0, visible=seen)
 
 
 def _wire(service: Service, demo: gr.Blocks, asked: _Asked, shown: _Shown) -> None:
     def show(*values: Any, page: int = 0) -> list[Any]:
-        web, synthetic, view, search, order, size, _ = values
+        web, synthetic, view, search, order, opinion, size, _ = values
         policy = Policy(web=web, synthetic=synthetic)
-        question = Question(policy=policy, view=view, search=search.strip(), order=order, page=page, size=size)
+        question = Question(
+            policy=policy, view=view, search=search.strip(), order=order, opinion=opinion or "", page=page, size=size
+        )
         return _answer(service, question)
 
     def turn(by: int) -> Callable[..., list[Any]]:
@@ -107,21 +117,21 @@ def _wire(service: Service, demo: gr.Blocks, asked: _Asked, shown: _Shown) -> No
 
     inputs, outputs = asked.parts(), shown.parts()
     # A new question begins at its first page; a moved threshold leaves a person where they are.
-    questions = [asked.search.change, asked.view.input, asked.order.input, asked.size.input]
+    questions = [asked.search.change, asked.view.input, asked.order.input, asked.opinion.input, asked.size.input]
     limits = [asked.web.change, asked.synthetic.change]
     # While an answer is on its way only the newest position waits: moves never queue up.
-    gr.on(questions, show, inputs, outputs, trigger_mode="always_last", **_QUIETLY)
-    gr.on(limits, turn(0), inputs, outputs, trigger_mode="always_last", js=_WITHIN, **_QUIETLY)
-    demo.load(show, inputs, outputs, **_QUIETLY)
-    shown.back.click(turn(-1), inputs, outputs, **_QUIETLY)
-    shown.on.click(turn(+1), inputs, outputs, **_QUIETLY)
+    gr.on(questions, show, inputs, outputs, trigger_mode="always_last", **QUIETLY)
+    gr.on(limits, turn(0), inputs, outputs, trigger_mode="always_last", js=_WITHIN, **QUIETLY)
+    demo.load(show, inputs, outputs, **QUIETLY)
+    shown.back.click(turn(-1), inputs, outputs, **QUIETLY)
+    shown.on.click(turn(+1), inputs, outputs, **QUIETLY)
 
 
 def _answer(service: Service, question: Question) -> list[Any]:
     """The values of every output, in the order of _Shown."""
     policy = question.policy
     tallies = service.tallies(policy)
-    counts = service.view_counts(policy, question.search)
+    counts = service.view_counts(policy, question.search, question.opinion)
     page = service.page(question, counts[question.view])
     limits = {"web": policy.web, "synthetic": policy.synthetic}
     return [
@@ -142,7 +152,8 @@ def _scores(service: Service, tally: Tally, origin: str, limit: float) -> str:
 
 
 def _views(service: Service) -> list[str]:
-    return [view for view in VIEWS if view != WRONG or service.truth_known]
+    shown = {WRONG: service.truth_known, BORDERS: service.margin > 0, DISAGREE: bool(service.opinions)}
+    return [view for view in VIEWS if shown.get(view, True)]
 
 
 def _points(

@@ -154,7 +154,8 @@ class Ledger:
         """All rows of a table, shard by shard; the empty table where there are none."""
         parts = [self.read(table, entry.shard, columns) for entry in self.entries(table)]
         if parts:
-            return pa.concat_tables(parts)
+            # A column that a later program added is null in the shards of an earlier one.
+            return pa.concat_tables(parts, promote_options="default")
         schemas = {"candidates": CANDIDATES, "rejects": REJECTS, "overrides": OVERRIDES}
         if table not in schemas:
             raise InputError(f"The ledger in {self.folder} has no {table}; it has {self._known()}.")

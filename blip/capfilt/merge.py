@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from blip.capfilt.decide import verdicts
 from blip.capfilt.ledger import Ledger
+from blip.capfilt.override import decisions
 from blip.capfilt.policy import Policy
 from blip.capfilt.schema import CANDIDATES
 from blip.data.pairs import ImageRef, Pair
@@ -19,6 +20,7 @@ PROVENANCE = {
     "score": pa.float32(),
     "borderline": pa.bool_(),
     "policy": pa.string(),
+    "edited_from": pa.string(),
 }
 """What `kept` says of each caption, by name with its type."""
 
@@ -32,15 +34,20 @@ def kept(
     """Every kept caption as a pair with its provenance, in the ledger's order (paper 3.3, Figure 3).
 
     images: pairs by image key, for a ledger whose input held the pixels itself. roots: where data that has
-    moved lies now, old folder to new. Memory is that of one shard.
+    moved lies now, old folder to new. Where a person wrote a better text, that is the caption, the ledger's
+    stands in `edited_from`, and its truth is not known. Memory is that of one shard.
     """
     policy = policy or Policy()
+    better = {row: own.caption for row, own in decisions(ledger).items() if own.caption is not None}
     shards = zip(ledger.entries("candidates"), verdicts(ledger, policy), strict=True)
     for entry, decided in shards:
         rows = ledger.read("candidates", entry.shard).filter(decided["kept"])
         own = decided.select(["score", "borderline"]).filter(decided["kept"]).to_pylist()
         for row, verdict in zip(rows.to_pylist(), own, strict=True):
-            provenance = {name: row[name] for name in _FACTS} | verdict | {"policy": str(policy)}
+            provenance = {name: row[name] for name in _FACTS} | verdict | {"policy": str(policy), "edited_from": None}
+            if row["row_id"] in better:
+                provenance["edited_from"] = row["caption"]
+                row |= {"caption": better[row["row_id"]], "truth": None, "noise_kind": None}
             yield _pair(row, images, roots or {}), provenance
 
 

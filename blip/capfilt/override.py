@@ -1,6 +1,7 @@
 """Decisions of people, which go before the filter's: appended, never changed."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -12,18 +13,44 @@ from blip.capfilt.schema import OVERRIDES
 from blip.errors import InputError
 
 
+@dataclass(frozen=True)
+class Decision:
+    """What a person decided of a caption: kept or not, or None, which gives it back to the filter.
+
+    caption: the better text that exports take in its place, None for the caption as it is.
+    """
+
+    kept: bool | None
+    reviewer: str
+    at: datetime
+    caption: str | None = None
+
+
 def override(
     ledger: Ledger, decisions: Mapping[str, bool], *, reviewer: str, policy: Policy | None = None
 ) -> None:
     """Keep or filter captions by row_id, whatever their score; the verdict replaced is written down."""
+    now = datetime.now(UTC)
+    record(ledger, {row: Decision(kept, reviewer, now) for row, kept in decisions.items()}, policy)
+
+
+def record(ledger: Ledger, decisions: Mapping[str, Decision], policy: Policy | None = None) -> None:
+    """Append decisions by row_id as one shard, with the verdicts that they replace.
+
+    InputError where the ledger has no such caption; then nothing is written.
+    """
     verdicts = decide(ledger, policy)
     before = dict(zip(verdicts["row_id"].to_pylist(), verdicts["kept"].to_pylist(), strict=True))
     if unknown := sorted(set(decisions) - set(before)):
         raise InputError(f"The ledger has no caption {unknown[0]!r}; give the row_id of one it has.")
-    now = datetime.now(UTC)
-    rows = [
-        {"row_id": row, "kept": kept, "was": before[row], "reviewer": reviewer, "at": now}
-        for row, kept in decisions.items()
-    ]
+    rows = [{"row_id": row, "was": before[row]} | vars(decision) for row, decision in decisions.items()]
     number = sum(1 for _ in ledger.entries("overrides"))
     ledger.write("overrides", shard_name(number), pa.Table.from_pylist(rows, schema=OVERRIDES))
+
+
+def decisions(ledger: Ledger) -> dict[str, Decision]:
+    """The last word of people on each caption they decided, by row_id."""
+    rows = ledger.table("overrides").to_pylist()
+    return {
+        row["row_id"]: Decision(row["kept"], row["reviewer"], row["at"], row.get("caption")) for row in rows
+    }

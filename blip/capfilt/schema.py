@@ -54,10 +54,11 @@ REJECTS = pa.schema(
 OVERRIDES = pa.schema(
     [
         ("row_id", pa.string()),
-        ("kept", pa.bool_()),
+        ("kept", pa.bool_()),  # null gives the caption back to the filter
         ("was", pa.bool_()),  # the verdict it replaces
         ("reviewer", pa.string()),
         ("at", pa.timestamp("us", tz="UTC")),
+        ("caption", pa.string()),  # the better text that exports take; null for the caption as it is
     ]
 )
 

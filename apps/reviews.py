@@ -1,0 +1,198 @@
+"""What people say of captions while they look: saved at once, in an SQLite file of their own beside the ledger.
+
+Nothing is overwritten: every word is a new version of its caption, which the reviewer must have been shown the
+version before. So two people who judge the same caption at the same time cannot undo each other unseen. The
+ledger itself learns the last words when a person exports (apps/reviewing.py).
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from blip.errors import InputError
+
+KEEP, DROP = "keep", "drop"
+REVIEW = "review"
+"""The sheet of the review; every audit has a sheet of its own."""
+
+_WAIT = 10.0  # seconds until another's write must be done
+_TABLES = """
+CREATE TABLE IF NOT EXISTS about (ledger TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS words (
+    sheet TEXT NOT NULL, row_id TEXT NOT NULL, version INTEGER NOT NULL, word TEXT, caption TEXT,
+    reviewer TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (sheet, row_id, version)
+) WITHOUT ROWID;
+"""
+# With max() SQLite takes the other columns from the row that has it.
+_LAST = "SELECT row_id, word, caption, reviewer, at, max(version) FROM words WHERE sheet = ? {also} GROUP BY row_id"
+
+
+@dataclass(frozen=True)
+class Word:
+    """The last word on a caption: keep or drop, in an audit yes, no or unsure; None where it was taken back.
+
+    caption: the better text, None for the caption as it is. at: the time in UTC, ISO 8601. version: 1, 2, ...
+    """
+
+    row_id: str
+    word: str | None
+    caption: str | None
+    reviewer: str
+    at: str
+    version: int
+
+    @property
+    def time(self) -> datetime:
+        """When it was said."""
+        return datetime.fromisoformat(self.at)
+
+
+class Changed(InputError):
+    """Somebody else has judged the caption since it was shown; newer is what they said."""
+
+    def __init__(self, newer: Word) -> None:
+        said = newer.word or "took the verdict back"
+        said = f"{said} with another text" if newer.caption is not None else said
+        super().__init__(
+            f"{newer.reviewer} has judged this caption since you opened it ({said}, {clock(newer)}); "
+            "that verdict stands, judge again to replace it."
+        )
+        self.newer = newer
+
+
+class Reviews:
+    """The words of people on the captions of one ledger, in a file. Any number of threads and processes may use it.
+
+    file: made with the first word. ledger: what names the ledger's captions (lab.audit_draw.identity).
+    """
+
+    def __init__(self, file: Path, ledger: str) -> None:
+        self.file, self._ledger = file, ledger
+        with self._connected():
+            pass  # a file that cannot be used is refused now, not at the first word
+
+    def words(self, sheet: str = REVIEW) -> dict[str, Word]:
+        """The last word on each caption that anybody judged, by row_id; word None where it was taken back."""
+        return self._last(sheet, "")
+
+    def of(self, row_ids: Sequence[str], sheet: str = REVIEW) -> dict[str, Word]:
+        """The same of these captions alone."""
+        marks = ", ".join("?" * len(row_ids))
+        return self._last(sheet, f"AND row_id IN ({marks})", *row_ids)
+
+    def sheets(self) -> list[str]:
+        """The sheets on which anybody has said anything, sorted."""
+        with self._connected() as db:
+            return [] if db is None else [name for (name,) in db.execute("SELECT DISTINCT sheet FROM words ORDER BY 1")]
+
+    def save(
+        self, row_id: str, word: str, *, reviewer: str, seen: int, caption: str | None = None, sheet: str = REVIEW
+    ) -> Word:
+        """Say a word. seen: the version that the reviewer was shown, 0 for none.
+
+        Changed where there is a newer version; InputError without a reviewer's name.
+        """
+        return self._add(sheet, Word(row_id, word, caption, reviewer.strip(), _now(), seen + 1))
+
+    def undo(self, row_id: str, *, reviewer: str, version: int, sheet: str = REVIEW) -> Word:
+        """Take back the word of this version: what was said before it is said again, as a new version.
+
+        Changed where there is a newer one; InputError without a reviewer's name.
+        """
+        with self._connected() as db:
+            before = None if db is None else _version(db, sheet, row_id, version - 1)
+        word, caption = (before.word, before.caption) if before else (None, None)
+        return self._add(sheet, Word(row_id, word, caption, reviewer.strip(), _now(), version + 1))
+
+    def _add(self, sheet: str, new: Word) -> Word:
+        if not new.reviewer:
+            raise InputError("Give your name first: every verdict says whose it is.")
+        sql = "INSERT INTO words (sheet, row_id, version, word, caption, reviewer, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        row = (sheet, new.row_id, new.version, new.word, new.caption, new.reviewer, new.at)
+        with self._connected(make=True) as db:
+            try:
+                db.execute(sql, row)
+            except sqlite3.IntegrityError:
+                db.rollback()
+                newer = db.execute(_LAST.format(also="AND row_id = ?"), (sheet, new.row_id)).fetchone()
+                raise Changed(Word(*newer)) from None
+        return new
+
+    def _last(self, sheet: str, also: str, *row_ids: str) -> dict[str, Word]:
+        with self._connected() as db:
+            rows = [] if db is None else db.execute(_LAST.format(also=also), (sheet, *row_ids)).fetchall()
+        return {row[0]: Word(*row) for row in rows}
+
+    @contextmanager
+    def _connected(self, make: bool = False) -> Iterator[sqlite3.Connection | None]:
+        """A connection, whose changes are kept when the block ends well; None where there is no file yet."""
+        if not make and not self.file.exists():
+            yield None
+            return
+        try:
+            with closing(sqlite3.connect(self.file, timeout=_WAIT)) as db:
+                if make:
+                    self._make(db)
+                with db:
+                    yield db if self._made(db) else None
+        except sqlite3.Error as error:
+            raise InputError(
+                f"{self.file} cannot be used for reviews ({error}); free it, or give another file with --reviews."
+            ) from None
+
+    def _make(self, db: sqlite3.Connection) -> None:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")  # a saved word outlives a loss of power
+        if not self._made(db):
+            db.executescript(_TABLES)
+            db.execute("INSERT INTO about SELECT ? WHERE NOT EXISTS (SELECT 1 FROM about)", (self._ledger,))
+            db.commit()
+
+    def _made(self, db: sqlite3.Connection) -> bool:
+        """Whether the tables are there; InputError where they are those of another ledger."""
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'words'").fetchone():
+            return False
+        row = db.execute("SELECT ledger FROM about").fetchone()
+        if row is not None and row[0] != self._ledger:
+            raise InputError(
+                f"{self.file} holds the reviews of another ledger; give the file of this one with --reviews."
+            )
+        return row is not None
+
+
+def beside(ledger: Path) -> Path:
+    """Where the reviews of a ledger lie if nobody says otherwise."""
+    folder = ledger.resolve()
+    return folder.with_name(f"{folder.name}.reviews.sqlite")
+
+
+def clock(word: Word) -> str:
+    """When a word was said, for people."""
+    return f"{word.time:%d %b %Y, %H:%M:%S} UTC"
+
+
+def kappa(first: Sequence[bool], second: Sequence[bool]) -> float | None:
+    """Cohen's kappa of two raters: their agreement beyond chance, 1 for perfect (Cohen 1960, eq. 1).
+
+    None where it is not defined: nothing was rated, or both always said the same.
+    """
+    count = len(first)
+    if not count:
+        return None
+    same = sum(a == b for a, b in zip(first, second, strict=True)) / count
+    yes = sum(first) / count, sum(second) / count
+    chance = yes[0] * yes[1] + (1 - yes[0]) * (1 - yes[1])
+    return None if chance == 1 else (same - chance) / (1 - chance)
+
+
+def _version(db: sqlite3.Connection, sheet: str, row_id: str, version: int) -> Word | None:
+    sql = "SELECT row_id, word, caption, reviewer, at, version FROM words WHERE sheet = ? AND row_id = ? AND version = ?"
+    row = db.execute(sql, (sheet, row_id, version)).fetchone()
+    return Word(*row) if row else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,257 @@
+"""The room "Compare": the same images under two scores, and the captions on which they differ."""
+
+from dataclasses import dataclass, replace
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from apps import charts
+from apps.compared import AS_WRITTEN, DIFFER, ORDERS, ORIGINS, PARTS, PairPage, Selection, area
+from apps.comparing import Comparing
+from apps.comparison import BINS, Comparison
+from apps.pair_cards import counts_panel, pair_cards
+from apps.questions import SIZES
+from apps.scatter import scatter
+from apps.theme import text
+from blip.errors import InputError
+
+_QUIETLY = {"show_progress": "hidden", "api_visibility": "private"}
+_ANY = next(iter(ORIGINS))
+_UNSEEN = -1
+"""The page before anybody has looked into the room."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The inputs of the room, in the order in which handlers get their values."""
+
+    a: gr.Dropdown
+    b: gr.Dropdown
+    a_limit: gr.Slider
+    b_limit: gr.Slider
+    origin: gr.Dropdown
+    part: gr.Radio
+    order: gr.Dropdown
+    size: gr.Dropdown
+    box: gr.State
+    page: gr.State
+
+    def parts(self) -> list[Any]:
+        return list(vars(self).values())
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The outputs of the room, in the order in which handlers give their values."""
+
+    a: gr.HTML
+    b: gr.HTML
+    plot: gr.HTML
+    counts: gr.HTML
+    part: gr.Radio
+    clear: gr.Button
+    where: gr.HTML
+    back: gr.Button
+    on: gr.Button
+    cards: gr.HTML
+    page: gr.State
+
+    def parts(self) -> list[Any]:
+        return list(vars(self).values())
+
+
+def build(comparing: Comparing, room: gr.Tab) -> None:
+    """Lay the room out and wire it, inside the tab that is open."""
+    box, page = gr.State(None), gr.State(_UNSEEN)
+    with gr.Row(elem_classes="room", equal_height=False):
+        with gr.Column(elem_classes="side", min_width=0):
+            a_limit, a_split, _ = _side("A")
+            b_limit, b_split, match = _side("B")
+            folder, opened, said = _another(visible=bool(comparing.roots))
+        with gr.Column(elem_classes="images", min_width=0):
+            a, b, origin = _columns(list(comparing.columns), comparing.start())
+            with gr.Row(elem_classes=["pane", "plot"], equal_height=False):
+                plot = text(elem_id="compare-plot")
+                with gr.Column(min_width=0):
+                    counts = text(elem_id="compare-counts")
+                    part = gr.Radio(list(PARTS), value=DIFFER, label="Part", elem_classes="views", elem_id="compare-part")
+                    order, size = _toolbar()
+            # What is clicked or dragged in the plot: apps/studio.js writes it here.
+            pointed = gr.Textbox(label="Selected area", visible="hidden", elem_id="compare-area")
+            with gr.Row(elem_classes="pager"):
+                where = text(elem_id="compare-where", elem_classes="where")
+                clear = gr.Button("Clear the area", visible=False, min_width=0, scale=0)
+                back = gr.Button("← Previous", elem_classes="previous-page", min_width=0, scale=0)
+                on = gr.Button("Next →", elem_classes="next-page", min_width=0, scale=0)
+            found = text(elem_id="compare-cards", elem_classes="found")
+    asked = _Asked(a, b, a_limit, b_limit, origin, part, order, size, box, page)
+    shown = _Shown(a_split, b_split, plot, counts, part, clear, where, back, on, found, page)
+    _wire(comparing, room, asked, shown)
+    _wire_areas(comparing, asked, shown, pointed)
+    _wire_columns(comparing, room, asked, shown, match)
+    opened.click(lambda typed: _opened(comparing, typed), [folder], [a, b, said], **_QUIETLY)
+
+
+def _side(name: str) -> tuple[gr.Slider, gr.HTML, gr.Button | None]:
+    with gr.Column(elem_classes=["pane", "threshold"]):
+        split = text(elem_id=f"compare-{name.lower()}-split")
+        limit = gr.Slider(0, 1, value=0.5, step=0.01, label=f"{name} threshold", buttons=[], elem_id=f"{name.lower()}-limit")
+        match = gr.Button("Keep as many as A", size="sm", elem_classes="plain") if name == "B" else None
+    return limit, split, match
+
+
+def _another(*, visible: bool) -> tuple[gr.Textbox, gr.Button, gr.HTML]:
+    with gr.Column(elem_classes=["pane", "another"], visible=visible):
+        folder = gr.Textbox(label="Another ledger", placeholder="folder of a ledger", max_length=1000, max_lines=1)
+        opened = gr.Button("Open", size="sm", elem_classes="plain")
+        said = text(elem_id="compare-opened")
+    return folder, opened, said
+
+
+def _columns(labels: list[str], start: tuple[str, str]) -> tuple[gr.Dropdown, gr.Dropdown, gr.Dropdown]:
+    with gr.Row(elem_classes="toolbar"):
+        a, b = (
+            gr.Dropdown(labels, value=label, label=f"{name} is", scale=3, min_width=0, elem_id=f"compare-{name.lower()}")
+            for name, label in zip("AB", start, strict=True)
+        )
+        origin = gr.Dropdown(list(ORIGINS), value=_ANY, label="Captions", scale=2, min_width=0, elem_id="compare-origin")
+    return a, b, origin
+
+
+def _toolbar() -> tuple[gr.Dropdown, gr.Dropdown]:
+    with gr.Row(elem_classes="toolbar"):
+        order = gr.Dropdown(list(ORDERS), value=AS_WRITTEN, label="Order", scale=3, min_width=0)
+        size = gr.Dropdown(list(SIZES), value=SIZES[1], label="Per page", scale=1, min_width=88)
+    return order, size
+
+
+def _wire(comparing: Comparing, room: gr.Tab, asked: _Asked, shown: _Shown) -> None:
+    inputs, outputs = asked.parts(), shown.parts()
+
+    def turn(by: int | None) -> Any:
+        """To the first page (None), or so many pages on."""
+
+        def show(*values: Any) -> list[Any]:
+            comparison, chosen = _selection(comparing, values, 0 if by is None else values[-1] + by)
+            return _answer(comparing, comparison, chosen)
+
+        return show
+
+    questions = [asked.origin.input, asked.part.input, asked.order.input, asked.size.input]
+    gr.on(questions, turn(None), inputs, outputs, trigger_mode="always_last", **_QUIETLY)
+    limits = [asked.a_limit.change, asked.b_limit.change]
+    gr.on(limits, turn(0), inputs, outputs, trigger_mode="always_last", **_QUIETLY)
+    shown.back.click(turn(-1), inputs, outputs, **_QUIETLY)
+    shown.on.click(turn(+1), inputs, outputs, **_QUIETLY)
+
+
+def _wire_areas(comparing: Comparing, asked: _Asked, shown: _Shown, pointed: gr.Textbox) -> None:
+    def select(pointed: str, *values: Any) -> list[Any]:
+        comparison, chosen = _selection(comparing, values, 0)
+        part, box = area(pointed, comparison.axes, (chosen.a, chosen.b))
+        return [box, *_answer(comparing, comparison, replace(chosen, part=part, box=box))]
+
+    def clear(*values: Any) -> list[Any]:
+        comparison, chosen = _selection(comparing, values, 0)
+        return [None, *_answer(comparing, comparison, replace(chosen, box=None))]
+
+    outputs = [asked.box, *shown.parts()]
+    pointed.change(select, [pointed, *asked.parts()], outputs, trigger_mode="always_last", **_QUIETLY)
+    shown.clear.click(clear, asked.parts(), outputs, **_QUIETLY)
+
+
+def _wire_columns(comparing: Comparing, room: gr.Tab, asked: _Asked, shown: _Shown, match: gr.Button) -> None:
+    """Other columns, and the first visit, begin with thresholds that suit the scores."""
+    outputs = [asked.a_limit, asked.b_limit, asked.box, *shown.parts()]
+
+    def begin(*values: Any) -> list[Any]:
+        comparison = _comparison(comparing, values[0], values[1])
+        limits = comparison.thresholds
+        _, chosen = _selection(comparing, (*values[:2], *limits, *values[4:8], None, 0), 0)
+        sliders = [
+            gr.update(minimum=axis.low, maximum=axis.high, step=axis.step, value=limit)
+            for axis, limit in zip(comparison.axes, limits, strict=True)
+        ]
+        return [*sliders, None, *_answer(comparing, comparison, chosen)]
+
+    def enter(*values: Any) -> list[Any]:
+        if values[-1] == _UNSEEN:
+            return begin(*values)
+        # People may have decided in another room since.
+        return [gr.skip(), gr.skip(), values[-2], *_answer(comparing, *_selection(comparing, values, values[-1]))]
+
+    def as_many(*values: Any) -> Any:
+        comparison, chosen = _selection(comparing, values, 0)
+        return comparison.threshold_of("b", comparison.kept("a", chosen.a, chosen.synthetic), chosen.synthetic)
+
+    gr.on([asked.a.input, asked.b.input], begin, asked.parts(), outputs, **_QUIETLY)
+    room.select(enter, asked.parts(), outputs, **_QUIETLY)
+    match.click(as_many, asked.parts(), [asked.b_limit], **_QUIETLY)
+
+
+def _comparison(comparing: Comparing, a: str, b: str) -> Comparison:
+    columns = comparing.columns
+    try:
+        return comparing.compare(columns[a], columns[b])
+    except InputError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+
+
+def _selection(comparing: Comparing, values: tuple[Any, ...], page: int) -> tuple[Comparison, Selection]:
+    """What the inputs say, in the order of _Asked."""
+    a, b, a_limit, b_limit, origin, part, order, size, box, _ = values
+    comparison = _comparison(comparing, a, b)
+    # A number typed beyond a slider's ends means its end.
+    limits = [axis.within(limit) for axis, limit in zip(comparison.axes, (a_limit, b_limit), strict=True)]
+    chosen = Selection(
+        a=limits[0],
+        b=limits[1],
+        synthetic=ORIGINS[origin],
+        part=part,
+        box=box and tuple(box),
+        order=order,
+        page=page,
+        size=size,
+    )
+    return comparison, chosen
+
+
+def _answer(comparing: Comparing, comparison: Comparison, chosen: Selection) -> list[Any]:
+    """The values of every output, in the order of _Shown."""
+    counts, parts = comparison.counts(chosen), comparison.part_counts(chosen)
+    page = comparison.page(chosen, parts[chosen.part])
+    limits, axes = (chosen.a, chosen.b), comparison.axes
+    return [
+        charts.split(counts.tally(0)),
+        charts.split(counts.tally(1)),
+        scatter(comparison.density(chosen.synthetic), BINS, axes, limits, counts, chosen.box),
+        counts_panel(counts, comparison.alone, comparison.other_bytes),
+        gr.update(choices=[(f"{part} · {n:,}", part) for part, n in parts.items()], value=chosen.part),
+        gr.update(visible=chosen.box is not None),
+        _where(page),
+        gr.update(interactive=page.number > 0),
+        gr.update(interactive=page.number + 1 < page.pages),
+        pair_cards(page, limits, axes, lambda pair: comparing.picture(comparison, pair)),
+        page.number,
+    ]
+
+
+def _where(page: PairPage) -> str:
+    first = page.number * page.size + 1
+    span = f"{first:,}–{first + len(page.pairs) - 1:,} of " if page.pairs else ""
+    return (
+        f'<p role="status"><b>{span}{page.selected:,}</b> captions'
+        f'<span class="quiet">page {page.number + 1:,} of {page.pages:,}</span></p>'
+    )
+
+
+def _opened(comparing: Comparing, typed: str) -> list[Any]:
+    """The choices with one more ledger, or why it cannot be opened."""
+    try:
+        name = comparing.add(typed)
+    except InputError as error:
+        return [gr.skip(), gr.skip(), f'<p class="quiet" role="status">{escape(str(error))}</p>']
+    labels = list(comparing.columns)
+    said = f'<p class="quiet" role="status">{escape(name)} is open; choose it as A or B.</p>'
+    return [gr.update(choices=labels), gr.update(choices=labels), said]

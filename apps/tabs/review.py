@@ -1,0 +1,175 @@
+"""The room "Review": people keep, drop and rewrite captions by keyboard; every word is saved at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from apps.links import ROOM, Place, place_of
+from apps.queues import QUEUES
+from apps.reviewing import Desk
+from apps.reviews import DROP, KEEP
+from apps.tabs import review_audit, review_export
+from apps.tabs.decisions import second_opinion
+from apps.tabs.review_answers import Asked, Shown, answer, judged, named, place_shown, undone
+from apps.theme import QUIETLY, text
+from blip.capfilt import Policy
+from blip.errors import InputError
+
+# The caption that is on the screen, and its version: a verdict is on what its reviewer saw.
+_SHOWN = "(...all) => [...all.slice(0, -1), reviewShown()]"
+_FOLLOW = "(link) => { history.replaceState(null, '', link); }"
+_REMEMBERED = "() => localStorage.getItem('reviewer') ?? ''"
+_REMEMBER = "(name) => { localStorage.setItem('reviewer', name); }"
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """The buttons, which keys press too (apps/studio.js)."""
+
+    keep: gr.Button
+    drop: gr.Button
+    undo: gr.Button
+    save: gr.Button
+    back: gr.Button
+    on: gr.Button
+    page_back: gr.Button
+    page_on: gr.Button
+
+
+def build(desk: Desk, demo: gr.Blocks, tabs: gr.Tabs) -> None:
+    """Lay the room out and wire it, inside the tab that is open in demo; a link selects it among the tabs."""
+    with gr.Row(elem_classes=["room", "reviewing"], equal_height=False):
+        with gr.Column(elem_classes="side", min_width=0):
+            reviewer = _reviewer(demo)
+            web, synthetic, search, opinion = _selection(desk)
+            with gr.Column(elem_classes="pane"):
+                text("<h3>People and the filter</h3>")
+                agreement = text(elem_id="review-agreement")
+            review_export.build(desk, web, synthetic)
+        with gr.Column(elem_classes="images", min_width=0), gr.Tabs():
+            with gr.Tab("Queues"):
+                asked, shown, keys, goto = _queues((web, synthetic), (search, opinion), reviewer, agreement)
+            with gr.Tab("Blind audit") as audit:
+                review_audit.build(desk, audit, web, synthetic, reviewer)
+    _wire(desk, asked, shown, goto)
+    _wire_keys(desk, asked, shown, keys)
+    _wire_link(desk, demo, tabs, asked, shown)
+
+
+def _reviewer(demo: gr.Blocks) -> gr.Textbox:
+    with gr.Column(elem_classes="pane"):
+        name = gr.Textbox(label="Reviewer", placeholder="your name", max_length=60, max_lines=1, elem_id="reviewer")
+        text(
+            '<ul class="keys"><li><kbd>K</kbd>keep</li><li><kbd>D</kbd>drop</li><li><kbd>E</kbd>edit</li>'
+            "<li><kbd>Z</kbd>undo</li><li><kbd>↑</kbd><kbd>↓</kbd>caption</li><li><kbd>←</kbd><kbd>→</kbd>page</li></ul>"
+        )
+    demo.load(None, None, [name], js=_REMEMBERED, **QUIETLY)
+    name.change(None, [name], None, js=_REMEMBER, **QUIETLY)
+    return name
+
+
+def _selection(desk: Desk) -> tuple[gr.Number, gr.Number, gr.Textbox, gr.Dropdown]:
+    with gr.Column(elem_classes=["pane", "selection"]):
+        with gr.Row(elem_classes="pairwise"):
+            web, synthetic = (
+                gr.Number(getattr(Policy(), origin), label=f"{origin.capitalize()} threshold", minimum=0, maximum=1, step=0.01, min_width=0, elem_id=f"review-{origin}")
+                for origin in ("web", "synthetic")
+            )
+        search = gr.Textbox(label="Search", placeholder="in captions", max_length=200, elem_id="review-search")
+        opinion = second_opinion(desk.service)
+    return web, synthetic, search, opinion
+
+
+def _queues(
+    limits: tuple[gr.Number, gr.Number], words: tuple[gr.Textbox, gr.Dropdown], reviewer: gr.Textbox, agreement: gr.HTML
+) -> tuple[Asked, Shown, _Keys, gr.Textbox]:
+    done = gr.State([])
+    queue = gr.Radio([(own.name, name) for name, own in QUEUES.items()], value=Place.queue, label="Queue", elem_classes="views", elem_id="review-queue")
+    with gr.Row(elem_classes="pager"):
+        where = text(elem_id="review-where", elem_classes="where")
+        page_back, page_on = _plain("← Page", "previous-page"), _plain("Page →", "next-page")
+    focus = text(elem_id="review-focus", elem_classes="found")
+    with gr.Row(elem_classes="verdicts"):
+        keep, drop = _key("Keep", "K", "review-keep"), _key("Drop", "D", "review-drop")
+        undo = _key("Undo", "Z", "review-undo")
+        back, on = _key("Previous", "↑", "review-previous"), _key("Next", "↓", "review-next")
+    with gr.Row(elem_classes="rewriting"):
+        hint = "E: write a better text, Ctrl+Enter saves it, Esc leaves it"
+        better = gr.Textbox(label="Better text", placeholder=hint, lines=1, max_lines=6, max_length=2000, min_width=0, elem_id="review-text")
+        save = gr.Button("Save text", min_width=0, scale=0, elem_id="review-save")
+    notice = text(elem_id="review-notice")
+    rows = text(elem_id="review-rows")
+    # What the page and apps/studio.js tell the server, and the server the address bar.
+    goto, address, on_screen = (gr.Textbox(label=name, visible="hidden", elem_id=f"review-{name}") for name in ("goto", "link", "shown"))
+    asked = Asked(*limits, queue, *words, reviewer, better, done, on_screen)
+    shown = Shown(queue, where, focus, notice, rows, agreement, better, address, done)
+    return asked, shown, _Keys(keep, drop, undo, save, back, on, page_back, page_on), goto
+
+
+def _key(word: str, key: str, name: str) -> gr.Button:
+    return gr.Button(f"{word} · {key}", min_width=0, scale=0, elem_id=name)
+
+
+def _plain(word: str, name: str) -> gr.Button:
+    return gr.Button(word, min_width=0, scale=0, elem_classes=name)
+
+
+def _wire(desk: Desk, asked: Asked, shown: Shown, goto: gr.Textbox) -> None:
+    inputs, outputs = asked.parts(), shown.parts()
+    show = lambda *values: answer(desk, place_shown(values))
+    goes = lambda *values: answer(desk, replace(place_shown(values[:-1]), row_id=values[-1].strip()))
+    # What a person changes: a link that sets these parts has its answer already.
+    changes = [part.input for part in (asked.queue, asked.search, asked.opinion, asked.web, asked.synthetic)]
+    changes += [asked.search.submit, asked.search.blur]  # pasted text is no input to Gradio
+    newest = gr.on(changes, show, inputs, outputs, trigger_mode="always_last", js=_SHOWN, **QUIETLY)
+    chosen = goto.change(goes, [*inputs, goto], outputs, **QUIETLY)
+    for event in (newest, chosen):
+        event.then(None, [shown.link], None, js=_FOLLOW, **QUIETLY)
+
+
+def _wire_keys(desk: Desk, asked: Asked, shown: Shown, keys: _Keys) -> None:
+    """Verdicts, undo and steps; each is on the caption that was on the screen."""
+
+    def judge(word: str, better: bool = False) -> Callable[..., list[Any]]:
+        return lambda *values: judged(desk, values, word, named(values)["better"] if better else None)
+
+    def step(by: int) -> Callable[..., list[Any]]:
+        return lambda *values: answer(desk, desk.step(place_shown(values), by))
+
+    def turn(by: int) -> Callable[..., list[Any]]:
+        return lambda *values: answer(desk, desk.turn(place_shown(values), by))
+
+    actions = {
+        keys.keep: judge(KEEP),
+        keys.drop: judge(DROP),
+        keys.save: judge(KEEP, better=True),
+        keys.undo: lambda *values: undone(desk, values),
+        keys.back: step(-1),
+        keys.on: step(+1),
+        keys.page_back: turn(-1),
+        keys.page_on: turn(+1),
+    }
+    for button, action in actions.items():
+        event = button.click(action, asked.parts(), shown.parts(), js=_SHOWN, **QUIETLY)
+        event.then(None, [shown.link], None, js=_FOLLOW, **QUIETLY)
+
+
+def _wire_link(desk: Desk, demo: gr.Blocks, tabs: gr.Tabs, asked: Asked, shown: Shown) -> None:
+    controls = [asked.queue, asked.web, asked.synthetic, asked.search, asked.opinion]
+    outputs = [tabs, *controls[1:], *shown.parts()]
+
+    def load(request: gr.Request) -> list[Any]:
+        words = dict(request.query_params)
+        here = words.get("room") == ROOM
+        try:
+            place, refusal = place_of(words if here else {}, desk.ledger), ""
+        except InputError as error:
+            place, refusal = Place(), str(error)
+        opinion = place.opinion if place.opinion in desk.service.opinions else gr.skip()
+        values = [place.policy.web, place.policy.synthetic, place.search, opinion]
+        said = (refusal, "refused") if refusal else None
+        return [gr.Tabs(selected=ROOM) if here else gr.skip(), *values, *answer(desk, place, said)]
+
+    demo.load(load, None, outputs, **QUIETLY)

@@ -1,0 +1,150 @@
+"""The handlers of the room "Try it": from what a person did to what the room shows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from apps import trial_cards as shown
+from apps.answers import Caption
+from apps.questions import Question
+from apps.service import Service
+from apps.trials import STRATEGIES, Draw, Subject
+from apps.trying import Workbench
+from blip.capfilt import Policy
+from blip.errors import InputError
+
+LEDGER, SCENES = "Of the ledger", "New scenes"
+"""Where images can be picked from."""
+PICKS = 9
+"""Images to pick from at once."""
+METHODS = {"Grad-CAM": "grad_cam", "Attention": "attention"}
+"""Heat maps by name, and the parts of an explanation that they are."""
+
+_MOST_SCENES = 20  # pages
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The image that a person tries, and the captions that the ledger has of it."""
+
+    subject: Subject
+    given: tuple[Caption, ...] = ()
+
+
+class Answers:
+    """The handlers of the room."""
+
+    def __init__(self, service: Service, workbench: Workbench) -> None:
+        self.service, self.workbench = service, workbench
+
+    def begin(self, chosen: Chosen | None, source: str, page: int) -> list[Any]:
+        """On the first visit: the first image, and images to pick."""
+        if chosen is not None:
+            return [gr.skip()] * 4
+        first, portrait = self._chosen(lambda: self._picked(source, 0), None)
+        if first is None:
+            first, portrait = self._chosen(lambda: self._picked(SCENES, 0), None)
+        return [first, portrait, self._images(source, page), gr.update(interactive=False)]
+
+    def upload(self, data: bytes, chosen: Chosen | None) -> list[Any]:
+        """The image of a file; the place for files is free again."""
+        return [*self._chosen(lambda: Chosen(self.workbench.upload(data)), chosen), None]
+
+    def pick(self, source: str, page: int, chosen: Chosen | None, event: gr.SelectData) -> list[Any]:
+        """One of the images to pick."""
+        return self._chosen(lambda: self._picked(source, page * PICKS + int(event.index)), chosen)
+
+    def turn(self, source: str, page: int) -> list[Any]:
+        """A page of images to pick, and whether there are pages before and after it."""
+        last = -(-self.service.images // PICKS) - 1 if source == LEDGER else _MOST_SCENES - 1
+        page = min(max(page, 0), last)
+        ends = [gr.update(interactive=page > 0), gr.update(interactive=page < last)]
+        return [self._images(source, page), page, *ends]
+
+    def introduce(self, chosen: Chosen | None, *values: Any) -> list[Any]:
+        """Captions of a new image, and all its captions to look at, the first of them chosen."""
+        return self._captioned(chosen, None, values)
+
+    def draw(self, chosen: Chosen | None, looked_at: str | None, *values: Any) -> list[Any]:
+        """Captions decoded otherwise; what is looked at stays."""
+        return self._captioned(chosen, looked_at, values)
+
+    def _captioned(self, chosen: Chosen | None, looked_at: str | None, values: Sequence[Any]) -> list[Any]:
+        if chosen is None:
+            return ["", gr.skip()]
+        names = ("top_p", "temperature", "draws", "beams", "seed")
+        draw = Draw(**{name: value or 0 for name, value in zip(names, values, strict=True)})
+        choices = [(_label(caption), caption.text) for caption in chosen.given if caption.text.strip()]
+        said = _told(lambda: self.workbench.captions(chosen.subject, draw))
+        if not isinstance(said, str):
+            generated: dict[str, str] = {}
+            for name, found in said.items():
+                for one in found:
+                    generated.setdefault(one.text, STRATEGIES[name])
+            choices += [(f"{name}: {one}", one) for one, name in generated.items() if one]
+            said = shown.captions(said)
+        return [said, gr.update(choices=choices, value=looked_at or (choices[0][1] if choices else None))]
+
+    def match(self, chosen: Chosen | None, texts: str) -> str:
+        """Texts, one a line, ranked."""
+        if chosen is None:
+            return ""
+        found = _told(lambda: self.workbench.matches(chosen.subject, texts.splitlines()))
+        return found if isinstance(found, str) else shown.ranking(found)
+
+    def look(self, chosen: Chosen | None, looked_at: str | None, method: str, layer: int) -> str:
+        """Heat maps of a text and its words."""
+        if chosen is None:
+            return ""
+        found = _told(lambda: self.workbench.explain(chosen.subject, looked_at or "", layer))
+        if isinstance(found, str):
+            return found
+        tokens = self.workbench.token_probabilities(chosen.subject, found.text)
+        return shown.heat(chosen.subject, found, getattr(found, METHODS[method]), tokens)
+
+    def ask(self, chosen: Chosen | None, question: str) -> str:
+        """Answers to a question, or which command gives a model that answers."""
+        if chosen is None or (self.workbench.models.vqa and not question.strip()):
+            return ""
+        found = _told(lambda: self.workbench.answers(chosen.subject, question))
+        return found if isinstance(found, str) else shown.answers(found)
+
+    def _chosen(self, choose: Callable[[], Chosen], before: Chosen | None) -> list[Any]:
+        """The new image and how it looks; where there is none, a sentence above the one before."""
+        chosen = _told(choose)
+        if isinstance(chosen, str):
+            return [before, chosen + (shown.portrait(before.subject) if before else "")]
+        return [chosen, shown.portrait(chosen.subject)]
+
+    def _picked(self, source: str, number: int) -> Chosen:
+        if source == SCENES:
+            return Chosen(self.workbench.scene(number))
+        key = self.service.ask("SELECT key FROM images WHERE image = $number", number=number)[0]["key"]
+        subject = self.workbench.subject(self.service.original(number), key)
+        return Chosen(subject, tuple(self.service.captions([number], Policy())[number]))
+
+    def _images(self, source: str, page: int) -> list[tuple[Image.Image, str]]:
+        if source == SCENES:
+            return [(one, "") for one in self.workbench.scenes(page * PICKS, PICKS)]
+        cards = self.service.page(Question(page=page, size=PICKS)).cards
+        return [(self._thumbnail(card.number), card.key) for card in cards]
+
+    def _thumbnail(self, number: int) -> Image.Image:
+        jpeg = self.service.picture(number).jpeg
+        return Image.open(BytesIO(jpeg)) if jpeg else Image.new("RGB", (96, 96), "#9aa3ad")
+
+
+def _told(answer: Callable[[], Any]) -> Any:
+    """An answer, or the sentence why there is none, as HTML."""
+    try:
+        return answer()
+    except InputError as error:
+        return shown.notice(str(error))
+
+
+def _label(caption: Caption) -> str:
+    return f"{caption.origin}, {'kept' if caption.kept else 'filtered'}: {caption.text}"

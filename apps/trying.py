@@ -1,0 +1,193 @@
+"""The service behind the room "Try it": models opened once, an image of anybody's, and what the models say of it.
+
+Plain Python, no Gradio. A `Subject` belongs to the person who chose it; nothing here changes after it is opened.
+"""
+
+import hashlib
+import io
+import math
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from apps.models import Models
+from apps.pictures import SIDE, Original
+from apps.trials import END, STRATEGIES, Draw, Said, Subject, Token
+from blip.answering import GENERATION
+from blip.captioner import Captioner
+from blip.checkpoint import Loaded
+from blip.checkpoint.own import Opened
+from blip.data.images import BadImage, decode_image
+from blip.data.pairs import image_sha256
+from blip.data.text import clean_caption, clean_question
+from blip.data.transforms import eval_transform
+from blip.errors import InputError
+from blip.explain import Explanation, explain, token_logprobs
+from blip.generate import Caption, Decoding, generate
+from blip.matching import Matcher
+from blip.tasks.vqa_training import question_tokens
+from blip.tokenizer import Tokenizer
+from lab.world.checker import check
+from lab.world.draw import PEOPLE_PX
+from lab.world.sets import World, as_pairs
+
+MAX_BYTES = 20_000_000
+"""Bytes of the largest file that is opened."""
+MAX_TEXTS = 32
+"""Texts that are ranked at once."""
+ANSWERS = 3
+"""Answers to a question, the likeliest first."""
+SCENES = "nano"
+"""The level of the generated scenes that can be picked: the one that the shipped weights know."""
+
+Opening = TypeVar("Opening", Loaded, Opened)
+
+_SHOWN = 640  # pixels of the longer side of a picture on the screen
+
+
+class Workbench:
+    """The models of the room. Any number of threads may ask; the models answer one at a time."""
+
+    def __init__(self, models: Models) -> None:
+        self.models = models
+        self._lock = threading.Lock()
+        self._matcher = Matcher(models.filter, tile=1) if models.filter else None
+        self._captioner = Captioner(models.captioner, Decoding(), tile=1) if models.captioner else None
+
+    @property
+    def layers(self) -> int:
+        """Text layers of the filter that can be looked at."""
+        return self.models.filter.model.config.text.depth if self.models.filter else 0
+
+    def upload(self, data: bytes, name: str = "your image") -> Subject:
+        """The image in a file's bytes; InputError in one sentence where it is none or too large."""
+        if len(data) > MAX_BYTES:
+            size = f"{len(data) / 1e6:.1f} MB, and at most {MAX_BYTES / 1e6:.0f} MB are opened"
+            raise InputError(f"This file has {size}; make the image smaller.")
+        try:
+            image = decode_image(data)
+        except BadImage as error:
+            raise InputError(f"This file cannot be used ({error.reason}); give a JPEG, PNG, WebP or GIF.") from None
+        return self.subject(Original(image, image, hashlib.sha256(data).hexdigest()), name)
+
+    def subject(self, original: Original, name: str) -> Subject:
+        """An image as every model reads it."""
+        shown = original.shown.copy()
+        shown.thumbnail((_SHOWN, _SHOWN), Image.Resampling.LANCZOS)
+        jpeg = io.BytesIO()
+        shown.save(jpeg, format="JPEG", quality=90, subsampling=0)
+        return Subject(
+            name,
+            original.sha256,
+            jpeg.getvalue(),
+            self._captioner.prepare(original.read) if self._captioner else None,
+            self._matcher.prepare(original.read) if self._matcher else None,
+            _prepared(self.models.vqa, original.read) if self.models.vqa else None,
+            original.scene,
+        )
+
+    def scene(self, number: int) -> Subject:
+        """A scene of the generated world that no model was trained on, by its number from 0."""
+        world = World.of(SCENES)
+        item = world.evaluation(number + 1, references=1)[number]
+        read, shown = (Image.fromarray(item.image(px)) for px in (world.level.px, PEOPLE_PX))
+        digest = image_sha256(next(iter(as_pairs([item], world.level.px))))
+        return self.subject(Original(read, shown, digest, item.scene), f"scene {number + 1}")
+
+    def scenes(self, start: int, count: int) -> list[Image.Image]:
+        """The pictures of so many scenes from a number on, as people see them."""
+        items = World.of(SCENES).evaluation(start + count, references=1)[start:]
+        return [Image.fromarray(item.image(SIDE)) for item in items]
+
+    def captions(self, subject: Subject, draw: Draw) -> dict[str, list[Said]]:
+        """Captions by each of STRATEGIES; greedy and beam search give one, nucleus as many as are drawn."""
+        loaded = self._need(self.models.captioner, "captioner")
+        found = {}
+        for strategy in STRATEGIES:
+            captioner = Captioner(loaded, draw.decoding(strategy), tile=1)
+            with self._lock:
+                captions = captioner([subject.captioner], [subject.digest], seed=draw.seed)[0]
+            texts = [caption.text for caption in captions]
+            tokens = [_tokens(loaded.tokenizer, caption) for caption in captions]
+            found[strategy] = self._judged(subject, texts, tokens)
+        return found
+
+    def matches(self, subject: Subject, texts: Sequence[str]) -> list[Said]:
+        """Texts ranked by match probability, the best first; InputError where there are too many or none."""
+        self._need(self.models.filter, "filter")
+        asked = [text.strip() for text in texts if clean_caption(text)]
+        if not asked:
+            raise InputError("There is no text; write one or more, each on a line of its own.")
+        if len(asked) > MAX_TEXTS:
+            raise InputError(f"{len(asked)} texts are too many at once; give at most {MAX_TEXTS}.")
+        said = self._judged(subject, asked, [()] * len(asked))
+        return sorted(said, key=lambda one: -(one.match or 0.0))
+
+    def explain(self, subject: Subject, text: str, layer: int | None = None) -> Explanation:
+        """Where the filter looks for a text and each of its words; layer counted from 0."""
+        loaded = self._need(self.models.filter, "filter")
+        with self._lock:
+            return explain(loaded.model, loaded.tokenizer, subject.matcher, text, layer)
+
+    def token_probabilities(self, subject: Subject, text: str) -> tuple[Token, ...]:
+        """The captioner's probability of each token of a given text, prompt left out; empty without a captioner."""
+        loaded = self.models.captioner
+        if loaded is None or not clean_caption(text):
+            return ()
+        tokenizer, prompt = loaded.tokenizer, loaded.tokenizer.prompt(loaded.card.prompt)
+        room = loaded.model.config.text.max_positions - len(prompt) - 1
+        ids = [*tokenizer.pieces(clean_caption(text))[:room], tokenizer.special.sep]
+        tokens = tokenizer.padded([[*prompt, *ids]], "DEC")
+        with self._lock, torch.no_grad():
+            memory = loaded.model.remember(loaded.model.encode_image(subject.captioner[None]), "decoder")
+            logprobs = token_logprobs(loaded.model, tokens, memory)[0, len(prompt) - 1 :]
+        return _tokens(tokenizer, Caption(tuple(ids), tuple(logprobs.tolist())))
+
+    def answers(self, subject: Subject, question: str) -> list[tuple[str, float]]:
+        """The likeliest answers by beam search, each with its probability; InputError without question or model."""
+        opened = self._need(self.models.vqa, "vqa")
+        if not clean_question(question):
+            raise InputError("There is no question; write one.")
+        decoding = replace(GENERATION, candidates=ANSWERS)
+        tokens = question_tokens([question], opened.tokenizer)
+        with self._lock, torch.inference_mode():
+            memory = opened.model.remember(subject.vqa[None], tokens)
+            begin = opened.tokenizer.prompt(decoding.prompt)
+            found = generate(opened.model, memory, decoding, prompt_ids=begin, special=opened.tokenizer.special)[0]
+        said = {opened.tokenizer.decode(one.ids): math.exp(sum(one.logprobs)) for one in found}
+        return sorted(said.items(), key=lambda item: -item[1])
+
+    def _need(self, opened: Opening | None, role: str) -> Opening:
+        if opened is None:
+            raise InputError(self.models.missing[role])
+        return opened
+
+    def _judged(self, subject: Subject, texts: Sequence[str], tokens: Sequence[tuple[Token, ...]]) -> list[Said]:
+        scores: list[tuple[float | None, float | None]] = [(None, None)] * len(texts)
+        if self._matcher:
+            with self._lock:
+                values = self._matcher([subject.matcher], [texts])[0]
+            scores = [(probability, cosine) for _, probability, cosine in values]
+        truths = [check(text, subject.scene).truth if subject.scene else None for text in texts]
+        parts = zip(texts, tokens, scores, truths, strict=True)
+        return [Said(text, own, *score, truth) for text, own, score, truth in parts]
+
+
+def _prepared(opened: Opened, image: Image.Image) -> Tensor:
+    transform = eval_transform(opened.model.config.vision.image_size)
+    return transform(image, np.random.default_rng(0))  # the evaluation transform draws nothing
+
+
+def _tokens(tokenizer: Tokenizer, caption: Caption) -> tuple[Token, ...]:
+    """A caption's tokens as people read them."""
+    pieces = zip((tokenizer.vocab[number] for number in caption.ids), caption.logprobs, strict=True)
+    return tuple(
+        Token(END if piece == "[SEP]" else piece.removeprefix("##"), piece.startswith("##"), math.exp(logprob))
+        for piece, logprob in pieces
+    )

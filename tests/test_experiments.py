@@ -1,0 +1,101 @@
+"""What the studio's room of claims shows: verdicts of the records, and trainings of a home while they run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from apps import experiment_charts as charts
+from apps.experiments import MOST_POINTS, curves, questions, trainings
+from blip.errors import InputError
+from lab.claims import CLAIMS
+from lab.locks import locked
+from lab.runs import Home, Step
+from lab.verdicts import decided
+
+SEEDS = range(5)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    """One record: five seeds in which captioner and filter gain 0.1 together, and each of them nothing."""
+    worth = {"none": 0.5, "both": 0.6, "F": 0.5, "C": 0.5}
+    found = {arm: {seed: _measured(r1 + 0.001 * seed * (arm == "both")) for seed in SEEDS} for arm, r1 in worth.items()}
+    record = {"result": {"ablation": "table1", "scale": "cpu", "claims": decided("table1", found)}, "commit": "0" * 12}
+    folder = tmp_path / "ablations"
+    folder.mkdir()
+    (folder / "table1-cpu.json").write_text(json.dumps(record))
+    return folder
+
+
+def _measured(r1: float) -> dict:
+    """What an arm found, with two images and their four texts."""
+    return {"worth": {"retrieval": {"all": {"r1": r1, "images": 2}}, "items": {"r1": "101010"}}}
+
+
+def _logging(home: Home, step: Step, rows: int, state: str) -> str:
+    """A run that has logged so many rows."""
+
+    def work(folder: Path) -> dict:
+        (folder / "pretrain").mkdir()
+        lines = [
+            json.dumps({"itc": 1.0 + number, "lm": 2.0, "step": number, "learning_rate": 0.1, "alpha": 0.4,
+                        "gradient_norm": 1.0, "samples_per_second": 7.0}) + "\n"
+            for number in range(1, rows + 1)
+        ]  # fmt: skip
+        (folder / "pretrain" / "metrics.jsonl").write_text("".join(lines) + '{"itc": 3')
+        if state == "interrupted":
+            raise KeyboardInterrupt
+        return {}
+
+    if state == "interrupted":
+        with pytest.raises(KeyboardInterrupt):
+            home.run(step, work)
+    else:
+        home.run(step, work)
+    return step.id
+
+
+def test_every_claim_is_decided_or_named_with_its_command(records):
+    found = questions(records)
+    said = [one.claim.id for question in found for one in question.decided]
+    assert said == ["capfilt", "filter", "captioner", "both-over-filter", "both-over-captioner"]
+    assert len(said) + sum(len(question.open) for question in found) == len(CLAIMS)
+    table1, table2 = found[0], found[1]
+    assert not table1.open and table2.open[0].startswith("Captions drawn by nucleus")
+    assert table2.command == "lab ablate table2 --scale cpu --seeds 5"
+    html = charts.summary(found) + charts.claims(found)
+    assert "<dt>reproduced</dt><dd>3</dd>" in html and "<dt>equivalent</dt><dd>2</dd>" in html
+    assert "<b>+10.2</b> <span>+10.0 to +10.4</span>" in html
+    assert html.count('class="forest"') == 5
+
+
+def test_a_record_that_is_none_is_named(records):
+    (records / "broken.json").write_text("{}")
+    with pytest.raises(InputError, match="broken.json is no record of lab ablate"):
+        questions(records)
+
+
+def test_trainings_are_listed_running_first_and_their_curves_are_means(tmp_path):
+    home = Home(tmp_path)
+    done = _logging(home, Step(kind="pretrain", config={"n": 1}), 3, "done")
+    home.run(Step(kind="capfilt", config={}), lambda folder: {})
+    cut = _logging(home, Step(kind="pretrain", config={"n": 2}), 2 * MOST_POINTS + 1, "interrupted")
+    found = trainings(home)
+    assert [(one.id, one.state, one.step) for one in found] == [(cut, "interrupted", 481), (done, "done", 3)]
+    with locked(home.folder / "locks" / cut, wait=True):
+        assert trainings(home)[0].state == "running"
+    itc, lm = curves(home, cut)
+    assert (itc.name, lm.name) == ("itc", "lm")
+    assert itc.points[0] == (3, 3.0)  # the mean of steps 1 to 3, whose ITC is 2, 3 and 4
+    assert itc.points[-1] == (481, 482.0)
+    assert len(itc.points) <= MOST_POINTS
+    assert "ITC over steps, now 482.000" in charts.losses([itc, lm])
+    assert done in charts.runs(found) and "No training yet" in charts.runs([])
+
+
+def test_only_a_training_of_the_home_is_read(tmp_path):
+    home = Home(tmp_path)
+    for name in ("pretrain-000000000000", "../elsewhere", ""):
+        with pytest.raises(InputError, match="has no training"):
+            curves(home, name)

@@ -1,0 +1,323 @@
+"""The room "Review" as people use it: by keyboard, two at once, by links, blind, and out again as a data set."""
+
+import re
+
+import pyarrow.parquet as pq
+import pytest
+from browsing import CONTRAST, MS, chromium, nameless, studio
+from playwright.sync_api import Page, expect
+from studio_ledgers import STRANGE, generated_ledger
+
+from apps.reviews import DROP, KEEP, Reviews, beside
+from blip.capfilt import Policy, decide
+from blip.capfilt.tolerance import Measured, Running, note
+from lab.audit_draw import draw, identity
+from lab.cli import main
+
+TALL = "one line\nanother line\n日本語の説明 👩‍🚀 <b onclick='window.hacked = 4'>"
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory):
+    ledger = generated_ledger(tmp_path_factory.mktemp("review") / "ledger")
+    note(ledger, {"itm.itm_prob": Measured(60, 0.02, 0.01, 0, Running("cpu", "fp32"), Running("cuda", "bf16"))})
+    return ledger
+
+
+@pytest.fixture(scope="module")
+def address(ledger):
+    with studio(ledger.folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def reviews(ledger):
+    """What people said, nothing at first."""
+    for path in ledger.folder.parent.glob(f"{beside(ledger.folder).name}*"):
+        path.unlink()
+    return Reviews(beside(ledger.folder), identity(ledger))
+
+
+@pytest.fixture
+def opened(browser, address, reviews):
+    """Opens the room in a browser of its own: reviewer, query string, width. No word in the console, no other host."""
+    contexts, complaints = [], []
+
+    def open_room(reviewer: str = "Ann", query: str = "?room=review&queue=all", width: int = 1280, scheme: str = "light") -> Page:
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(MS)
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else complaints.append(r.url))
+        page.goto(address + query)
+        expect(page.locator("#review-focus .focus, #review-focus .empty")).to_be_visible(timeout=MS)
+        expect(page.locator("#review-link textarea, #review-link input")).not_to_have_value("", timeout=MS)
+        page.get_by_label("Reviewer").fill(reviewer)
+        page.get_by_label("Reviewer").blur()
+        return page
+
+    yield open_room
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def at(page: Page, number: int) -> None:
+    """Wait until this caption of the queue is in focus."""
+    expect(page.locator("#review-where b").first).to_have_text(str(number), timeout=MS)
+
+
+def row(page: Page) -> str:
+    return page.locator("#review-focus .focus").get_attribute("data-row")
+
+
+def press(page: Page, key: str) -> None:
+    """Press a key and wait until another caption or another version is on the screen."""
+    before = page.evaluate("reviewShown()")
+    page.keyboard.press(key)
+    page.wait_for_function("before => reviewShown() !== before", arg=before)
+
+
+def search(page: Page, words: str) -> None:
+    page.get_by_label("Search", exact=True).fill(words)
+    page.get_by_label("Search", exact=True).press("Enter")
+
+
+def note_says(page: Page, text: str) -> None:
+    expect(page.locator("#review-notice")).to_contain_text(text, timeout=MS)
+
+
+def test_verdicts_by_keyboard_are_saved_at_once_and_there_after_a_reload(opened, reviews, ledger):
+    page = opened()
+    rows = decide(ledger).to_pylist()
+    assert row(page) == rows[0]["row_id"]
+    press(page, "k")
+    at(page, 2)
+    note_says(page, "Saved: kept. Z takes it back.")
+    press(page, "d")
+    at(page, 3)
+    words = reviews.words()
+    assert {key: (word.word, word.reviewer) for key, word in words.items()} == {
+        rows[0]["row_id"]: (KEEP, "Ann"),
+        rows[1]["row_id"]: (DROP, "Ann"),
+    }
+    press(page, "ArrowUp")
+    at(page, 2)
+    here = page.url
+    page.reload()
+    expect(page.locator(".focus .word")).to_contain_text("Ann drops it", timeout=MS)
+    assert row(page) == rows[1]["row_id"] and page.url == here
+    expect(page.get_by_label("Reviewer")).to_have_value("Ann")
+    marks = page.locator(".line .mark")
+    assert [mark.inner_text().strip() for mark in marks.all()[:3]] == ["keep", "drop", "open"]
+    expect(page.locator("#review-agreement")).to_contain_text("Ann 2")
+
+
+def test_undo_takes_back_verdict_by_verdict(opened, reviews):
+    page = opened()
+    first = row(page)
+    for key in ("k", "d"):
+        press(page, key)
+    press(page, "z")
+    at(page, 2)
+    note_says(page, "Your last verdict is taken back.")
+    expect(page.locator(".focus .word")).to_contain_text("Ann took the verdict back")
+    press(page, "z")
+    at(page, 1)
+    assert row(page) == first
+    assert [word.word for word in reviews.words().values()] == [None, None]
+    page.keyboard.press("z")
+    note_says(page, "There is nothing to undo")
+
+
+def test_a_better_text_of_several_lines_and_scripts_is_text(opened, reviews):
+    page = opened()
+    first = row(page)
+    area = page.locator("#review-text textarea")
+    page.keyboard.press("e")
+    expect(area).to_be_focused()
+    expect(area).to_have_value(STRANGE[0])  # the caption, to be changed
+    area.press("Escape")
+    expect(area).to_have_value("")
+    page.keyboard.press("e")
+    area.fill(TALL)
+    area.press("k")  # in a text field a key is a letter
+    area.press("Backspace")
+    area.press("Control+Enter")
+    at(page, 2)
+    assert (reviews.words()[first].word, reviews.words()[first].caption) == (KEEP, TALL)
+    press(page, "ArrowUp")
+    better = page.locator(".focus .better")
+    assert better.inner_text() == TALL
+    assert better.evaluate("text => getComputedStyle(text).whiteSpace") == "pre-wrap"
+    assert page.locator(".focus .text").first.inner_text() == STRANGE[0]
+    expect(page.locator(".line").first.locator(".mark")).to_have_text("new text")
+    press(page, "ArrowDown")
+    page.locator("#review-save").click()
+    note_says(page, "Write the better text first, or drop the caption.")
+    assert page.evaluate("window.hacked") is None
+
+
+def test_without_a_name_nothing_is_saved_and_what_was_written_stays(opened, reviews):
+    page = opened(reviewer="")
+    page.keyboard.press("k")
+    note_says(page, "Give your name first")
+    area = page.locator("#review-text textarea")
+    area.fill("a better text")
+    area.press("Control+Enter")
+    expect(page.locator("#review-notice")).to_contain_text("Give your name first", timeout=MS)
+    expect(area).to_have_value("a better text")
+    assert reviews.words() == {}
+
+
+def test_two_reviewers_at_once_cannot_overwrite_each_other_unseen(opened, reviews):
+    ann, bob = opened("Ann"), opened("Bob")
+    first = row(ann)
+    assert row(bob) == first
+    press(ann, "k")
+    press(bob, "d")
+    note_says(bob, "Ann has judged this caption since you opened it (keep, ")
+    at(bob, 1)
+    expect(bob.locator(".focus .word")).to_contain_text("Ann keeps it")
+    assert (reviews.words()[first].word, reviews.words()[first].version) == (KEEP, 1)
+    press(bob, "d")  # now he has seen it
+    at(bob, 2)
+    assert (reviews.words()[first].word, reviews.words()[first].reviewer) == (DROP, "Bob")
+    press(ann, "z")
+    note_says(ann, "Bob has judged this caption since you opened it (drop, ")
+    assert reviews.words()[first].word == DROP
+
+
+def test_a_key_hit_twice_judges_once(opened, reviews):
+    page = opened()
+    first = row(page)
+    page.evaluate("for (let n = 0; n < 2; n++) document.querySelector('#review-keep').click(), document.querySelector('#review-drop').click()")
+    at(page, 2)
+    note_says(page, "Ann has judged this caption since")
+    assert [(word.row_id, word.word, word.version) for word in reviews.words().values()] == [(first, KEEP, 1)]
+
+
+def test_a_link_opens_exactly_this_view_and_refuses_others(opened, ledger):
+    page = opened()
+    page.locator("#review-queue").get_by_text(re.compile("^Filtered")).click()
+    page.locator("#review-web input").fill("0.7")
+    page.locator("#review-synthetic input").fill("0.25")
+    page.locator("#review-synthetic input").blur()
+    verdicts = decide(ledger, Policy(web=0.7, synthetic=0.25)).to_pylist()
+    wanted = [verdict["row_id"] for verdict in verdicts if not verdict["kept"]]
+    expect(page.locator("#review-where b").nth(1)).to_have_text(str(len(wanted)), timeout=MS)
+    page.wait_for_url(re.compile("web=0.7&synthetic=0.25"))
+    press(page, "ArrowRight")
+    press(page, "ArrowDown")
+    at(page, 12)
+    expect(page.locator(f"#review-focus [data-row='{wanted[11]}']")).to_be_visible(timeout=MS)
+    page.wait_for_url(re.compile(f"page_number=2&row={wanted[11]}"))
+    other = opened("Bob", "?" + page.url.partition("?")[2])
+    at(other, 12)
+    assert (row(other), other.url) == (wanted[11], page.url)
+    expect(other.locator("#review-web input")).to_have_value("0.7")
+    expect(other.locator("#review-queue label.selected")).to_have_text(f"Filtered · {len(wanted)}")
+    page.get_by_role("tab", name="Decisions").click()
+    expect(page.locator(".card").first).to_be_visible()
+    assert page.url.endswith("/")
+    wrong = opened("Eve", "?room=review&ledger=0123456789ab")
+    expect(wrong.locator("#review-notice")).to_contain_text("This link belongs to another ledger", timeout=MS)
+
+
+def test_queues_search_and_clicks(opened, ledger):
+    page = opened(query="?room=review")
+    borderline = [v["row_id"] for v in decide(ledger).to_pylist() if v["borderline"]]
+    page.locator("#review-queue").get_by_text(f"Borderline · {len(borderline)}").click()
+    expect(page.locator("#review-where b").nth(1)).to_have_text(str(len(borderline)), timeout=MS)
+    assert row(page) in borderline
+    expect(page.locator(".focus .badge").first).to_have_text("borderline")
+    expect(page.locator(".focus")).not_to_contain_text("says little")  # the truth would lead a reviewer
+    page.locator("#review-queue").get_by_text(re.compile("^All captions")).click()
+    search(page, "under_SCORE")
+    expect(page.locator("#review-where b").nth(1)).to_have_text("1", timeout=MS)
+    expect(page.locator(".focus mark")).to_have_text("under_score")
+    search(page, "no such text")
+    expect(page.locator("#review-focus .empty")).to_contain_text("This queue is empty.", timeout=MS)
+    search(page, "")
+    at(page, 1)
+    page.locator(".line").nth(4).click()
+    at(page, 5)
+    page.locator(".line").nth(1).click()
+    at(page, 2)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (900, "dark")])
+def test_the_room_fits_the_window_with_contrast_and_names(opened, width, scheme):
+    page = opened(width=width, scheme=scheme)
+    press(page, "k")
+    press(page, "d")
+    press(page, "ArrowUp")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(CONTRAST) == []
+    assert nameless(page) == []
+    assert page.locator(".focus img").evaluate("image => [image.complete, image.naturalWidth]") == [True, 512]
+    assert page.evaluate("window.hacked") is None
+
+
+def test_a_blind_audit_hides_what_could_lead_and_ends_in_curves(opened, reviews, ledger):
+    page = opened()
+    page.get_by_role("tab", name="Blind audit").click()
+    page.locator("#audit-size input").fill("32")
+    page.locator("#audit-size input").blur()  # a key in a field is a letter, not an answer
+    expect(page.locator("#audit-where b").nth(1)).to_have_text("32", timeout=MS)
+    asked = page.locator("#audit-question .focus")
+    words = {}
+    for number in range(32):
+        for hidden in (".verdict", ".origin", ".match", ".badge", "figcaption"):
+            expect(asked.locator(hidden)).to_have_count(0)
+        words[asked.get_attribute("data-row")] = word = ("yes", "yes", "no", "unsure")[number % 4]
+        before = page.evaluate("auditShown()")
+        page.keyboard.press(word[0])
+        page.wait_for_function("before => auditShown() !== before", arg=before)
+    expect(page.locator("#audit-notice")).to_contain_text("Every caption has an answer")
+    _, drawn = draw(ledger, Policy(), 32, 0)
+    assert len(words) == len(drawn) == 32
+    sheet = "audit web=0.5 synthetic=0.5 size=32 seed=0"
+    assert {key: own.word for key, own in reviews.words(sheet).items()} == words and reviews.words() == {}
+    page.locator("#audit-estimate").click()
+    expect(page.locator("#audit-result svg.curves")).to_have_count(2, timeout=MS)
+    assert page.locator("#audit-result polyline.curve").count() == 4
+    expect(page.locator("#audit-result tbody tr").nth(2)).to_contain_text("all")
+    assert page.evaluate(CONTRAST) == []
+    page.keyboard.press("z")
+    expect(page.locator("#audit-where")).to_contain_text("31 answered", timeout=MS)
+
+
+def test_the_export_is_that_of_the_command_and_decisions_show_it(opened, reviews, ledger, tmp_path):
+    page = opened()
+    first = row(page)
+    page.keyboard.press("e")
+    area = page.locator("#review-text textarea")
+    area.fill(TALL)
+    area.press("Control+Enter")
+    at(page, 2)
+    second = row(page)
+    press(page, "d")
+    page.locator("#review-export").click()
+    expect(page.locator("#review-exported")).to_contain_text("2 verdicts are new in the ledger", timeout=MS)
+    with page.expect_download() as download:
+        page.locator("#review-download").click()
+    download.value.save_as(tmp_path / "browser.parquet")
+    there = tmp_path / "command.parquet"
+    words = ["ledger", "export", str(ledger.folder), "--format", "parquet", "--out", str(there)]
+    assert main(words) == 0
+    assert (tmp_path / "browser.parquet").read_bytes() == there.read_bytes()
+    rows = {own["row_id"]: own for own in pq.read_table(there).to_pylist()}
+    assert rows[first]["caption"] == TALL and rows[first]["edited_from"] == STRANGE[0]
+    assert second not in rows
+    page.get_by_role("tab", name="Decisions").click()
+    page.reload()
+    expect(page.locator(".card").first.locator(".verdict").first).to_have_text("kept by a person", timeout=MS)

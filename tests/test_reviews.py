@@ -1,0 +1,399 @@
+"""Reviews: saved at once, never overwritten unseen, agreed with by hand, exported as the command exports."""
+
+import csv
+import json
+import random
+import sqlite3
+import zipfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from studio_ledgers import STRANGE, generated_ledger
+
+from apps.blind import Audit, Draw
+from apps.links import Place, link, place_of
+from apps.queues import QUEUES
+from apps.reviewing import Desk
+from apps.reviews import DROP, KEEP, Changed, Reviews, beside, kappa
+from apps.service import Service
+from blip.capfilt import Policy, decide, decide_duckdb, kept, override
+from blip.capfilt.override import Decision, decisions, record
+from blip.capfilt.schema import OVERRIDES
+from blip.capfilt.verify import verify
+from blip.errors import InputError
+from lab.audit_draw import draw, identity
+from lab.audit_files import write_sheet
+from lab.cli import main
+from lab.ledgers import world_images
+
+TALL = "one line\nanother line\n日本語の説明 👩‍🚀"
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory):
+    """For tests that leave the ledger as it is."""
+    return generated_ledger(tmp_path_factory.mktemp("reviews") / "ledger", candidates=2)
+
+
+@pytest.fixture
+def desk(ledger, tmp_path):
+    service = Service.open(ledger.folder)
+    desk = Desk(service, Reviews(tmp_path / "reviews.sqlite", identity(ledger)))
+    yield desk
+    desk.close()
+    service.close()
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A ledger and a desk that a test may change."""
+    ledger = generated_ledger(tmp_path / "ledger")
+    service = Service.open(ledger.folder)
+    desk = Desk(service, Reviews(beside(ledger.folder), identity(ledger)))
+    yield ledger, desk
+    desk.close()
+    service.close()
+
+
+def reviews(tmp_path):
+    return Reviews(tmp_path / "reviews.sqlite", "a ledger")
+
+
+def test_a_word_is_there_for_every_later_process_with_name_and_time(tmp_path):
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    assert reviews(tmp_path).words() == {} and not (tmp_path / "reviews.sqlite").exists()
+    said = reviews(tmp_path).save("a", KEEP, reviewer=" Ann ", seen=0, caption=TALL)
+    found = reviews(tmp_path).words()["a"]
+    assert found == said
+    assert (found.word, found.caption, found.reviewer, found.version) == (KEEP, TALL, "Ann", 1)
+    assert before < found.time < datetime.now(UTC) + timedelta(seconds=1)
+    with sqlite3.connect(tmp_path / "reviews.sqlite") as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_who_has_not_seen_the_newer_word_cannot_replace_it(tmp_path):
+    ann, bob = reviews(tmp_path), reviews(tmp_path)
+    first = ann.save("a", KEEP, reviewer="Ann", seen=0)
+    with pytest.raises(Changed, match=r"Ann has judged this caption since you opened it \(keep, .* UTC\)") as refused:
+        bob.save("a", DROP, reviewer="Bob", seen=0)
+    assert refused.value.newer == first
+    assert bob.words()["a"] == first
+    second = bob.save("a", DROP, reviewer="Bob", seen=first.version)
+    assert ann.words()["a"] == second and second.version == 2
+    with pytest.raises(Changed, match="Bob has judged"):
+        ann.undo("a", reviewer="Ann", version=first.version)
+
+
+def test_of_many_at_once_one_wins(tmp_path):
+    def judge(number):
+        try:
+            return reviews(tmp_path).save("a", KEEP, reviewer=str(number), seen=0).reviewer
+        except Changed as refused:
+            return refused.newer.reviewer
+
+    with ThreadPoolExecutor(8) as pool:
+        said = set(pool.map(judge, range(24)))
+    assert said == {reviews(tmp_path).words()["a"].reviewer}
+
+
+def test_undo_says_again_what_was_said_before(tmp_path):
+    book = reviews(tmp_path)
+    book.save("a", DROP, reviewer="Ann", seen=0)
+    book.save("a", KEEP, reviewer="Bob", seen=1, caption="better")
+    back = book.undo("a", reviewer="Bob", version=2)
+    assert (back.word, back.caption, back.version) == (DROP, None, 3)
+    assert book.undo("a", reviewer="Bob", version=3).caption == "better"
+    book.save("b", KEEP, reviewer="Ann", seen=0)
+    assert book.undo("b", reviewer="Ann", version=1).word is None
+    assert book.save("b", DROP, reviewer="Ann", seen=2).version == 3
+    with sqlite3.connect(tmp_path / "reviews.sqlite") as db:
+        assert db.execute("SELECT count(*) FROM words").fetchone() == (7,)  # nothing is ever changed
+
+
+def test_sheets_keep_their_words_apart(tmp_path):
+    book = reviews(tmp_path)
+    book.save("a", "yes", reviewer="Ann", seen=0, sheet="audit 1")
+    assert book.words() == {} and book.words("audit 1")["a"].word == "yes"
+    assert book.sheets() == ["audit 1"]
+
+
+def test_files_that_cannot_hold_reviews_are_one_sentence(tmp_path):
+    book = reviews(tmp_path)
+    with pytest.raises(InputError, match="Give your name first"):
+        book.save("a", KEEP, reviewer="  ", seen=0)
+    book.save("a", KEEP, reviewer="Ann", seen=0)
+    with pytest.raises(InputError, match="holds the reviews of another ledger; give the file of this one with --reviews"):
+        Reviews(tmp_path / "reviews.sqlite", "another ledger")
+    (tmp_path / "text.sqlite").write_text("no database " * 100)
+    with pytest.raises(InputError, match="text.sqlite cannot be used for reviews .*not a database"):
+        Reviews(tmp_path / "text.sqlite", "a ledger")
+    with pytest.raises(InputError, match="none/reviews.sqlite cannot be used for reviews"):
+        Reviews(tmp_path / "none" / "reviews.sqlite", "a ledger").save("a", KEEP, reviewer="Ann", seen=0)
+    (tmp_path / "empty.sqlite").touch()
+    assert Reviews(tmp_path / "empty.sqlite", "a ledger").words() == {}
+
+
+def test_kappa_by_hand():
+    # 20 both yes, 15 both no, 5 and 10 apart: agreement 0.7, by chance 0.5 (the usual textbook table).
+    first = [True] * 20 + [True] * 5 + [False] * 10 + [False] * 15
+    second = [True] * 20 + [False] * 5 + [True] * 10 + [False] * 15
+    assert kappa(first, second) == pytest.approx(0.4)
+    assert kappa(first, first) == 1
+    assert kappa([True, False], [False, True]) == -1
+    assert kappa([], []) is None and kappa([True], [True]) is None
+
+
+PLACES = [
+    Place(queue="all"),
+    Place(queue="near", policy=Policy(web=0.3, synthetic=0.7)),
+    Place(queue="disagree"),
+    Place(queue="wrong", policy=Policy(web=0.8)),
+    Place(queue="kept", search="red"),
+    Place(queue="filtered"),
+    Place(queue="reviewed"),
+    Place(queue="borderline"),
+]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.queue)
+def test_queues_hold_what_their_names_say_and_pages_hold_each_caption_once(desk, ledger, place):
+    rows = [row | own for row, own in zip(ledger.table("candidates").to_pylist(), decide(ledger, place.policy).to_pylist(), strict=True)]
+    for row in rows[3:20:4]:
+        desk.save(row["row_id"], DROP, reviewer="Ann", seen=0)
+    limit = lambda row: place.policy.synthetic if row["origin"] == "synthetic" else place.policy.web
+    holds = {
+        "all": lambda row: True,
+        "near": lambda row: abs(row["score"] - limit(row)) <= 0.05,
+        "disagree": None,
+        "wrong": lambda row: row["kept"] != (row["truth"] == "true"),
+        "kept": lambda row: row["kept"],
+        "filtered": lambda row: not row["kept"],
+        "reviewed": lambda row: row in rows[3:20:4],
+        "borderline": lambda row: False,
+    }[place.queue]
+    first = desk.show(place)
+    seen = [own for page in range(first.pages) for own in desk.show(replace(place, page=page)).items]
+    ids = [own.caption.row_id for own in seen]
+    assert len(ids) == len(set(ids)) == first.captions == desk.counts(place)[place.queue]
+    if holds is not None:
+        assert set(ids) == {row["row_id"] for row in rows if holds(row) and place.search in row["caption"].lower()}
+    if place.queue in ("near", "wrong"):
+        away = [abs(own.caption.score - limit({"origin": own.caption.origin})) for own in seen]
+        assert away == pytest.approx(sorted(away, reverse=place.queue == "wrong"))
+    assert set(desk.counts(place)) == set(QUEUES)
+
+
+def test_a_queue_is_walked_from_end_to_end(desk):
+    place, found = Place(queue="all", search="brightness 2"), []
+    total = desk.show(place).captions
+    for _ in range(total + 2):
+        stretch = desk.show(place)
+        found.append(stretch.place.row_id)
+        place = desk.step(stretch.place, 1)
+    assert len(set(found)) == total and found[-1] == found[-2] == found[-3]
+    assert desk.show(place).number == total and desk.show(place).place.page == stretch.pages - 1
+    assert desk.turn(place, -1) == desk.show(replace(place, row_id="", page=stretch.pages - 2)).place
+    assert desk.turn(place, 1) == desk.show(replace(place, row_id="", page=stretch.pages - 1)).place
+    for number in range(1, 4):
+        place = desk.step(place, -1)
+        assert desk.show(place).number == total - number
+    nothing = desk.show(Place(queue="all", search="no such text"))
+    assert (nothing.items, nothing.focus, nothing.number, nothing.pages) == ((), None, 0, 1)
+    assert desk.step(nothing.place, 1).row_id == desk.next_open(nothing.place).row_id == ""
+
+
+def test_after_a_verdict_comes_the_next_open_caption_then_those_before(desk):
+    place = desk.show(Place(queue="all", search="red")).place
+    total = desk.show(place).captions
+    assert total > 3
+    place, judged = desk.step(place, 2), []
+    for _ in range(total):
+        judged.append(place.row_id)
+        desk.save(place.row_id, KEEP, reviewer="Ann", seen=0)
+        place = desk.next_open(place)
+    assert len(set(judged)) == total
+    assert desk.next_open(place) == place
+
+
+def test_a_better_text_is_kept_and_an_empty_one_refused(desk):
+    item = desk.show(Place(queue="all")).items[0]
+    with pytest.raises(InputError, match="Write the better text first"):
+        desk.save(item.caption.row_id, KEEP, reviewer="Ann", seen=0, text=" \n")
+    with pytest.raises(InputError, match="no caption 'x'"):
+        desk.save("x", KEEP, reviewer="Ann", seen=0)
+    assert desk.save(item.caption.row_id, KEEP, reviewer="Ann", seen=0, text=item.caption.text).caption is None
+    desk.save(item.caption.row_id, KEEP, reviewer="Ann", seen=1, text=TALL + "\n")
+    assert desk.show(Place(queue="all")).items[0].word.caption == TALL
+    others = desk.neighbours(item, Policy())
+    assert item.caption.row_id not in {own.row_id for own in others}
+    assert {own.row_id for own in others} < {own.caption.row_id for own in desk.show(Place(queue="all")).items}
+
+
+def test_agreement_is_that_of_a_loop(desk, ledger):
+    rng, policy = random.Random(0), Policy(web=0.4, synthetic=0.6)
+    rows = decide(ledger, policy).to_pylist()
+    truth = [row["truth"] == "true" for row in ledger.table("candidates").to_pylist()]
+    chosen = rng.sample(range(len(rows)), 40)
+    said = {n: rng.random() < 0.7 for n in chosen}
+    for n, keep in said.items():
+        desk.save(rows[n]["row_id"], KEEP if keep else DROP, reviewer=rng.choice(("Ann", "Bob")), seen=0)
+    desk.save(rows[chosen[0]]["row_id"], KEEP, reviewer="Bob", seen=1, text="another text")
+    back = desk.reviews.words()[rows[chosen[1]]["row_id"]]
+    desk.reviews.undo(back.row_id, reviewer="Ann", version=back.version)
+    left = chosen[2:]
+    found = desk.agreement(policy)
+    assert found.counts == Counter((said[n], rows[n]["kept"]) for n in left)
+    assert (found.captions, found.edited, found.truth, sum(found.reviewers.values())) == (38, 1, 38, 39)
+    people, filters, true = ([side[n] for n in left] for side in (said, [r["kept"] for r in rows], truth))
+    assert found.people_filter == kappa(people, filters)
+    assert found.people_truth == kappa(people, true)
+    assert found.filter_truth == kappa(filters, true)
+
+
+def test_a_link_opens_the_same_place_and_refuses_what_cannot_be(desk):
+    for place in (*PLACES, Place(queue="near", opinion="itm.itc", search="100% & more?", page=2, row_id="abc")):
+        assert place_of(dict(parse_qsl(link(place, desk.ledger)[1:])), desk.ledger) == place
+    shown = desk.show(Place(queue="all", page=1)).place
+    again = desk.show(replace(desk.step(shown, 3), page=0))
+    assert (again.place.page, again.focus) == (1, 3)  # the caption counts, wherever it stands
+    for words, said in (
+        ({"ledger": "other"}, "belongs to another ledger .other.; open the studio on that one"),
+        ({"queue": "x"}, "queue 'x', which there is not"),
+        ({"web": "nan"}, "says web 'nan', which cannot be; write 0 to 1"),
+        ({"synthetic": "2"}, "says synthetic '2'"),
+        ({"page_number": "0"}, "says page_number '0', which cannot be; write 1 or more"),
+    ):
+        with pytest.raises(InputError, match=said):
+            place_of(words, desk.ledger)
+    assert desk.show(Place(queue="all", page=10**9)).place.page == desk.show(Place(queue="all")).pages - 1
+
+
+def judge_three(ledger, desk):
+    """One dropped of those kept, one kept of those filtered, one with a better text; their row_ids."""
+    rows = decide(ledger).to_pylist()
+    dropped = next(row["row_id"] for row in rows if row["kept"])
+    added, better = [row["row_id"] for row in rows if not row["kept"]][:2]
+    desk.save(dropped, DROP, reviewer="Ann", seen=0)
+    desk.save(added, KEEP, reviewer="Ann", seen=0)
+    desk.save(better, KEEP, reviewer="Bob", seen=0, text=TALL)
+    return dropped, added, better
+
+
+def test_the_ledger_learns_the_last_words_once(own):
+    ledger, desk = own
+    dropped, added, better = judge_three(ledger, desk)
+    before = {row["row_id"]: row for row in decide(ledger).to_pylist()}
+    assert (desk.apply(Policy()), desk.apply(Policy())) == (3, 0)
+    assert decide(ledger).to_pylist() == decide_duckdb(ledger).to_pylist()
+    after = {row["row_id"]: row for row in decide(ledger).to_pylist()}
+    assert {row for row in after if after[row] != before[row]} == {dropped, added, better}
+    assert [after[row]["kept"] for row in (dropped, added, better)] == [False, True, True]
+    assert (decisions(ledger)[better].caption, decisions(ledger)[better].reviewer) == (TALL, "Bob")
+    assert decisions(ledger)[dropped].at == desk.reviews.words()[dropped].time
+    assert desk.service.tallies(Policy()) == Service(ledger).tallies(Policy())
+    desk.reviews.undo(dropped, reviewer="Ann", version=1)
+    assert desk.apply(Policy()) == 1
+    assert decide(ledger).to_pylist()[[*before].index(dropped)] == before[dropped]
+    override(ledger, {added: False}, reviewer="Eve")  # later than Ann's word
+    assert desk.apply(Policy()) == 0 and decisions(ledger)[added].kept is False
+    assert all(finding.holds for finding in verify(ledger))
+
+
+def test_earlier_ledgers_have_no_better_texts(own):
+    ledger, _ = own
+    row = decide(ledger)["row_id"][0].as_py()
+    old = {"row_id": [row], "kept": [True], "was": [False], "reviewer": ["Ann"], "at": [datetime.now(UTC)]}
+    ledger.write("overrides", "00000", pa.table(old, pa.schema([f for f in OVERRIDES if f.name != "caption"])))
+    assert decisions(ledger)[row].caption is None
+    record(ledger, {row: Decision(True, "Bob", datetime.now(UTC), "better")})
+    assert decisions(ledger)[row].caption == "better"
+    assert ledger.table("overrides")["caption"].to_pylist() == [None, "better"]
+    (pair, about) = next((p, a) for p, a in kept(ledger, images=world_images(ledger)) if a["row_id"] == row)
+    assert (pair.caption, about["edited_from"], pair.truth) == ("better", STRANGE[0], None)
+
+
+@pytest.mark.parametrize("form", ["parquet", "json"])
+def test_the_browser_exports_what_the_command_exports(own, tmp_path, form, capsys):
+    ledger, desk = own
+    dropped, added, better = judge_three(ledger, desk)
+    policy = Policy(web=0.6, synthetic=0.3)
+    exported = desk.export(policy, form)
+    assert (exported.overrides, exported.unread) == (3, 0)
+    there = tmp_path / "command" / f"pairs.{form}"
+    words = ["--format", form, "--web", "0.6", "--synthetic", "0.3"]
+    assert main(["ledger", "export", str(ledger.folder), "--out", str(there), *words]) == 0
+    capsys.readouterr()
+    if form == "parquet":
+        assert exported.file.read_bytes() == there.read_bytes()
+        rows = pq.read_table(exported.file).to_pylist()
+    else:
+        with zipfile.ZipFile(exported.file) as file:
+            files = {name: file.read(name) for name in file.namelist() if not name.endswith("/")}
+        command = {str(p.relative_to(there.parent)): p.read_bytes() for p in there.parent.rglob("*") if p.is_file()}
+        assert files == command
+        rows = json.loads(files["pairs.json"])
+    found = {row["row_id"]: row for row in rows}
+    assert exported.pairs == len(found)
+    assert dropped not in found and added in found
+    assert found[better]["caption"] == TALL and found[better]["edited_from"] is not None
+    assert found[added]["edited_from"] is None
+
+
+def test_an_export_of_nothing_is_one_sentence(own):
+    _, desk = own
+    with pytest.raises(InputError, match="No kept caption can be exported under .*; lower a threshold"):
+        desk.export(Policy(web=2, synthetic=2), "parquet")
+
+
+DRAW = Draw(web=0.4, synthetic=0.6, size=32, seed=3)
+
+
+def test_a_blind_audit_is_that_of_the_command(desk, ledger, tmp_path, capsys):
+    audit = Audit(desk.service, desk.reviews)
+    sheet = tmp_path / "audit.csv"
+    drawn = draw(ledger, DRAW.policy, DRAW.size, DRAW.seed)
+    write_sheet(ledger, DRAW.policy, drawn, sheet, seed=DRAW.seed, roots={})
+    with sheet.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    asked = [audit.question(DRAW, n) for n in range(audit.captions(DRAW))]
+    key = json.loads((tmp_path / "audit-key.json").read_text())
+    assert [own.row_id for own in asked] == [row["row_id"] for row in key["rows"]]
+    with pytest.raises(InputError, match="Nobody has answered yet"):
+        audit.result(DRAW)
+    rng = random.Random(1)
+    words = {own.row_id: rng.choice(("yes", "yes", "no", "unsure")) for own in asked[:-5]}
+    for own in asked[:-5]:
+        assert audit.next_open(DRAW, own.number - 1) == own.number
+        audit.answer(DRAW, own.row_id, words[own.row_id], reviewer="Ann", seen=0)
+    with sheet.open("w", encoding="utf-8", newline="") as file:
+        out = csv.DictWriter(file, lines[0])
+        out.writeheader()
+        out.writerows(line | {"matches": words.get(line["row_id"], "")} for line in lines)
+    assert main(["ledger", "audit", str(ledger.folder), "--answers", str(sheet), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert audit.result(DRAW) == said
+    assert audit.answers(DRAW) == Counter([*words.values(), *[""] * 5])
+    assert desk.reviews.words() == {} and desk.reviews.sheets() == [DRAW.sheet]
+
+
+def test_an_audit_shows_nothing_that_could_lead_and_takes_answers_back(desk):
+    audit = Audit(desk.service, desk.reviews)
+    question = audit.question(DRAW, 0)
+    assert set(vars(question)) == {"number", "row_id", "image", "text", "word"}
+    with pytest.raises(InputError, match="'maybe' is no answer; say yes, no, unsure"):
+        audit.answer(DRAW, question.row_id, "maybe", reviewer="Ann", seen=0)
+    audit.answer(DRAW, question.row_id, "no", reviewer="Ann", seen=0)
+    with pytest.raises(Changed):
+        audit.answer(DRAW, question.row_id, "yes", reviewer="Bob", seen=0)
+    audit.undo(DRAW, question.row_id, reviewer="Ann", version=1)
+    assert audit.answers(DRAW) == {"": DRAW.size}
+    assert audit.question(DRAW, 0).version == 2
+    assert (audit.question(DRAW, -4).number, audit.question(DRAW, 10**6).number) == (0, DRAW.size - 1)
+    with pytest.raises(InputError, match="--size 3 is too few"):
+        audit.captions(replace(DRAW, size=3))
