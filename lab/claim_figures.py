@@ -158,6 +158,7 @@ def _dots(axes: Axes, names: Sequence[str], values: Mapping[str, Mapping[str, fl
             place = {"xytext": (5, 5), "textcoords": "offset points", "size": 7.5, "color": KEPT}
             axes.annotate(metric.told(mean), (metric.factor * mean, at), **place)
     axes.margins(x=0.18)
+    axes.locator_params(axis="x", nbins=4)  # of a narrow panel: more would touch
 
 
 def _styles() -> list[dict[str, str]]:
