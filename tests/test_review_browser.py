@@ -202,7 +202,9 @@ def test_a_key_hit_twice_judges_once(opened, reviews):
     page.evaluate("for (let n = 0; n < 2; n++) document.querySelector('#review-keep').click(), document.querySelector('#review-drop').click()")
     at(page, 2)
     note_says(page, "Ann has judged this caption since")
-    assert [(word.row_id, word.word, word.version) for word in reviews.words().values()] == [(first, KEEP, 1)]
+    (said,) = reviews.words().values()
+    assert (said.row_id, said.version) == (first, 1)
+    assert said.word in (KEEP, DROP)  # clicks of one instant may arrive in any order
 
 
 def test_a_link_opens_exactly_this_view_and_refuses_others(opened, ledger):
