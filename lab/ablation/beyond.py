@@ -165,8 +165,8 @@ PEERS = Ablation(
     "beyond the paper",
     (
         replace(NONE, name="BLIP", about="ITC, ITM and LM; ranked by ITC, then ITM", measures=(worth, zero_shot, itc_alone, flops)),
-        PeerArm(name="CLIP", about="open_clip's CLIP, equal samples; ranked by cosine", peer=CLIP),
-        PeerArm(name="CoCa", about="open_clip's CoCa, equal samples; ranked by cosine", peer=COCA),
+        PeerArm(name="CLIP", about="open_clip's CLIP, equal samples; ranked by cosine; its loss takes pairs of one meaning as negatives", peer=CLIP),
+        PeerArm(name="CoCa", about="open_clip's CoCa, equal samples; ranked by cosine; its loss takes pairs of one meaning as negatives", peer=COCA),
         PeerArm(name="CLIP, equal operations", about="as many floating-point operations as BLIP", peer=CLIP, equal_operations=True),
         PeerArm(name="CoCa, equal operations", about="as many floating-point operations as BLIP", peer=COCA, equal_operations=True),
     ),
