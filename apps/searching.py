@@ -18,9 +18,9 @@ from apps.answers import Card
 from apps.pictures import SIDE, Picture
 from apps.questions import KEPT
 from apps.service import Service
+from apps.uploads import image_in
 from blip.capfilt import Policy
 from blip.checkpoint.opening import HUB, load_any
-from blip.data.images import BadImage, decode_image
 from blip.data.text import clean_caption
 from blip.errors import InputError
 from blip.matching import MAX_TOKENS, Matcher
@@ -29,9 +29,6 @@ from lab.search_index import FOLDER, SearchIndex, image_features, nearest
 
 RESULTS = 24
 """Most results that are shown, however long the shortlist is."""
-
-MAX_BYTES = 20_000_000
-"""Bytes of the largest file that is opened as an image."""
 
 _REMEMBERED = 64  # rankings
 _TEXTS = f"""
@@ -148,7 +145,7 @@ class Searching:
         """The thumbnail of the image that is asked for; InputError for a file that is no image."""
         if query.image is not None:
             return self.service.picture(query.image)
-        image = _uploaded(query.data or b"").copy()
+        image = image_in(query.data or b"").copy()
         image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
         jpeg = io.BytesIO()
         image.save(jpeg, format="JPEG", quality=88, subsampling=0)
@@ -184,7 +181,7 @@ class Searching:
 
     def _for_image(self, query: Query, shortlist: int, rerank: bool) -> Ranking:
         opened = self._opened
-        image = _uploaded(query.data) if query.data is not None else self.service.original(query.image).read
+        image = image_in(query.data) if query.data is not None else self.service.original(query.image).read
         prepared = opened.matcher.prepare(image)
         feature = image_features(opened.matcher, prepared[None].to(opened.matcher.device))[0]
         rows, cosines = nearest(opened.index.texts, feature, shortlist)
@@ -228,14 +225,3 @@ def _ordered(rows: np.ndarray, cosines: np.ndarray, scores: Sequence[tuple[float
         tuple(float(cosines[at]) for at in order),
         tuple(probabilities[at] for at in order),
     )
-
-
-def _uploaded(data: bytes) -> Image.Image:
-    if len(data) > MAX_BYTES:
-        raise InputError(
-            f"This file has {len(data) / 1e6:.1f} MB, and at most {MAX_BYTES / 1e6:.0f} MB are opened; make it smaller."
-        )
-    try:
-        return decode_image(data)
-    except BadImage as error:
-        raise InputError(f"This file cannot be used ({error.reason}); give a JPEG, PNG, WebP or GIF.") from None

@@ -19,11 +19,11 @@ from torch import Tensor
 from apps.models import Models
 from apps.pictures import SIDE, Original
 from apps.trials import END, STRATEGIES, Draw, Said, Subject, Token
+from apps.uploads import image_in
 from blip.answering import GENERATION
 from blip.captioner import Captioner
 from blip.checkpoint import Loaded
 from blip.checkpoint.own import Opened
-from blip.data.images import BadImage, decode_image
 from blip.data.pairs import image_sha256
 from blip.data.text import clean_caption, clean_question
 from blip.data.transforms import eval_transform
@@ -37,8 +37,6 @@ from lab.world.checker import check
 from lab.world.draw import PEOPLE_PX
 from lab.world.sets import World, as_pairs
 
-MAX_BYTES = 20_000_000
-"""Bytes of the largest file that is opened."""
 MAX_TEXTS = 32
 """Texts that are ranked at once."""
 ANSWERS = 3
@@ -67,13 +65,7 @@ class Workbench:
 
     def upload(self, data: bytes, name: str = "your image") -> Subject:
         """The image in a file's bytes; InputError in one sentence where it is none or too large."""
-        if len(data) > MAX_BYTES:
-            size = f"{len(data) / 1e6:.1f} MB, and at most {MAX_BYTES / 1e6:.0f} MB are opened"
-            raise InputError(f"This file has {size}; make the image smaller.")
-        try:
-            image = decode_image(data)
-        except BadImage as error:
-            raise InputError(f"This file cannot be used ({error.reason}); give a JPEG, PNG, WebP or GIF.") from None
+        image = image_in(data)
         return self.subject(Original(image, image, hashlib.sha256(data).hexdigest()), name)
 
     def subject(self, original: Original, name: str) -> Subject:

@@ -14,8 +14,9 @@ from PIL import Image
 from studio_ledgers import ITEMS, WORLD, generated_ledger
 
 from apps.search_cards import found_images, found_texts, picks, said
-from apps.searching import MAX_BYTES, RESULTS, Query, Searching
+from apps.searching import RESULTS, Query, Searching
 from apps.service import Service
+from apps.uploads import MAX_BYTES
 from blip.capfilt import Job, Ledger, Policy, decide, run
 from blip.data.readers import read_pairs
 from blip.data.text import clean_caption

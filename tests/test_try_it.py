@@ -20,7 +20,8 @@ from apps import trial_cards
 from apps.models import Models, open_models
 from apps.service import Service
 from apps.trials import END, Draw, Said, Token
-from apps.trying import ANSWERS, MAX_BYTES, MAX_TEXTS, Workbench
+from apps.trying import ANSWERS, MAX_TEXTS, Workbench
+from apps.uploads import MAX_BYTES
 from blip.capfilt import Job, run
 from blip.captioner import Captioner
 from blip.checkpoint import Card, save

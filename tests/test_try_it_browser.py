@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from studio_ledgers import ITEMS, generated_ledger
 from task_models import new_model
 
-from apps.trying import MAX_BYTES
+from apps.uploads import MAX_BYTES
 from blip.checkpoint import Card, save
 from blip.tasks.vqa import vqa_from
 
