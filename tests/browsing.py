@@ -81,7 +81,9 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, address: str, width: int = 1280, scheme: str = "light", height: int = 900) -> Iterator[Page]:
+def opened(
+    browser: Browser, address: str, width: int = 1280, scheme: str = "light", height: int = 900, query: str = ""
+) -> Iterator[Page]:
     """A page in a browser session of its own. Errors in the console and requests to other machines fail the test."""
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     page = context.new_page()
@@ -90,7 +92,7 @@ def opened(browser: Browser, address: str, width: int = 1280, scheme: str = "lig
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else complaints.append(r.url))
-    page.goto(address)
+    page.goto(address + query)
     yield page
     context.close()
     assert complaints == []

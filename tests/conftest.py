@@ -38,6 +38,15 @@ def shared_dir() -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium for the tests of the studio; no other test needs Playwright."""
+    from browsing import chromium
+
+    with chromium() as browser:
+        yield browser
+
+
 class NetworkForbidden(OSError):
     """A test reached out of this machine."""
 

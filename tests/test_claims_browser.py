@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from browsing import CONTRAST, MS, chromium, nameless, opened, studio
+from browsing import CONTRAST, MS, nameless, opened, studio
 from playwright.sync_api import expect
 from studio_ledgers import generated_ledger
 
@@ -38,12 +38,6 @@ def address(home, tmp_path_factory):
     ledger = generated_ledger(tmp_path_factory.mktemp("claims") / "ledger").folder
     with studio(ledger, settings={"BLIP_LAB_HOME": str(home[0].folder)}) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(params=[(1440, "light"), (900, "dark")], ids=["1440-light", "900-dark"])

@@ -4,7 +4,7 @@ import io
 import re
 
 import pytest
-from browsing import CONTRAST, MS, chromium, nameless, opened, studio
+from browsing import CONTRAST, MS, nameless, opened, studio
 from fake_models import FakeFilter
 from PIL import Image
 from playwright.sync_api import expect
@@ -36,12 +36,6 @@ def folder(tmp_path_factory):
 def address(folder):
     with studio(folder / "first", "--compare", folder / "second", "--compare-root", folder / "allowed") as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(params=[(1440, "light"), (900, "dark")], ids=["1440-light", "900-dark"])

@@ -1,10 +1,12 @@
 """The room "Review" as people use it: by keyboard, two at once, by links, blind, and out again as a data set."""
 
 import re
+from contextlib import ExitStack
 
+import browsing
 import pyarrow.parquet as pq
 import pytest
-from browsing import CONTRAST, MS, chromium, nameless, studio
+from browsing import CONTRAST, MS, nameless, studio
 from playwright.sync_api import Page, expect
 from studio_ledgers import STRANGE, generated_ledger
 
@@ -30,12 +32,6 @@ def address(ledger):
         yield url
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
 def reviews(ledger):
     """What people said, nothing at first."""
@@ -46,28 +42,18 @@ def reviews(ledger):
 
 @pytest.fixture
 def opened(browser, address, reviews):
-    """Opens the room in a browser of its own: reviewer, query string, width. No word in the console, no other host."""
-    contexts, complaints = [], []
+    """Opens the room in a browser session of its own: reviewer, query string, width."""
+    with ExitStack() as pages:
 
-    def open_room(reviewer: str = "Ann", query: str = "?room=review&queue=all", width: int = 1280, scheme: str = "light") -> Page:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(MS)
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else complaints.append(r.url))
-        page.goto(address + query)
-        expect(page.locator("#review-focus .focus, #review-focus .empty")).to_be_visible(timeout=MS)
-        expect(page.locator("#review-link textarea, #review-link input")).not_to_have_value("", timeout=MS)
-        page.get_by_label("Reviewer").fill(reviewer)
-        page.get_by_label("Reviewer").blur()
-        return page
+        def open_room(reviewer: str = "Ann", query: str = "?room=review&queue=all", width: int = 1280, scheme: str = "light") -> Page:
+            page = pages.enter_context(browsing.opened(browser, address, width, scheme, query=query))
+            expect(page.locator("#review-focus .focus, #review-focus .empty")).to_be_visible(timeout=MS)
+            expect(page.locator("#review-link textarea, #review-link input")).not_to_have_value("", timeout=MS)
+            page.get_by_label("Reviewer").fill(reviewer)
+            page.get_by_label("Reviewer").blur()
+            return page
 
-    yield open_room
-    for context in contexts:
-        context.close()
-    assert complaints == []
+        yield open_room
 
 
 def at(page: Page, number: int) -> None:

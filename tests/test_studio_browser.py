@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from browsing import CONTRAST, MS, ROOT, SECONDS, chromium, nameless, opened, studio
+from browsing import CONTRAST, MS, ROOT, SECONDS, nameless, opened, studio
 from playwright.sync_api import Page, expect
 from studio_ledgers import ITEMS, generated_ledger
 
@@ -23,12 +23,6 @@ def ledger(tmp_path_factory):
 def address(ledger):
     with studio(ledger.folder) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(params=[(1280, "light"), (900, "dark")], ids=["1280-light", "900-dark"])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from browsing import CONTRAST, MS, chromium, nameless, opened, studio
+from browsing import CONTRAST, MS, nameless, opened, studio
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from studio_ledgers import ITEMS, generated_ledger
@@ -35,12 +35,6 @@ def uploads(tmp_path_factory):
 def address(ledger, uploads):
     with studio(ledger, settings=uploads) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @contextmanager

@@ -13,10 +13,10 @@ from apps.comparison import BINS, Comparison
 from apps.pair_cards import counts_panel, pair_cards
 from apps.questions import SIZES
 from apps.scatter import scatter
-from apps.theme import text
+from apps.tabs.parts import parts
+from apps.theme import QUIETLY, text
 from blip.errors import InputError
 
-_QUIETLY = {"show_progress": "hidden", "api_visibility": "private"}
 _ANY = next(iter(ORIGINS))
 _UNSEEN = -1
 """The page before anybody has looked into the room."""
@@ -37,9 +37,6 @@ class _Asked:
     box: gr.State
     page: gr.State
 
-    def parts(self) -> list[Any]:
-        return list(vars(self).values())
-
 
 @dataclass(frozen=True)
 class _Shown:
@@ -56,9 +53,6 @@ class _Shown:
     on: gr.Button
     cards: gr.HTML
     page: gr.State
-
-    def parts(self) -> list[Any]:
-        return list(vars(self).values())
 
 
 def build(comparing: Comparing, room: gr.Tab) -> None:
@@ -90,7 +84,7 @@ def build(comparing: Comparing, room: gr.Tab) -> None:
     _wire(comparing, room, asked, shown)
     _wire_areas(comparing, asked, shown, pointed)
     _wire_columns(comparing, room, asked, shown, match)
-    opened.click(lambda typed: _opened(comparing, typed), [folder], [a, b, said], **_QUIETLY)
+    opened.click(lambda typed: _opened(comparing, typed), [folder], [a, b, said], **QUIETLY)
 
 
 def _side(name: str) -> tuple[gr.Slider, gr.HTML, gr.Button | None]:
@@ -127,7 +121,7 @@ def _toolbar() -> tuple[gr.Dropdown, gr.Dropdown]:
 
 
 def _wire(comparing: Comparing, room: gr.Tab, asked: _Asked, shown: _Shown) -> None:
-    inputs, outputs = asked.parts(), shown.parts()
+    inputs, outputs = parts(asked), parts(shown)
 
     def turn(by: int | None) -> Any:
         """To the first page (None), or so many pages on."""
@@ -139,11 +133,11 @@ def _wire(comparing: Comparing, room: gr.Tab, asked: _Asked, shown: _Shown) -> N
         return show
 
     questions = [asked.origin.input, asked.part.input, asked.order.input, asked.size.input]
-    gr.on(questions, turn(None), inputs, outputs, trigger_mode="always_last", **_QUIETLY)
+    gr.on(questions, turn(None), inputs, outputs, trigger_mode="always_last", **QUIETLY)
     limits = [asked.a_limit.change, asked.b_limit.change]
-    gr.on(limits, turn(0), inputs, outputs, trigger_mode="always_last", **_QUIETLY)
-    shown.back.click(turn(-1), inputs, outputs, **_QUIETLY)
-    shown.on.click(turn(+1), inputs, outputs, **_QUIETLY)
+    gr.on(limits, turn(0), inputs, outputs, trigger_mode="always_last", **QUIETLY)
+    shown.back.click(turn(-1), inputs, outputs, **QUIETLY)
+    shown.on.click(turn(+1), inputs, outputs, **QUIETLY)
 
 
 def _wire_areas(comparing: Comparing, asked: _Asked, shown: _Shown, pointed: gr.Textbox) -> None:
@@ -156,14 +150,14 @@ def _wire_areas(comparing: Comparing, asked: _Asked, shown: _Shown, pointed: gr.
         comparison, chosen = _selection(comparing, values, 0)
         return [None, *_answer(comparing, comparison, replace(chosen, box=None))]
 
-    outputs = [asked.box, *shown.parts()]
-    pointed.change(select, [pointed, *asked.parts()], outputs, trigger_mode="always_last", **_QUIETLY)
-    shown.clear.click(clear, asked.parts(), outputs, **_QUIETLY)
+    outputs = [asked.box, *parts(shown)]
+    pointed.change(select, [pointed, *parts(asked)], outputs, trigger_mode="always_last", **QUIETLY)
+    shown.clear.click(clear, parts(asked), outputs, **QUIETLY)
 
 
 def _wire_columns(comparing: Comparing, room: gr.Tab, asked: _Asked, shown: _Shown, match: gr.Button) -> None:
     """Other columns, and the first visit, begin with thresholds that suit the scores."""
-    outputs = [asked.a_limit, asked.b_limit, asked.box, *shown.parts()]
+    outputs = [asked.a_limit, asked.b_limit, asked.box, *parts(shown)]
 
     def begin(*values: Any) -> list[Any]:
         comparison = _comparison(comparing, values[0], values[1])
@@ -185,9 +179,9 @@ def _wire_columns(comparing: Comparing, room: gr.Tab, asked: _Asked, shown: _Sho
         comparison, chosen = _selection(comparing, values, 0)
         return comparison.threshold_of("b", comparison.kept("a", chosen.a, chosen.synthetic), chosen.synthetic)
 
-    gr.on([asked.a.input, asked.b.input], begin, asked.parts(), outputs, **_QUIETLY)
-    room.select(enter, asked.parts(), outputs, **_QUIETLY)
-    match.click(as_many, asked.parts(), [asked.b_limit], **_QUIETLY)
+    gr.on([asked.a.input, asked.b.input], begin, parts(asked), outputs, **QUIETLY)
+    room.select(enter, parts(asked), outputs, **QUIETLY)
+    match.click(as_many, parts(asked), [asked.b_limit], **QUIETLY)
 
 
 def _comparison(comparing: Comparing, a: str, b: str) -> Comparison:

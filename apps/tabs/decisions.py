@@ -11,6 +11,7 @@ from apps.answers import Page, Tally
 from apps.cards import cards
 from apps.questions import ALL, AS_WRITTEN, BORDERS, DISAGREE, ORDERS, SIZES, VIEWS, WRONG, Question
 from apps.service import Service
+from apps.tabs.parts import parts
 from apps.theme import QUIETLY, text
 from blip.capfilt import Policy
 
@@ -31,9 +32,6 @@ class _Asked:
     size: gr.Dropdown
     page: gr.State
 
-    def parts(self) -> list[Any]:
-        return list(vars(self).values())
-
 
 @dataclass(frozen=True)
 class _Shown:
@@ -49,9 +47,6 @@ class _Shown:
     on: gr.Button
     cards: gr.HTML
     page: gr.State
-
-    def parts(self) -> list[Any]:
-        return list(vars(self).values())
 
 
 def build(service: Service, demo: gr.Blocks) -> None:
@@ -115,7 +110,7 @@ def _wire(service: Service, demo: gr.Blocks, asked: _Asked, shown: _Shown) -> No
     def turn(by: int) -> Callable[..., list[Any]]:
         return lambda *values: show(*values, page=values[-1] + by)
 
-    inputs, outputs = asked.parts(), shown.parts()
+    inputs, outputs = parts(asked), parts(shown)
     # A new question begins at its first page; a moved threshold leaves a person where they are.
     questions = [asked.search.change, asked.view.input, asked.order.input, asked.opinion.input, asked.size.input]
     limits = [asked.web.change, asked.synthetic.change]

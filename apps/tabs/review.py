@@ -12,6 +12,7 @@ from apps.reviewing import Desk
 from apps.reviews import DROP, KEEP
 from apps.tabs import review_audit, review_export
 from apps.tabs.decisions import second_opinion
+from apps.tabs.parts import parts
 from apps.tabs.review_answers import Asked, Shown, answer, judged, named, place_shown, undone
 from apps.theme import QUIETLY, text
 from blip.capfilt import Policy
@@ -117,7 +118,7 @@ def _plain(word: str, name: str) -> gr.Button:
 
 
 def _wire(desk: Desk, asked: Asked, shown: Shown, goto: gr.Textbox) -> None:
-    inputs, outputs = asked.parts(), shown.parts()
+    inputs, outputs = parts(asked), parts(shown)
     show = lambda *values: answer(desk, place_shown(values))
     goes = lambda *values: answer(desk, replace(place_shown(values[:-1]), row_id=values[-1].strip()))
     # What a person changes: a link that sets these parts has its answer already.
@@ -152,13 +153,13 @@ def _wire_keys(desk: Desk, asked: Asked, shown: Shown, keys: _Keys) -> None:
         keys.page_on: turn(+1),
     }
     for button, action in actions.items():
-        event = button.click(action, asked.parts(), shown.parts(), js=_SHOWN, **QUIETLY)
+        event = button.click(action, parts(asked), parts(shown), js=_SHOWN, **QUIETLY)
         event.then(None, [shown.link], None, js=_FOLLOW, **QUIETLY)
 
 
 def _wire_link(desk: Desk, demo: gr.Blocks, tabs: gr.Tabs, asked: Asked, shown: Shown) -> None:
     controls = [asked.queue, asked.web, asked.synthetic, asked.search, asked.opinion]
-    outputs = [tabs, *controls[1:], *shown.parts()]
+    outputs = [tabs, *controls[1:], *parts(shown)]
 
     def load(request: gr.Request) -> list[Any]:
         words = dict(request.query_params)

@@ -7,12 +7,12 @@ import gradio as gr
 
 from apps.search_cards import found_images, found_texts, picks, portrait, said
 from apps.searching import RESULTS, Query, Searching
-from apps.theme import text
+from apps.tabs.parts import parts
+from apps.theme import QUIETLY, text
 from blip.capfilt import Policy
 from blip.errors import InputError
 
 _BUSY = {"show_progress": "minimal", "api_visibility": "private"}
-_QUIETLY = {"show_progress": "hidden", "api_visibility": "private"}
 _SHORTLISTS = (12, 24, 48, 128)
 _RERANK, _COSINE = "ITM re-ranks", "ITC alone"
 _PICKS = 24  # images to choose from at once
@@ -27,9 +27,6 @@ class _Asked:
     synthetic: gr.Slider
     shortlist: gr.Dropdown
     ranking: gr.Radio
-
-    def parts(self) -> list[Any]:
-        return list(vars(self).values())
 
 
 @dataclass(frozen=True)
@@ -94,14 +91,14 @@ def _wire(searching: Searching, room: gr.Tab, asked: _Asked, sources: _Sources, 
     def others(page: int) -> list[Any]:
         return [None, page + 1, *_picks(searching, page)]
 
-    inputs, outputs = asked.parts(), [asked.query, *shown]
+    inputs, outputs = parts(asked), [asked.query, *shown]
     gr.on([sources.words.submit, sources.find.click], by_text, [sources.words, *inputs], outputs, **_BUSY)
     sources.file.upload(by_file, [sources.file, *inputs], outputs, **_BUSY)
     sources.pick.change(by_pick, [sources.pick, *inputs], outputs, **_BUSY)
-    sources.others.click(others, [sources.page], [asked.query, sources.page, *shown], **_QUIETLY)
+    sources.others.click(others, [sources.page], [asked.query, sources.page, *shown], **QUIETLY)
     changes = [asked.web.change, asked.synthetic.change, asked.shortlist.input, asked.ranking.input]
     gr.on(changes, again, inputs, shown, trigger_mode="always_last", **_BUSY)
-    room.select(again, inputs, shown, **_QUIETLY)
+    room.select(again, inputs, shown, **QUIETLY)
 
 
 def _answer(searching: Searching, values: tuple[Any, ...]) -> list[str]:

@@ -8,14 +8,13 @@ import gradio as gr
 
 from apps.service import Service
 from apps.tabs.try_it_answers import LEDGER, METHODS, SCENES, Answers
-from apps.theme import text
+from apps.theme import QUIETLY, text
 from apps.trials import Draw
 from apps.trying import Workbench
 from blip.explain import default_layer
 
 TEXTS = "a red ball\na blue car\na photo of a dog"
 
-_QUIETLY = {"show_progress": "hidden", "api_visibility": "private"}
 _BUSY = {"show_progress": "minimal", "api_visibility": "private"}
 
 
@@ -133,16 +132,16 @@ def _wire(service: Service, workbench: Workbench, tab: gr.Tab, parts: _Parts) ->
         event = event.then(answer.introduce, *introduced, **_BUSY).then(answer.match, *matched, **_BUSY)
         event.then(answer.look, *looked, **_BUSY).then(answer.ask, *asked, **_BUSY)
 
-    follow(tab.select(answer.begin, [parts.chosen, *where], [*chosen, parts.picks, parts.back], **_QUIETLY))
-    follow(parts.file.upload(answer.upload, [parts.file, parts.chosen], [*chosen, parts.file], **_QUIETLY))
-    follow(parts.picks.select(answer.pick, [*where, parts.chosen], chosen, **_QUIETLY))
+    follow(tab.select(answer.begin, [parts.chosen, *where], [*chosen, parts.picks, parts.back], **QUIETLY))
+    follow(parts.file.upload(answer.upload, [parts.file, parts.chosen], [*chosen, parts.file], **QUIETLY))
+    follow(parts.picks.select(answer.pick, [*where, parts.chosen], chosen, **QUIETLY))
     pages = [parts.picks, parts.page, parts.back, parts.on]
-    parts.source.input(lambda source: answer.turn(source, 0), [parts.source], pages, **_QUIETLY)
-    parts.back.click(lambda source, page: answer.turn(source, page - 1), where, pages, **_QUIETLY)
-    parts.on.click(lambda source, page: answer.turn(source, page + 1), where, pages, **_QUIETLY)
+    parts.source.input(lambda source: answer.turn(source, 0), [parts.source], pages, **QUIETLY)
+    parts.back.click(lambda source, page: answer.turn(source, page - 1), where, pages, **QUIETLY)
+    parts.on.click(lambda source, page: answer.turn(source, page + 1), where, pages, **QUIETLY)
     seed = parts.draw[-1]
     gr.on([part.change for part in parts.draw], answer.draw, *drawn, trigger_mode="always_last", **_BUSY)
-    parts.again.click(lambda number: int(number or 0) + 1, [seed], [seed], **_QUIETLY)
+    parts.again.click(lambda number: int(number or 0) + 1, [seed], [seed], **QUIETLY)
     parts.texts.change(answer.match, *matched, trigger_mode="always_last", **_BUSY)
     looks = [parts.looked_at.input, parts.method.input, parts.layer.input]
     gr.on(looks, answer.look, *looked, trigger_mode="always_last", **_BUSY)

@@ -16,9 +16,10 @@ from typing import Any
 
 from blip.capfilt import Ledger, verify
 from blip.errors import InputError
+from lab.bench.killing import failed, finish, world_tars
 from lab.bench.ledger_state import CAPTIONING, ENTERING, WRITING, place, state
+from lab.bench.running import check_counts
 from lab.bench.slow_commits import SYNC, TILE
-from lab.commands import world
 from lab.records import RESULTS, record, write_record
 from lab.weights import WEIGHTS
 
@@ -54,9 +55,7 @@ class Options:
 
 def main(options: Options) -> int:
     """Run unbroken, run killed, compare, print and record; 1 if a byte or a row differs."""
-    for name in ("kills", "each", "pairs", "images_per_shard"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)} cannot be; give 1 or more.")
+    check_counts(options, "kills", "each", "pairs", "images_per_shard")
     if not 0 < options.pause < 10:
         raise InputError(f"--pause {options.pause:g} cannot be; give seconds above 0 and below 10.")
     shards = -(-options.pairs // options.images_per_shard)
@@ -77,14 +76,11 @@ def main(options: Options) -> int:
 
 
 def _measured(options: Options, folder: Path, shards: int) -> dict[str, Any]:
-    drawn = world.Options(
-        level="nano", pairs=options.pairs, tars=folder / "tars", out=folder / "sheet.png", seed=options.seed
-    )
-    world.main(drawn)
+    tars = world_tars(folder, options.pairs, options.seed)
     unbroken, broken = folder / "unbroken", folder / "broken"
-    _finish(_command(options, folder / "tars", unbroken))
-    kills = _kills(options, _command(options, folder / "tars", broken), broken, shards)
-    _finish(_command(options, folder / "tars", broken))
+    finish(_command(options, tars, unbroken))
+    kills = _kills(options, _command(options, tars, broken), broken, shards)
+    finish(_command(options, tars, broken))
     compared = _compared(Ledger.open(unbroken), Ledger.open(broken))
     phases = Counter(kill["phase"] for kill in kills)
     met = len(kills) == options.kills and all(phases[phase] >= options.each for phase in AIMS)
@@ -105,17 +101,6 @@ def _command(options: Options, tars: Path, out: Path) -> list[str]:
     weights = [f"--{name}={WEIGHTS / name}.safetensors" for name in ("captioner", "filter")]
     size = [f"--images-per-shard={options.images_per_shard}", f"--tile={IMAGES_PER_TILE}", f"--seed={options.seed}"]
     return ["capfilt", f"--data={tars}", f"--out={out}", *weights, *size, "--device=cpu"]
-
-
-def _finish(command: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-m", "lab", *command], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise InputError(_failure(done.stderr))
-
-
-def _failure(said: str) -> str:
-    lines = said.strip().splitlines() or ["nothing was said"]
-    return f"The run that was to be killed failed by itself: {lines[-1]}"
 
 
 def _kills(options: Options, command: list[str], folder: Path, shards: int) -> list[dict[str, Any]]:
@@ -159,7 +144,7 @@ def _killed(
             return None
         if child.returncode > 0:
             said.seek(0)
-            raise InputError(_failure(said.read()))
+            raise failed(said.read())
         met = place(before, state(folder), child.pid, shards)
     seconds = round(time.perf_counter() - begun, 2)
     return {**asdict(met), "aimed_at": aim, "tiles_done_in_this_start": tiles, "seconds_after_start": seconds}

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blip.errors import InputError
 from lab.bench.capfilt_setting import Stopwatch
 from lab.bench.rounds import spread
 from lab.bench.running import record_path
@@ -101,13 +100,6 @@ def product_flops(device: str, dtype: torch.dtype) -> float:
     matrix = torch.randn(side, side, device=device, dtype=dtype)
     matrix @ matrix
     return 2 * side**3 / min(_seconds(lambda: matrix @ matrix, device)[0] for _ in range(times))
-
-
-def check_counts(options: Any, *names: str) -> None:
-    """InputError for the first of these options that is below 1."""
-    for name in names:
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)} cannot be; give 1 or more.")
 
 
 def concluded(name: str, options: Any, result: dict[str, Any], cases: Mapping[str, dict[str, Any]]) -> int:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from blip.config import VisionConfig, named
 from blip.train import precision
 from lab.bench.capfilt_flops import image_flops
-from lab.bench.contest import agreed, agreement, check_counts, concluded, limit, timed, versus
-from lab.bench.running import check_running
+from lab.bench.contest import agreed, agreement, concluded, limit, timed, versus
+from lab.bench.running import check_counts, check_running
 from lab.bench.transformers_weights import filters
 
 SIDES = (224, 384)

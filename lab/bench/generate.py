@@ -20,8 +20,8 @@ from blip.generate.sampling import truncated
 from blip.generate.steps import Steps
 from blip.train import precision
 from lab.bench.capfilt_flops import Shapes, decoding_flops, image_flops, memory_flops
-from lab.bench.contest import agreed, agreement, check_counts, concluded, limit, timed, versus
-from lab.bench.running import check_running
+from lab.bench.contest import agreed, agreement, concluded, limit, timed, versus
+from lab.bench.running import check_counts, check_running
 from lab.bench.transformers_weights import Twins, captioners
 
 STRATEGIES = ("beam", "nucleus")

@@ -16,9 +16,9 @@ from blip.config import BlipConfig, named
 from blip.tokenizer import Tokens
 from blip.train import precision
 from lab.bench.capfilt_flops import memory_flops, text_flops
-from lab.bench.contest import agreed, agreement, check_counts, concluded, limit, timed, versus
+from lab.bench.contest import agreed, agreement, concluded, limit, timed, versus
 from lab.bench.rerank_retrieval import random_texts
-from lab.bench.running import check_running
+from lab.bench.running import check_counts, check_running
 from lab.bench.transformers_weights import Twins, filters
 
 TARGETS = {"cpu": {8: 6.0, 14: 4.0}, "cuda": {8: 5.0, 14: 5.0}}

@@ -16,6 +16,7 @@ from blip.data.text import clean_caption
 from blip.errors import InputError
 from lab.bench.peers_real_arms import ARMS, Arm, Cost, Photos, Setting, cost, photos_of, trained
 from lab.bench.peers_real_evaluation import GREEDY, HeldOut
+from lab.bench.running import check_counts
 from lab.captioned import Gallery, captioned
 from lab.downstream.reporting import table
 from lab.inference import Machine
@@ -155,9 +156,7 @@ def _gallery(options: Options) -> Gallery:
 def _check(options: Options) -> None:
     if options.size not in SIZE_NAMES:
         raise InputError(f"There is no size {options.size!r}; choose one of {', '.join(SIZE_NAMES)}.")
-    for name in ("batch", "images", "captions", "k", "workers"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} {getattr(options, name)} cannot be; give 1 or more.")
+    check_counts(options, "batch", "images", "captions", "k", "workers")
     if options.samples < 2 * options.batch:
         raise InputError(f"--samples {options.samples} is less than two batches of {options.batch}; give more.")
     if options.device.startswith("cuda") and not torch.cuda.is_available():

@@ -14,12 +14,12 @@ import torch
 from blip.config import BlipConfig, named
 from blip.errors import InputError
 from lab.bench import pretrain_flops
-from lab.bench.contest import Times, agreed, check_counts, concluded, limit, product_flops, timed, versus
+from lab.bench.contest import Times, agreed, concluded, limit, product_flops, timed, versus
 from lab.bench.pretrain_memory import HOW as MEMORY
 from lab.bench.pretrain_memory import activation_bytes
 from lab.bench.pretrain_peer import MAX_TOKENS
 from lab.bench.pretrain_sides import Ours, Plain, both_losses, sides
-from lab.bench.running import check_running
+from lab.bench.running import check_counts, check_running
 
 LENGTHS = tuple(range(8, 16))
 TOLERANCE = 1e-3

@@ -23,8 +23,9 @@ from blip.data.sources import PhotoSource
 from blip.data.transforms import APPLY, MEAN, OPERATIONS, PRETRAIN_SCALE, STD, train_transform
 from blip.data.writers import write_tars
 from blip.errors import InputError
-from lab.bench.contest import Times, check_counts, concluded, timed, versus
+from lab.bench.contest import Times, concluded, timed, versus
 from lab.bench.pictures import drawn_jpeg
+from lab.bench.running import check_counts
 
 TARGET = 1.0
 _SHUFFLED = 1000

@@ -1,6 +1,7 @@
 """Where a bench against a peer runs, and where its record lies."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,6 +20,13 @@ def check_running(device: str, precision: str) -> None:
         raise InputError(f"This bench knows no device {device!r}; choose cpu or cuda.")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError("This machine has no usable GPU; give --device cpu.")
+
+
+def check_counts(options: Any, *names: str) -> None:
+    """InputError for the first of these options that is below 1."""
+    for name in names:
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)} cannot be; give 1 or more.")
 
 
 def record_path(name: str, device: str, precision: str) -> Path:

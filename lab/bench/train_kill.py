@@ -18,7 +18,8 @@ from typing import Any
 import torch
 
 from blip.errors import InputError
-from lab.commands import world
+from lab.bench.killing import failed, finish, world_tars
+from lab.bench.running import check_counts
 from lab.records import RESULTS, record, write_record
 
 SPREAD = 4  # steps over which the moment of a kill is drawn
@@ -47,9 +48,7 @@ class Options:
 
 def main(options: Options) -> int:
     """Run unbroken, run killed, compare, print and record; 1 if a bit differs."""
-    for name in ("kills", "batch", "pairs"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} {getattr(options, name)} cannot be; give 1 or more.")
+    check_counts(options, "kills", "batch", "pairs")
     if options.steps <= SPREAD * options.kills:
         raise InputError(f"--steps {options.steps} cannot be; give more than {SPREAD} a kill ({SPREAD * options.kills}).")
     start = time.perf_counter()
@@ -64,14 +63,11 @@ def main(options: Options) -> int:
 
 
 def _measured(options: Options, folder: Path) -> dict[str, Any]:
-    tars = folder / "tars"
-    world.main(
-        world.Options(level="nano", pairs=options.pairs, tars=tars, out=folder / "sheet.png", count=1, seed=options.seed)
-    )
+    tars = world_tars(folder, options.pairs, options.seed)
     unbroken, broken = folder / "unbroken", folder / "broken"
-    _finish(command(options, tars, unbroken))
+    finish(command(options, tars, unbroken))
     kills = _kills(options, command(options, tars, broken), broken / "checkpoints")
-    _finish(command(options, tars, broken))
+    finish(command(options, tars, broken))
     different = differing(unbroken, broken)
     return {
         "steps": options.steps,
@@ -88,17 +84,6 @@ def command(options: Options, tars: Path, out: Path) -> list[str]:
     size = ["--size=nano", f"--steps={options.steps}", f"--batch={options.batch}", "--queue=40", "--vocab-size=300"]
     rest = ["--save-seconds=0", "--held-out=8", "--workers=1", "--device=cpu", f"--seed={options.seed}"]
     return ["pretrain", f"--data={tars}", f"--out={out}", *size, *rest]
-
-
-def _finish(words: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-m", "lab", *words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise InputError(_failure(done.stderr))
-
-
-def _failure(said: str) -> str:
-    lines = said.strip().splitlines() or ["nothing was said"]
-    return f"The training that was to be killed failed by itself: {lines[-1]}"
 
 
 def _kills(options: Options, words: list[str], checkpoints: Path) -> list[dict[str, Any]]:
@@ -133,7 +118,7 @@ def _killed(words: list[str], checkpoints: Path, rng: random.Random) -> dict[str
             return None
         if child.returncode > 0:
             said.seek(0)
-            raise InputError(_failure(said.read()))
+            raise failed(said.read())
     phase = WRITING if (checkpoints / _BEGUN).exists() else STEPPING
     return {
         "phase": phase,
