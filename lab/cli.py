@@ -63,6 +63,7 @@ COMMANDS = {
     "bench capfilt": ("lab.bench.capfilt", "CapFilt against a loop over transformers' BLIP"),
     "bench capfilt-kill": ("lab.bench.capfilt_kill", "CapFilt killed 50 times, the same bytes in the end"),
     "bench train-kill": ("lab.bench.train_kill", "training killed 20 times, the same bits in the end"),
+    "bench soak": ("lab.bench.soak", "50,000 images through CapFilt with flat memory"),
     "bench rerank": ("lab.bench.rerank", "re-ranking and answer ranking against one call per query"),
     "bench pretrain": ("lab.bench.pretrain", "a pre-training step against the published algorithm written plainly"),
     "bench generate": ("lab.bench.generate", "captioning against transformers' BLIP generate"),
@@ -70,7 +71,9 @@ COMMANDS = {
     "bench encoder": ("lab.bench.encoder", "the image encoder against transformers' and open_clip's"),
     "bench reading": ("lab.bench.reading", "JPEG tars to batches against webdataset and torchvision"),
     "bench report": ("lab.bench.report", "every ratio that the benches recorded, as a table and a plot"),
+    "bench nano": ("lab.bench.nano", "samples a second of small pre-training, and samples to an AUC of 0.95"),
     "bench peers-real": ("lab.bench.peers_real", "BLIP beside open_clip's CLIP and CoCa on real photos"),
+    "bench studio": ("lab.bench.studio", "what people wait for in the studio, timed in a browser"),
     "bench ledger": ("lab.bench.ledger", "decide over a ledger of 100 million captions"),
 }
 OURS = ("apps", "blip", "lab")
