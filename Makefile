@@ -4,7 +4,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt
 
-.PHONY: demo app notebooks test lint
+.PHONY: demo app notebooks docs docs-serve test lint
 
 demo: .venv/installed
 	$(BIN)/lab demo --out runs/demo
@@ -15,12 +15,20 @@ app: runs/demo/summary.json
 notebooks: .venv/installed
 	$(BIN)/jupyter lab notebooks
 
+# The site that holds manual, tour, guides and reference: site/index.html.
+docs: .venv/documented
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: .venv/documented
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
 # Files, not tests, are spread over the workers: fixtures of a file are made once.
 test: .venv/complete
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 lint: .venv/complete
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_house.py tests/test_setup.py
 
 runs/demo/summary.json: | .venv/installed
@@ -30,8 +38,12 @@ runs/demo/summary.json: | .venv/installed
 	$(INSTALL) -e .
 	touch $@
 
+.venv/documented: .venv/installed
+	$(INSTALL) -e '.[docs]'
+	touch $@
+
 .venv/complete: .venv/installed
-	$(INSTALL) -e '.[dev,metrics,scale,video]'
+	$(INSTALL) -e '.[dev,docs,metrics,scale,video]'
 	touch $@
 
 $(BIN)/uv:

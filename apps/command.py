@@ -6,24 +6,22 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from apps.comparing import Comparing
+from apps.jobs import Job, Jobs
+from apps.links import OTHERS, UP
 from apps.models import open_models
-from apps.reviewing import Desk
-from apps.reviews import Reviews, beside
-from apps.rooms import Rooms
-from apps.searching import Searching
-from apps.service import Service
+from apps.rooms import Rooms, Shared, open_rooms
+from apps.running import Running, Weights
 from apps.trying import Workbench
-from blip.capfilt import Ledger
+from blip.capfilt import Policy
 from blip.errors import InputError
-from lab.audit_draw import identity
+from lab.runs import Home
 
 MAX_UPLOAD = 64_000_000
 """Bytes of the largest file that a browser may send; the rooms take smaller ones and say so."""
@@ -44,7 +42,7 @@ class Options:
     open: bool = True
     """Show the studio in the browser at once."""
     password: str | None = None
-    """Word that the browser must give, with any user name."""
+    """Word that the browser must give, with any user name. Who has it may start jobs on files that you may read."""
     reviews: Path | None = None
     """File of the room Review's verdicts, made with the first one; by default beside the ledger."""
     compare: Annotated[tuple[Path, ...], UseAppendAction, arg(metavar="LEDGER")] = ()
@@ -56,10 +54,10 @@ class Options:
     search_weights: str | None = None
     """The weights that the index was made with, where they no longer lie where they did."""
     captioner: str | None = None
-    """Captioner of the room Try it: our .safetensors, a published .pth, a folder in transformers' layout, or hf:NAME;
+    """Captioner of the rooms Try it and Run: our .safetensors, a published .pth, a folder in transformers' layout, or hf:NAME;
     by default the one that came with the package."""
     filter: str | None = None
-    """Filter of the room Try it, in the same forms."""
+    """Filter of the rooms Try it and Run, in the same forms."""
     vqa: str | None = None
     """Model that answers questions in the room Try it: what lab finetune vqa left, or published VQA weights."""
     vocab: Path | None = None
@@ -69,18 +67,33 @@ class Options:
 def main(options: Options) -> int:
     """Serve until Ctrl+C."""
     _check(options)
-    with ExitStack() as open_rooms:
-        service = open_rooms.enter_context(closing(Service.open(options.ledger)))
-        reviews = Reviews(options.reviews or beside(options.ledger), identity(service.ledger))
-        desk = open_rooms.enter_context(closing(Desk(service, reviews)))
-        ledgers = [service.ledger, *map(Ledger.open, options.compare)]
-        comparing = open_rooms.enter_context(closing(Comparing(ledgers, options.compare_root)))
-        models = open_models(options.captioner, options.filter, options.vqa, options.vocab)
-        searching = Searching(service, options.search_index, weights=options.search_weights, vocab=options.vocab)
-        workbench = Workbench(models)
-        opened = Rooms(service=service, desk=desk, comparing=comparing, searching=searching, workbench=workbench)
-        _serve(options, opened)
+    with ExitStack() as opened:
+        shared = _shared(options)
+        rooms = open_rooms(
+            opened,
+            options.ledger,
+            shared,
+            reviews=options.reviews,
+            compare=options.compare,
+            compare_root=options.compare_root,
+            search_index=options.search_index,
+            search_weights=options.search_weights,
+        )
+        _serve(options, rooms, lambda id: _rooms_of(shared.running.done(id), opened, shared))
     return 0
+
+
+def _rooms_of(job: Job, opened: ExitStack, shared: Shared) -> Rooms:
+    policy = Policy(web=job.threshold, synthetic=job.threshold)
+    return open_rooms(opened, Path(job.out), shared, policy=policy)
+
+
+def _shared(options: Options) -> Shared:
+    models = open_models(options.captioner, options.filter, options.vqa, options.vocab)
+    weights = Weights.of(options.captioner, options.filter, options.vocab)
+    jobs = Jobs(Home.default().folder / "jobs")
+    running = Running(jobs, weights, options.ledger)
+    return Shared(workbench=Workbench(models), running=running, vocab=options.vocab)
 
 
 def _check(options: Options) -> None:
@@ -98,13 +111,18 @@ def _check(options: Options) -> None:
         ) from None
 
 
-def _serve(options: Options, rooms: Rooms) -> None:
+def _serve(options: Options, rooms: Rooms, others: Callable[[str], Rooms]) -> None:
+    """others: the rooms over the ledger of a job that is done, by its id."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Gradio reads it when it is imported
     from apps import theme
+    from apps.shelf import Shelf
     from apps.studio import studio
 
+    look: dict[str, Any] = {"footer_links": [], "max_file_size": MAX_UPLOAD, "ssr_mode": False}
+    look |= {"theme": theme.theme(), "css": theme.css(), "head": theme.head()}
+    shelf = Shelf(lambda id: studio(others(id), up=UP), look)
     demo = studio(rooms)
-    _, url, _ = demo.launch(
+    app, url, _ = demo.launch(
         server_name=options.host,
         server_port=options.port,
         inbrowser=options.open,
@@ -112,13 +130,10 @@ def _serve(options: Options, rooms: Rooms) -> None:
         share=False,
         quiet=True,
         prevent_thread_lock=True,
-        ssr_mode=False,
-        footer_links=[],
-        max_file_size=MAX_UPLOAD,
-        theme=theme.theme(),
-        css=theme.css(),
-        head=theme.head(),
+        app_kwargs={"lifespan": shelf.lifespan},
+        **look,
     )
+    app.mount(f"/{OTHERS}/{{name}}", shelf)
     print(f"studio: {url}   (Ctrl+C ends it)", flush=True)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

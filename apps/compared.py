@@ -172,9 +172,10 @@ class Counts:
         """What a side (0 is A) keeps and filters, by truth."""
         kept: dict[str | None, int] = {}
         filtered: dict[str | None, int] = {}
-        for key, n in self.found.items():
-            own = kept if key[side] else filtered
-            own[key[2 + side]] = own.get(key[2 + side], 0) + n
+        for (a, b, truth_a, truth_b), n in self.found.items():
+            keeps, truth = ((a, truth_a), (b, truth_b))[side]
+            own = kept if keeps else filtered
+            own[truth] = own.get(truth, 0) + n
         return Tally(kept, filtered)
 
     def _sum(self, where: Callable[[tuple[bool, bool, str | None, str | None]], bool]) -> int:

@@ -42,7 +42,8 @@ class Comparing:
 
     def close(self) -> None:
         """Let go of the tables and remove their file."""
-        self._connection.close()
+        with self._lock:  # a join that is under way ends first
+            self._connection.close()
         self._scratch.cleanup()
 
     def start(self) -> tuple[str, str]:
@@ -52,6 +53,10 @@ class Comparing:
         first, *others = self.columns
         own = self.columns[first]
         return first, min(others or [first], key=lambda label: _likeness(own, self.columns[label]))
+
+    def ready(self, a: Column, b: Column) -> bool:
+        """Whether the two columns are joined already, with all that people have decided since."""
+        return (a, b) in self._known and self._known[a, b][0] == (self._words(a), self._words(b))
 
     def compare(self, a: Column, b: Column) -> Comparison:
         """The two columns, joined when they are asked for first; InputError where scores are missing."""

@@ -3,13 +3,13 @@
 Plain Python, no Gradio. Records are those that `lab ablate` wrote; runs are those of a home of runs.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from blip.errors import InputError
+from blip.log import read_rows
 from lab.ablations import ablation
 from lab.claims import CLAIMS
 from lab.claims_report import FOLDER, Decided, decided_of, read_records
@@ -79,9 +79,9 @@ def curves(home: Home, run: str) -> list[Curve]:
     logs = _logs(home, run) if Path(run).name == run else []
     if not logs:
         raise InputError(f"The home of runs {home.folder} has no training {run!r}; choose one of the list.")
-    rows = _rows(logs[-1])
+    rows = read_rows(logs[-1])
     names = [name for name in (rows[-1] if rows else {}) if name not in _NO_LOSS]
-    return [Curve(name, _thinned([(row["step"], row[name]) for row in rows])) for name in names]
+    return [Curve(name, _thinned([(row["step"], row[name]) for row in rows if name in row])) for name in names]
 
 
 def _question(name: str, found: dict[str, list[Decided]]) -> Question:
@@ -93,20 +93,14 @@ def _question(name: str, found: dict[str, list[Decided]]) -> Question:
 
 
 def _training(home: Home, run: str, state: str, seconds: float | None) -> Training:
-    rows = _rows(_logs(home, run)[-1])
+    rows = read_rows(_logs(home, run)[-1])
     last = rows[-1] if rows else {"step": 0, "samples_per_second": 0.0}
-    return Training(run, state, int(last["step"]), last["samples_per_second"], seconds)
+    return Training(run, state, int(last["step"]), last.get("samples_per_second", 0.0), seconds)
 
 
 def _logs(home: Home, run: str) -> list[Path]:
     """What a run has logged, the newest last: captioner and filter each train once, bootstrapping may go on."""
     return sorted(home.path(run).glob("*/metrics.jsonl"), key=lambda path: path.stat().st_mtime)
-
-
-def _rows(path: Path) -> list[dict[str, float]]:
-    """The whole lines of a log: the last one may be on its way to the disk."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from blip.capfilt import Ledger, Policy
+from blip.capfilt.queries import refusing
 from blip.errors import InputError
 
 _POLICY = Policy()
@@ -73,6 +74,11 @@ def build(ledger: Ledger, file: Path) -> duckdb.DuckDBPyConnection:
     of its origin, from 0, the best, to 1). images: image (0, 1, ... in ledger order), key, ref, sha256, and
     the highest level and score of its web and synthetic captions. InputError where scores are missing.
     """
+    with refusing(ledger):
+        return _built(ledger, file)
+
+
+def _built(ledger: Ledger, file: Path) -> duckdb.DuckDBPyConnection:
     shards = _scored_shards(ledger)
     columns = ledger.read(_SCORES, shards[0]).column_names
     paths = lambda table: [str(ledger.path(table, shard)) for shard in shards]
@@ -141,7 +147,7 @@ def _scored_shards(ledger: Ledger) -> list[str]:
 
 def _check_aligned(ledger: Ledger, connection: duckdb.DuckDBPyConnection) -> None:
     sql = "SELECT count(*) FROM given WHERE row_id IS DISTINCT FROM scored_id"
-    if connection.execute(sql).fetchone()[0]:
+    if connection.execute(sql).fetchall() != [(0,)]:
         raise InputError(
             f"The scores in {ledger.folder} are not aligned with its captions; run lab ledger verify."
         )

@@ -10,6 +10,11 @@ from blip.capfilt import Policy
 from blip.errors import InputError
 
 ROOM = "review"
+OTHERS = "l"
+"""The first part of the address of every ledger but the one that the studio was started with: /l/ID/."""
+UP = "../../"
+"""The way from there to the studio's own address."""
+
 _PAGE = "page_number"  # Gradio keeps "page" for itself
 
 

@@ -29,6 +29,16 @@ def pair_cards(
     return '<div class="cards wide">' + "".join(_card(own, scales, picture(own[0])) for own in cards) + "</div>"
 
 
+def where_line(page: PairPage) -> str:
+    """Which pairs of how many the page shows."""
+    first = page.number * page.size + 1
+    span = f"{first:,}–{first + len(page.pairs) - 1:,} of " if page.pairs else ""
+    return (
+        f'<p role="status"><b>{span}{page.selected:,}</b> captions'
+        f'<span class="quiet">page {page.number + 1:,} of {page.pages:,}</span></p>'
+    )
+
+
 def counts_panel(counts: Counts, alone: tuple[int, int], other_bytes: int) -> str:
     """What stands beside the plot. alone: captions of either side without a counterpart; other_bytes: pairs whose
     picture is another file in B.

@@ -19,7 +19,7 @@ SELECT position AS row, image_key, image_ref, image_sha256, origin, origin = 'sy
     CASE WHEN NOT isnan(score) THEN score END AS score,
     CASE WHEN "by" <> 'person' THEN CASE WHEN score IS NULL OR isnan(score) THEN '-inf' ELSE score END
         WHEN kept THEN 'inf' ELSE '-inf' END::FLOAT AS level
-FROM {view} ORDER BY position
+FROM {view}
 """
 _SAME_ROWS = "SELECT row AS a_row, row AS b_row FROM {a}"
 _COUNTERPARTS = """
@@ -46,7 +46,7 @@ CREATE TABLE {table} AS
 SELECT row_number() OVER (ORDER BY a_row) AS pair, a_row, b_row, a.synthetic, a.caption_hash = b.caption_hash AS same,
     a.score AS a_score, b.score AS b_score, a.level AS a_level, b.level AS b_level,
     a.truth AS a_truth, b.truth AS b_truth, a.image_sha256 <> b.image_sha256 AS other_bytes
-FROM ({rows}) JOIN {a} a ON a.row = a_row JOIN {b} b ON b.row = b_row ORDER BY a_row
+FROM ({rows}) JOIN {a} a ON a.row = a_row JOIN {b} b ON b.row = b_row
 """
 
 

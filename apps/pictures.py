@@ -61,16 +61,14 @@ class Pictures:
             image = _from_file(ref, sha256) if ref else self._drawn(key, sha256)
         except (BadImage, InputError, OSError) as error:
             return Picture(None, str(error))
-        image.thumbnail((self._side, self._side), Image.Resampling.LANCZOS)
-        jpeg = io.BytesIO()
-        image.save(jpeg, format="JPEG", quality=88, subsampling=0)
-        return Picture(jpeg.getvalue())
+        return shrunk(image, self._side)
 
     def original(self, key: str, ref: str, sha256: str) -> Original:
         """An image by its key, ref and sha256 as the ledger has them; InputError where it cannot be had."""
         if not ref:
             item, px = self._item(key, sha256)
-            return Original(*(Image.fromarray(item.image(side)) for side in (px, self._side)), sha256, item.scene)
+            read, shown = (Image.fromarray(item.image(side)) for side in (px, self._side))
+            return Original(read, shown, sha256, item.scene)
         try:
             image = _from_file(ref, sha256)
         except (BadImage, OSError) as error:
@@ -93,6 +91,15 @@ class Pictures:
         if image_sha256(next(iter(as_pairs([item], world.level.px)))) != sha256:
             raise InputError("this version of the generated world draws another picture")
         return item, world.level.px
+
+
+def shrunk(image: Image.Image, side: int = SIDE) -> Picture:
+    """An RGB image at most so many pixels wide and high, as a JPEG; the image itself stays as it is."""
+    small = image.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    jpeg = io.BytesIO()
+    small.save(jpeg, format="JPEG", quality=88, subsampling=0)
+    return Picture(jpeg.getvalue())
 
 
 def _from_file(ref: str, sha256: str) -> Image.Image:

@@ -6,11 +6,13 @@ ledger itself learns the last words when a person exports (apps/reviewing.py).
 """
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from blip.errors import InputError
 
@@ -112,7 +114,7 @@ class Reviews:
             raise InputError("Give your name first: every verdict says whose it is.")
         sql = "INSERT INTO words (sheet, row_id, version, word, caption, reviewer, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
         row = (sheet, new.row_id, new.version, new.word, new.caption, new.reviewer, new.at)
-        with self._connected(make=True) as db:
+        with self._open(make=True) as db:
             try:
                 db.execute(sql, row)
             except sqlite3.IntegrityError:
@@ -124,27 +126,44 @@ class Reviews:
     def _last(self, sheet: str, also: str, *row_ids: str) -> dict[str, Word]:
         with self._connected() as db:
             rows = [] if db is None else db.execute(_LAST.format(also=also), (sheet, *row_ids)).fetchall()
-        return {row[0]: Word(*row) for row in rows}
+        return {row[0]: self._word(row) for row in rows}
+
+    def _word(self, row: tuple[Any, ...]) -> Word:
+        """A row as a word; InputError where the file holds what the studio never wrote."""
+        row_id, word, caption, reviewer, at, version = row
+        texts = all(isinstance(text, str) for text in (row_id, word or "", caption or "", reviewer, at))
+        try:
+            if texts and isinstance(version, int) and datetime.fromisoformat(at):
+                return Word(row_id, word, caption, reviewer, at, version)
+        except ValueError:
+            pass
+        raise InputError(f"{self.file} holds a verdict that the studio did not write; give another file with --reviews.")
 
     @contextmanager
-    def _connected(self, make: bool = False) -> Iterator[sqlite3.Connection | None]:
-        """A connection, whose changes are kept when the block ends well; None where there is no file yet."""
-        if not make and not self.file.exists():
+    def _connected(self) -> Iterator[sqlite3.Connection | None]:
+        """A connection; None where there is no file yet, or no table in it."""
+        if not self.file.exists():
             yield None
             return
+        with self._open() as db:
+            yield db if self._made(db) else None
+
+    @contextmanager
+    def _open(self, make: bool = False) -> Iterator[sqlite3.Connection]:
+        """A connection, whose changes are kept when the block ends well; make: the tables, where they are not there."""
         try:
             with closing(sqlite3.connect(self.file, timeout=_WAIT)) as db:
                 if make:
                     self._make(db)
                 with db:
-                    yield db if self._made(db) else None
+                    yield db
         except sqlite3.Error as error:
             raise InputError(
                 f"{self.file} cannot be used for reviews ({error}); free it, or give another file with --reviews."
             ) from None
 
     def _make(self, db: sqlite3.Connection) -> None:
-        db.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(db)
         db.execute("PRAGMA synchronous = FULL")  # a saved word outlives a loss of power
         if not self._made(db):
             db.executescript(_TABLES)
@@ -161,6 +180,18 @@ class Reviews:
                 f"{self.file} holds the reviews of another ledger; give the file of this one with --reviews."
             )
         return row is not None
+
+
+def _write_ahead(db: sqlite3.Connection) -> None:
+    """Set the journal to WAL; SQLite itself does not wait where another connection sets it at the same time."""
+    last = time.monotonic() + _WAIT
+    while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > last:
+                raise
+            time.sleep(0.01)
 
 
 def beside(ledger: Path) -> Path:

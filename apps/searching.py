@@ -3,7 +3,6 @@
 Plain Python, no Gradio. The features lie in an index that `lab ledger embed` wrote (lab/search_index.py).
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,10 +11,9 @@ from threading import Lock
 
 import numpy as np
 import torch
-from PIL import Image
 
 from apps.answers import Card
-from apps.pictures import SIDE, Picture
+from apps.pictures import Picture, shrunk
 from apps.questions import KEPT
 from apps.service import Service
 from apps.uploads import image_in
@@ -113,10 +111,7 @@ class Searching:
 
     def open(self) -> None:
         """Open index and weights; InputError, with the command that gives them, where they are not there."""
-        with self._lock:
-            if self._opened is None:
-                index = SearchIndex.open(self.folder, self.service.ledger)
-                self._opened = _Opened(index, self._matcher(index))
+        self._ready()
 
     def images(self, query: Query, policy: Policy, shortlist: int, *, rerank: bool) -> list[FoundImage]:
         """Images for a text, the best first; InputError for a text without words."""
@@ -133,7 +128,7 @@ class Searching:
         """Texts of the ledger for an image, the best first; InputError for a file that is no image."""
         ranking = self.ranking(query, shortlist, rerank)
         chosen = ranking.rows[:RESULTS]
-        found = {row["text"]: row for row in self._texts(chosen, policy, query.image)}
+        found = {row["text"]: row for row in self._texts(self._ready(), chosen, policy, query.image)}
         scores = zip(ranking.itc, ranking.itm, strict=True)
         rows = (found[text] for text in chosen)
         return [
@@ -145,54 +140,56 @@ class Searching:
         """The thumbnail of the image that is asked for; InputError for a file that is no image."""
         if query.image is not None:
             return self.service.picture(query.image)
-        image = image_in(query.data or b"").copy()
-        image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-        jpeg = io.BytesIO()
-        image.save(jpeg, format="JPEG", quality=88, subsampling=0)
-        return Picture(jpeg.getvalue())
+        return shrunk(image_in(query.data or b""))
+
+    def _ready(self) -> _Opened:
+        with self._lock:
+            if self._opened is None:
+                index = SearchIndex.open(self.folder, self.service.ledger)
+                self._opened = _Opened(index, self._matcher(index))
+            return self._opened
 
     def _rank(self, query: Query, shortlist: int, rerank: bool) -> Ranking:
-        self.open()
+        opened = self._ready()
         if query.text is not None:
-            return self._for_text(query.text, shortlist, rerank)
-        return self._for_image(query, shortlist, rerank)
+            return self._for_text(opened, query.text, shortlist, rerank)
+        return self._for_image(opened, query, shortlist, rerank)
 
-    def _for_text(self, text: str, shortlist: int, rerank: bool) -> Ranking:
-        opened, asked = self._opened, clean_caption(text)
+    def _for_text(self, opened: _Opened, text: str, shortlist: int, rerank: bool) -> Ranking:
+        asked = clean_caption(text)
         if not asked:
             raise InputError("There is no word in this text; write what the image shows.")
         tokens = opened.matcher.tokenizer([asked], MAX_TOKENS).to(opened.matcher.device)
         feature = text_features(opened.matcher.model, tokens)[0].cpu().numpy()
         rows, cosines = nearest(opened.index.images, feature, shortlist)
-        scores = self._of_images(rows.tolist(), asked) if rerank else [None] * len(rows)
+        scores = self._of_images(opened.matcher, rows.tolist(), asked) if rerank else [None] * len(rows)
         return _ordered(rows, cosines, scores)
 
-    def _of_images(self, rows: Sequence[int], text: str) -> list[tuple[float, float] | None]:
+    def _of_images(self, matcher: Matcher, rows: Sequence[int], text: str) -> list[tuple[float, float] | None]:
         """Match logit and probability of a text with each image, None where its picture cannot be had."""
-        matcher, pictures = self._opened.matcher, {}
+        pictures = {}
         for row in rows:
             try:
                 pictures[row] = matcher.prepare(self.service.original(row).read)
             except InputError:
                 continue
         found = matcher(list(pictures.values()), [[text]] * len(pictures))
-        scores = {row: own[0][:2] for row, own in zip(pictures, found, strict=True)}
+        scores = {row: (own[0][0], own[0][1]) for row, own in zip(pictures, found, strict=True)}
         return [scores.get(row) for row in rows]
 
-    def _for_image(self, query: Query, shortlist: int, rerank: bool) -> Ranking:
-        opened = self._opened
-        image = image_in(query.data) if query.data is not None else self.service.original(query.image).read
+    def _for_image(self, opened: _Opened, query: Query, shortlist: int, rerank: bool) -> Ranking:
+        image = self.service.original(query.image).read if query.image is not None else image_in(query.data or b"")
         prepared = opened.matcher.prepare(image)
         feature = image_features(opened.matcher, prepared[None].to(opened.matcher.device))[0]
         rows, cosines = nearest(opened.index.texts, feature, shortlist)
         scores: list[tuple[float, float] | None] = [None] * len(rows)
         if rerank:
-            said = {row["text"]: row["caption"] for row in self._texts(rows.tolist(), Policy(), None)}
-            scores = [own[:2] for own in opened.matcher([prepared], [[said[row] for row in rows.tolist()]])[0]]
+            said = {row["text"]: row["caption"] for row in self._texts(opened, rows.tolist(), Policy(), None)}
+            scores = [(own[0], own[1]) for own in opened.matcher([prepared], [[said[row] for row in rows.tolist()]])[0]]
         return _ordered(rows, cosines, scores)
 
-    def _texts(self, texts: Sequence[int], policy: Policy, own: int | None) -> list[dict]:
-        of_row = self._opened.index.text_of_row
+    def _texts(self, opened: _Opened, texts: Sequence[int], policy: Policy, own: int | None) -> list[dict]:
+        of_row = opened.index.text_of_row
         at = np.flatnonzero(np.isin(of_row, texts))
         # The index counts rows from 0, the ledger's tables from 1.
         asked = {"rows": (at + 1).tolist(), "texts": of_row[at].tolist(), "own": own}

@@ -3,11 +3,18 @@
 Plain Python, no Gradio. Thresholds, views and searches are queries over the index (apps/index.py).
 """
 
+import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from threading import Condition
 from typing import Any
+
+from duckdb import DuckDBPyConnection
 
 from apps.answers import Caption, Card, Page, Tally
 from apps.index import build, decide_again, second_opinions
@@ -26,6 +33,10 @@ BINS = 50
 STEPS = 100
 """Steps of the keep-rate curve over [0, 1]."""
 
+_THREADS = 4  # that make thumbnails
+_REMEMBERED = 64  # counts, of policies and searches
+_PLACE = "key, ref, sha256"
+
 
 class Service:
     """A ledger, opened for looking at. Any number of threads may ask at the same time."""
@@ -36,6 +47,12 @@ class Service:
         self._index = build(ledger, Path(self._scratch.name) / "index.duckdb")
         world = ledger.about.get("notes", {}).get("world")
         self._pictures, self._large = Pictures(world), Pictures(world, LARGE)
+        # DuckDB refuses to close while a question is asked.
+        self._idle, self._asking = Condition(), 0
+        self._threads = ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1))
+        self._refreshed = 0  # times; counts from before are not those of today
+        self._known_tallies = lru_cache(maxsize=_REMEMBERED)(self._tallies)
+        self._known_counts = lru_cache(maxsize=_REMEMBERED)(self._view_counts)
         self.opinions: list[str] = [f"{filter}.{column}" for filter, column in second_opinions(ledger)]
         """What may give a second opinion, as FILTER.COLUMN."""
         self.margin = Margins.of(ledger, Policy()).score
@@ -60,20 +77,29 @@ class Service:
 
     def close(self) -> None:
         """Let go of the index and remove its file."""
-        self._index.close()
+        self._threads.shutdown()
+        with self._idle:
+            self._idle.wait_for(lambda: not self._asking)
+            self._index.close()
         self._scratch.cleanup()
 
     def tallies(self, policy: Policy) -> dict[str, Tally]:
         """What the policy keeps and filters, by origin and truth."""
-        sql = f"SELECT synthetic, truth, {KEPT} AS kept, count(*) AS n FROM captions GROUP BY ALL"
-        counts = {origin: ({}, {}) for origin in ORIGINS}
-        for row in self.ask(sql, **self.bound(policy)):
-            kept, filtered = counts[ORIGINS[row["synthetic"]]]
-            (kept if row["kept"] else filtered)[row["truth"]] = row["n"]
-        return {origin: Tally(*sides) for origin, sides in counts.items()}
+        return self._known_tallies(policy, self._refreshed)
 
     def view_counts(self, policy: Policy, search: str = "", opinion: str = "") -> dict[str, int]:
         """How many images each view holds, of those with a caption that contains the searched text."""
+        return self._known_counts(policy, search, opinion, self._refreshed)
+
+    def _tallies(self, policy: Policy, refreshed: int) -> dict[str, Tally]:
+        sql = f"SELECT synthetic, truth, {KEPT} AS kept, count(*) AS n FROM captions GROUP BY ALL"
+        tallies = {origin: Tally({}, {}) for origin in ORIGINS}
+        for row in self.ask(sql, **self.bound(policy)):
+            own = tallies[ORIGINS[row["synthetic"]]]
+            (own.kept_by_truth if row["kept"] else own.filtered_by_truth)[row["truth"]] = row["n"]
+        return tallies
+
+    def _view_counts(self, policy: Policy, search: str, opinion: str, refreshed: int) -> dict[str, int]:
         counts = ", ".join(f'count(*) FILTER ({condition}) AS "{view}"' for view, condition in VIEWS.items())
         sql = f"SELECT {counts} FROM images i WHERE {_searched(search)}"
         return self.ask(sql, **self.bound(policy, opinion), search=search)[0]
@@ -103,6 +129,13 @@ class Service:
         """
         return self._pictures.of(**self._image(number))
 
+    def pictures(self, numbers: Sequence[int]) -> dict[int, Picture]:
+        """The thumbnails of several images by their numbers, made side by side; numbers without an image are left out."""
+        sql = f"SELECT image, {_PLACE} FROM images WHERE image IN (SELECT unnest($numbers::BIGINT[])) ORDER BY image"
+        rows = self.ask(sql, numbers=list(numbers))
+        made = {row.pop("image"): self._threads.submit(self._pictures.of, **row) for row in rows}
+        return {number: picture.result() for number, picture in made.items()}
+
     def large_picture(self, number: int) -> Picture:
         """The same, large enough to judge a caption by."""
         return self._large.of(**self._image(number))
@@ -114,6 +147,7 @@ class Service:
     def refresh(self) -> None:
         """Take in what people decided since the ledger was opened."""
         decide_again(self._index, self.ledger)
+        self._refreshed += 1
         self.curves = self._curves()
 
     def bound(self, policy: Policy, opinion: str = "") -> dict[str, float]:
@@ -122,7 +156,7 @@ class Service:
         return {"web": policy.web, "synthetic": policy.synthetic, "margin": self.margin, "opinion": number}
 
     def _image(self, number: int) -> dict[str, Any]:
-        found = self.ask("SELECT key, ref, sha256 FROM images WHERE image = $number", number=number)
+        found = self.ask(f"SELECT {_PLACE} FROM images WHERE image = $number", number=number)
         if not found:
             raise InputError(f"The ledger has no image {number}; it has {self.images}, counted from 0.")
         return found[0]
@@ -174,10 +208,23 @@ class Service:
     def ask(self, sql: str, **values: Any) -> list[dict[str, Any]]:
         """Rows of a query over the index (see apps/index.py); values are bound, never written into it."""
         used = {name: values[name] for name in re.findall(r"\$(\w+)", sql)}
-        with self._index.cursor() as cursor:
+        with self._cursor() as cursor:
             cursor.execute(sql, used)
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    @contextmanager
+    def _cursor(self) -> Iterator[DuckDBPyConnection]:
+        with self._idle:
+            cursor = self._index.cursor()
+            self._asking += 1
+        try:
+            with cursor:
+                yield cursor
+        finally:
+            with self._idle:
+                self._asking -= 1
+                self._idle.notify_all()
 
 
 def _searched(search: str) -> str:

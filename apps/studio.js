@@ -29,6 +29,17 @@ document.addEventListener("click", (event) => {
   if (sender) send(sender.dataset.send, sender.dataset.words);
 });
 
+// The jobs are drawn anew while they run: a button that had the focus has it again.
+let held = "";
+document.addEventListener("focusin", (event) => {
+  held = event.target.closest("#run-jobs [data-words]")?.dataset.words ?? "";
+});
+new MutationObserver(() => {
+  if (held && document.activeElement === document.body) {
+    document.querySelector(`#run-jobs [data-words="${held}"]`)?.focus({ preventScroll: true });
+  }
+}).observe(document.documentElement, { childList: true, subtree: true });
+
 // In the plot of two scores a click is a quadrant and a drag a box, as shares of the axes.
 let drag = null;
 const shares = (event) => {

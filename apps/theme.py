@@ -41,7 +41,7 @@ DARK = {
     "filtered-wash": "#3c2414",
     "mark": "#5c4a12",
 }
-QUIETLY = {"show_progress": "hidden", "api_visibility": "private"}
+QUIETLY: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """Settings of an event that shows no progress bar and is no public endpoint."""
 
 _HERE = Path(__file__).parent

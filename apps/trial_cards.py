@@ -12,11 +12,16 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from apps.cards import thumbnail
 from apps.charts import icon
+from apps.pictures import Picture
 from apps.trials import END, STRATEGIES, Said, Subject, Token
 from blip.capfilt import Policy
 from blip.explain import Explanation
 from lab.explain_figures import heat_rgba, scales
+
+PICK = "#try-pick"
+"""The input that gets the number of a picked image: apps/studio.js writes it there."""
 
 _TRUTHS = {"true": "true", "false": "false", "uninformative": "says little"}
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
@@ -32,6 +37,16 @@ def portrait(subject: Subject) -> str:
     """The image that is tried."""
     name = escape(subject.name)
     return f'<figure class="portrait"><img src="{_jpeg(subject)}" alt="{name}"><figcaption title="{name}">{name}</figcaption></figure>'
+
+
+def picks(images: Sequence[tuple[int, str, Picture]]) -> str:
+    """Images to pick, each by its number, with its name."""
+    tiles = "".join(
+        f'<button type="button" data-send="{PICK}" data-words="{number}" aria-label="Try {escape(name)}" '
+        f'title="{escape(name)}">{thumbnail(name, picture)}</button>'
+        for number, name, picture in images
+    )
+    return f'<div class="picks">{tiles}</div>'
 
 
 def captions(found: Mapping[str, Sequence[Said]]) -> str:

@@ -17,12 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 from apps.models import Models
-from apps.pictures import SIDE, Original
+from apps.pictures import SIDE, Original, Picture, shrunk
 from apps.trials import END, STRATEGIES, Draw, Said, Subject, Token
 from apps.uploads import image_in
 from blip.answering import GENERATION
 from blip.captioner import Captioner
-from blip.checkpoint import Loaded
 from blip.checkpoint.own import Opened
 from blip.data.pairs import image_sha256
 from blip.data.text import clean_caption, clean_question
@@ -33,6 +32,7 @@ from blip.generate import Caption, Decoding, generate
 from blip.matching import Matcher
 from blip.tasks.vqa_training import question_tokens
 from blip.tokenizer import Tokenizer
+from lab.downstream.vqa import trained
 from lab.world.checker import check
 from lab.world.draw import PEOPLE_PX
 from lab.world.sets import World, as_pairs
@@ -44,7 +44,7 @@ ANSWERS = 3
 SCENES = "nano"
 """The level of the generated scenes that can be picked: the one that the shipped weights know."""
 
-Opening = TypeVar("Opening", Loaded, Opened)
+Needed = TypeVar("Needed")
 
 _SHOWN = 640  # pixels of the longer side of a picture on the screen
 
@@ -92,19 +92,19 @@ class Workbench:
         digest = image_sha256(next(iter(as_pairs([item], world.level.px))))
         return self.subject(Original(read, shown, digest, item.scene), f"scene {number + 1}")
 
-    def scenes(self, start: int, count: int) -> list[Image.Image]:
+    def scenes(self, start: int, count: int) -> list[Picture]:
         """The pictures of so many scenes from a number on, as people see them."""
         items = World.of(SCENES).evaluation(start + count, references=1)[start:]
-        return [Image.fromarray(item.image(SIDE)) for item in items]
+        return [shrunk(Image.fromarray(item.image(SIDE))) for item in items]
 
     def captions(self, subject: Subject, draw: Draw) -> dict[str, list[Said]]:
         """Captions by each of STRATEGIES; greedy and beam search give one, nucleus as many as are drawn."""
-        loaded = self._need(self.models.captioner, "captioner")
+        loaded, pixels = self._need(self.models.captioner, "captioner"), self._need(subject.captioner, "captioner")
         found = {}
         for strategy in STRATEGIES:
             captioner = Captioner(loaded, draw.decoding(strategy), tile=1)
             with self._lock:
-                captions = captioner([subject.captioner], [subject.digest], seed=draw.seed)[0]
+                captions = captioner([pixels], [subject.digest], seed=draw.seed)[0]
             texts = [caption.text for caption in captions]
             tokens = [_tokens(loaded.tokenizer, caption) for caption in captions]
             found[strategy] = self._judged(subject, texts, tokens)
@@ -123,48 +123,51 @@ class Workbench:
 
     def explain(self, subject: Subject, text: str, layer: int | None = None) -> Explanation:
         """Where the filter looks for a text and each of its words; layer counted from 0."""
-        loaded = self._need(self.models.filter, "filter")
+        loaded, pixels = self._need(self.models.filter, "filter"), self._need(subject.matcher, "filter")
         with self._lock:
-            return explain(loaded.model, loaded.tokenizer, subject.matcher, text, layer)
+            return explain(loaded.model, loaded.tokenizer, pixels, text, layer)
 
     def token_probabilities(self, subject: Subject, text: str) -> tuple[Token, ...]:
         """The captioner's probability of each token of a given text, prompt left out; empty without a captioner."""
-        loaded = self.models.captioner
-        if loaded is None or not clean_caption(text):
+        loaded, pixels = self.models.captioner, subject.captioner
+        if loaded is None or pixels is None or not clean_caption(text):
             return ()
         tokenizer, prompt = loaded.tokenizer, loaded.tokenizer.prompt(loaded.card.prompt)
         room = loaded.model.config.text.max_positions - len(prompt) - 1
         ids = [*tokenizer.pieces(clean_caption(text))[:room], tokenizer.special.sep]
         tokens = tokenizer.padded([[*prompt, *ids]], "DEC")
         with self._lock, torch.no_grad():
-            memory = loaded.model.remember(loaded.model.encode_image(subject.captioner[None]), "decoder")
+            memory = loaded.model.remember(loaded.model.encode_image(pixels[None]), "decoder")
             logprobs = token_logprobs(loaded.model, tokens, memory)[0, len(prompt) - 1 :]
         return _tokens(tokenizer, Caption(tuple(ids), tuple(logprobs.tolist())))
 
     def answers(self, subject: Subject, question: str) -> list[tuple[str, float]]:
         """The likeliest answers by beam search, each with its probability; InputError without question or model."""
         opened = self._need(self.models.vqa, "vqa")
+        model, pixels = trained(opened, "What --vqa names"), self._need(subject.vqa, "vqa")
         if not clean_question(question):
             raise InputError("There is no question; write one.")
         decoding = replace(GENERATION, candidates=ANSWERS)
         tokens = question_tokens([question], opened.tokenizer)
         with self._lock, torch.inference_mode():
-            memory = opened.model.remember(subject.vqa[None], tokens)
+            memory = model.remember(pixels[None], tokens)
             begin = opened.tokenizer.prompt(decoding.prompt)
-            found = generate(opened.model, memory, decoding, prompt_ids=begin, special=opened.tokenizer.special)[0]
+            found = generate(model, memory, decoding, prompt_ids=begin, special=opened.tokenizer.special)[0]
         said = {opened.tokenizer.decode(one.ids): math.exp(sum(one.logprobs)) for one in found}
         return sorted(said.items(), key=lambda item: -item[1])
 
-    def _need(self, opened: Opening | None, role: str) -> Opening:
-        if opened is None:
+    def _need(self, needed: Needed | None, role: str) -> Needed:
+        """A model, or what it reads of an image; InputError where there is no model."""
+        if needed is None:
             raise InputError(self.models.missing[role])
-        return opened
+        return needed
 
     def _judged(self, subject: Subject, texts: Sequence[str], tokens: Sequence[tuple[Token, ...]]) -> list[Said]:
         scores: list[tuple[float | None, float | None]] = [(None, None)] * len(texts)
         if self._matcher:
+            pixels = self._need(subject.matcher, "filter")
             with self._lock:
-                values = self._matcher([subject.matcher], [texts])[0]
+                values = self._matcher([pixels], [texts])[0]
             scores = [(probability, cosine) for _, probability, cosine in values]
         truths = [check(text, subject.scene).truth if subject.scene else None for text in texts]
         parts = zip(texts, tokens, scores, truths, strict=True)

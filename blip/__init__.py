@@ -5,7 +5,21 @@ is quick and `blip.config` needs no torch.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the same names, for type checkers and editors
+    from blip.captioner import Captioner as Captioner
+    from blip.checkpoint import load as load
+    from blip.checkpoint import save as save
+    from blip.config import BlipConfig as BlipConfig
+    from blip.config import named as named
+    from blip.data.readers import read_pairs as read_pairs
+    from blip.errors import InputError as InputError
+    from blip.generate import Decoding as Decoding
+    from blip.matching import Matcher as Matcher
+    from blip.model import BLIP as BLIP
+    from blip.tasks.pretrain import Pretrain as Pretrain
+    from blip.tokenizer import Tokenizer as Tokenizer
 
 __version__ = "0.1.0"
 
@@ -22,7 +36,6 @@ _HOMES = {
     "named": "blip.config",
     "read_pairs": "blip.data.readers",
     "save": "blip.checkpoint",
-    "train": "blip.train",
 }
 __all__ = list(_HOMES)
 

@@ -8,9 +8,9 @@ from blip.data.loading import Loader
 from blip.data.pictures import ArrayRows, PhotoRows, require_all
 from blip.errors import InputError
 from blip.generate import Decoding, generate
+from blip.memory import Memory
 from blip.tasks.vqa import CANDIDATES, VQA
 from blip.tasks.vqa_training import MAX_ANSWER, question_tokens
-from blip.text import Memory
 from blip.tokenizer import Tokenizer
 from blip.train import precision
 

@@ -27,6 +27,9 @@ SHARING = {
 }
 
 
+_MOST, _DEEPEST = 10_000_000, 1_000  # of anything that is counted, and of layers
+
+
 @dataclass(frozen=True, kw_only=True)
 class VisionConfig:
     """The image encoder, a Vision Transformer (paper 3.1)."""
@@ -44,6 +47,7 @@ class VisionConfig:
     eps: float = 1e-6
 
     def __post_init__(self) -> None:
+        _require_numbers(self)
         _require(self.image_size % self.patch_size == 0, "image_size must be a multiple of patch_size")
         _require(self.width % self.heads == 0, "vision width must be a multiple of heads")
 
@@ -73,6 +77,7 @@ class TextConfig:
     """What the model is read as: encode (ITC), fuse (ITM), decode (LM); parts no reading needs do not exist."""
 
     def __post_init__(self) -> None:
+        _require_numbers(self)
         _require(self.width % self.heads == 0, "text width must be a multiple of heads")
         _require_known("shared", self.shared, PARTS)
         _require_known("readings", self.readings, READINGS)
@@ -189,6 +194,17 @@ def _plain(value: Any) -> Any:
 def _require(holds: bool, sentence: str) -> None:
     if not holds:
         raise InputError(f"This model cannot be built: {sentence}.")
+
+
+def _require_numbers(config: Any) -> None:
+    """Sizes are whole numbers within bounds; what comes from a file may be anything."""
+    for name, kind in ((f.name, f.type) for f in fields(config)):
+        value = getattr(config, name)
+        if kind is int:
+            least, most = (0, _DEEPEST) if name == "depth" else (1, _MOST)
+            _require(type(value) is int and least <= value <= most, f"{name} must be a whole number, {least} to {most:,}")
+        elif kind is float:
+            _require(isinstance(value, (int, float)) and 0 <= value <= 1, f"{name} must be a number from 0 to 1")
 
 
 def _require_known(name: str, given: frozenset[str], known: frozenset[str]) -> None:

@@ -18,8 +18,9 @@ from blip.data.text import clean_caption
 from blip.errors import InputError
 from blip.layers import split_heads
 from blip.matching import MAX_TOKENS
+from blip.memory import Memory
 from blip.model import BLIP
-from blip.text import CrossAttention, Memory
+from blip.text import CrossAttention
 from blip.tokenizer import Tokenizer, Tokens
 
 

@@ -1,7 +1,7 @@
 """From loaded pairs to what a task reads: texts as tokens, and ids that say what is no negative."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -13,17 +13,25 @@ from blip.tokenizer import Tokenizer
 class LoadedBatch(Protocol):
     """Images (B, 3, H, W) float, captions, keys, and two ids a pair (B,) int64: of its text and of its image."""
 
-    images: Tensor
-    captions: list[str]
-    pair_ids: Tensor
-    image_ids: Tensor
-    keys: list[str]
+    @property
+    def images(self) -> Tensor: ...
+    @property
+    def captions(self) -> list[str]: ...
+    @property
+    def pair_ids(self) -> Tensor: ...
+    @property
+    def image_ids(self) -> Tensor: ...
+    @property
+    def keys(self) -> list[str]: ...
 
 
-class Loader(Protocol):
+_Loaded_co = TypeVar("_Loaded_co", covariant=True)
+
+
+class Loader(Protocol[_Loaded_co]):
     """An endless source of loaded batches whose position can be saved and set."""
 
-    def stream(self) -> Iterator[LoadedBatch]: ...
+    def stream(self) -> Iterator[_Loaded_co]: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
@@ -37,7 +45,7 @@ class PairFeed:
 
     def __init__(
         self,
-        loader: Loader,
+        loader: Loader[LoadedBatch],
         tokenizer: Tokenizer,
         *,
         prompt: str = "",
@@ -77,7 +85,7 @@ class BuiltFeed:
     a run that goes on sees what it would have seen.
     """
 
-    def __init__(self, loader: Loader, build: Callable[[Any, int], TaskBatch]) -> None:
+    def __init__(self, loader: Loader[Any], build: Callable[[Any, int], TaskBatch]) -> None:
         self.loader, self.build = loader, build
         self.step = 0
         self._batches: Iterator[Any] | None = None

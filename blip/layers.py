@@ -1,29 +1,48 @@
 """The bricks of both towers: attention over fused kernels, MLP, stochastic depth, and parts owned per role."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from blip.dropout import attention, draws
+from blip.dropout import attention, draws, same_draws
 from blip.errors import InputError
 
+_WORTH = 300_000
+"""Elements from which a value is computed again in place of being kept; those of small models on small batches, where
+time counts more, have fewer."""
+Part = TypeVar("Part", bound=nn.Module)
 
-class PerRole(nn.ModuleDict):
+
+class Layers(nn.ModuleList, Generic[Part]):
+    """Layers of one kind, in order: an nn.ModuleList that tells a type checker which kind."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, layers: Iterable[Part]) -> None: ...
+        def __getitem__(self, at: int) -> Part: ...  # type: ignore[override]  # nobody slices layers
+        def __iter__(self) -> Iterator[Part]: ...
+
+
+class PerRole(nn.ModuleDict, Generic[Part]):
     """A part that exists once per role, or once for both when it is shared.
 
     Sharing is ownership: a shared part is stored under the first role only and every role reads
     it, so that the state dict holds each tensor once and nothing is tied afterwards.
     """
 
-    def __init__(self, build: Callable[[], nn.Module], roles: Sequence[str], *, shared: bool) -> None:
+    def __init__(self, build: Callable[[], Part], roles: Sequence[str], *, shared: bool) -> None:
         super().__init__({role: build() for role in (roles[:1] if shared else roles)})
         self.roles = tuple(roles)
 
-    def __getitem__(self, role: str) -> nn.Module:
+    def __getitem__(self, role: str) -> Part:
         if role not in self.roles:
             raise InputError(f"This model was not made to be read as {role}; give it that reading.")
-        return super().__getitem__(role if role in self else self.roles[0])
+        # To nn.ModuleDict all parts are plain modules; these are what `build` built.
+        return super().__getitem__(role if role in self else self.roles[0])  # type: ignore[return-value]
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -36,8 +55,45 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
-def attend(query: Tensor, keys: Tensor, values: Tensor, keep: Tensor | None, drop: float = 0.0) -> Tensor:
-    """Attention of queries (k * B, L, D) over keys and values (B, H, N, d) of B images: (k * B, L, D)."""
+def recomputed(part: Callable[..., Tensor], *given: Any, size: int, random: bool = False) -> Tensor:
+    """part(*given); where that saves memory, its inner values are computed again in the backward pass.
+
+    size: elements of its largest inner value; small ones are kept, since to note how they are computed would take
+    longer than they are worth. random: whether it draws. Values and draws are the same either way. A last linear
+    map is not run again: its input is all that the backward pass lacks.
+    """
+    if size < _WORTH or not torch.is_grad_enabled():
+        return part(*given)
+    return checkpoint(part, *given, use_reentrant=False, context_fn=same_draws, preserve_rng_state=random)
+
+
+def normed(norm: nn.Module, linear: nn.Module, x: Tensor) -> Tensor:
+    """linear(norm(x)): what begins a pre-norm branch."""
+    return recomputed(lambda x: linear(norm(x)), x, size=x.numel())
+
+
+def attend(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    keep: Tensor | None,
+    drop: float = 0.0,
+    at: Tensor | None = None,
+) -> Tensor:
+    """Attention of queries (k * B, L, D) over keys and values (B, H, N, d) of B images: (k * B, L, D).
+
+    at (R,): the image that each of R queries reads, in place of k after each other for one image.
+    """
+    read = len(keys) if at is None else len(at)
+    size = read * keys[0].numel()
+    return recomputed(_attend, query, keys, values, keep, drop, at, size=size, random=drop > 0)
+
+
+def _attend(
+    query: Tensor, keys: Tensor, values: Tensor, keep: Tensor | None, drop: float, at: Tensor | None
+) -> Tensor:
+    if at is not None:
+        keys, values, keep = keys[at], values[at], None if keep is None else keep[at]
     # k texts of one image become one long query, so that keys and values are never repeated.
     images, heads = keys.shape[:2]
     q = split_heads(query, heads).unflatten(0, (images, -1))
@@ -70,7 +126,11 @@ class MLP(nn.Module):
         self.down = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(x)))
+        return self.narrow(self.up(x))
+
+    def narrow(self, hidden: Tensor) -> Tensor:
+        """The second half: (..., hidden) -> (..., D)."""
+        return recomputed(lambda hidden: self.down(F.gelu(hidden)), hidden, size=hidden.numel())
 
 
 def start_std(width: int) -> float:

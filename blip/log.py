@@ -2,10 +2,14 @@
 
 import json
 import time
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 from blip.data.files import replacing
+from blip.data.jsons import parse_json
 from blip.distributed import is_main, mean
+from blip.errors import InputError
 from blip.tasks.batch import Losses
 
 NAME = "metrics.jsonl"
@@ -34,7 +38,7 @@ def log_row(
 ) -> dict[str, float]:
     """One line of metrics.jsonl: the step's losses by name, of all processes, and how training stands."""
     names = parts[0].parts
-    row = {name: float(mean(sum(p.parts[name].detach() for p in parts))) / len(parts) for name in names}
+    row = {name: float(mean(reduce(add, (p.parts[name].detach() for p in parts)))) / len(parts) for name in names}
     row |= {"step": step, "learning_rate": rate, "alpha": alpha, "gradient_norm": norm}
     return row | {"samples_per_second": clock.read()}
 
@@ -44,11 +48,30 @@ def earlier_rows(out: Path | None, step: int) -> list[dict[str, float]]:
     path = out / NAME if out else None
     if path is None or not is_main() or not path.exists():
         return []
-    rows = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-    rows = [row for row in rows if row["step"] <= step]
+    rows = [row for row in read_rows(path) if row["step"] <= step]
     with replacing(path) as file:
         file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
     return rows
+
+
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """The whole lines of a log, the last of which may be on its way to the disk; InputError names one that is no row."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); delete it.") from None
+    return [_row(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.endswith(b"}")]
+
+
+def _row(line: bytes, where: str) -> dict[str, float]:
+    try:
+        row = parse_json(line)
+        if type(row["step"]) is int and all(isinstance(value, (int, float)) for value in row.values()):
+            return row
+        reason = "what it holds are no numbers"
+    except (ValueError, TypeError, KeyError) as error:
+        reason = str(error)
+    raise InputError(f"{where} is no row of a training log ({reason}); delete the line.")
 
 
 def append(out: Path | None, row: dict[str, float]) -> None:

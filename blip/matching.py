@@ -11,7 +11,7 @@ from blip.checkpoint.own import Loaded
 from blip.data.text import clean_caption
 from blip.data.transforms import eval_transform
 from blip.errors import InputError
-from blip.text import Memory
+from blip.memory import Memory
 from blip.tiles import TILE, filled, text_tiles
 from blip.tokenizer import Tokens
 from blip.train import precision

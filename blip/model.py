@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from blip.config import BlipConfig
 from blip.layers import start_weights
-from blip.text import Cache, Memory, TextTransformer
+from blip.memory import Cache, Memory
+from blip.text import TextTransformer
 from blip.tokenizer import Tokens
 from blip.vision import ImageEncoder
 

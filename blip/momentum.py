@@ -1,24 +1,27 @@
 """The momentum encoder and its memory. Knows no BLIP: it copies any module and keeps any features."""
 
 import copy
+from typing import Generic, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Student = TypeVar("Student", bound=nn.Module)
 
-class Teacher(nn.Module):
+
+class Teacher(nn.Module, Generic[Student]):
     """A frozen copy of a module that follows its student as an exponential moving average.
 
     It stays in eval mode, so its features are not blurred by dropout (the published code leaves
     dropout on). The student may own more than the copy: parameters are matched by name.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: Student) -> None:
         super().__init__()
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
 
-    def train(self, mode: bool = True) -> "Teacher":
+    def train(self, mode: bool = True) -> Self:
         """Stay in eval mode whatever is asked."""
         return super().train(False)
 
@@ -36,6 +39,10 @@ class FeatureQueue(nn.Module):
     rows (K, E) unit vectors, ids (K,) int64; random unit rows with id -100 stand in until real
     ones come (published).
     """
+
+    rows: Tensor
+    ids: Tensor
+    position: Tensor
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()

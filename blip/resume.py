@@ -12,8 +12,11 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from blip.checkpoint.tensors import load_plain
 from blip.distributed import LostProcess, is_main, told_by_main
 from blip.errors import InputError, InputWarning
+
+_PARTS = {"step": int, "task": dict, "optimizer": dict, "feed": dict, "rng": torch.Tensor}
 
 
 class Stateful(Protocol):
@@ -53,7 +56,7 @@ class Keeper:
 
     def save(self) -> None:
         """Write a checkpoint of the marked step atomically with its hash in the name; remove all but the last few."""
-        if not is_main():
+        if self.folder is None or not is_main():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {
@@ -78,13 +81,13 @@ class Keeper:
         Warns of each damaged one that is passed over.
         """
         name = told_by_main(self._newest_whole() if is_main() else None)
-        if name is None:
+        if name is None or self.folder is None:
             return 0
         try:
-            state = torch.load(self.folder / name, map_location="cpu", weights_only=True)
-        except OSError:
+            state: Any = load_plain(self.folder / name)
+        except InputError:
             raise InputError(
-                f"The checkpoint {self.folder / name} cannot be read; give an --out that every process sees."
+                f"The checkpoint {self.folder / name} cannot be read; give an --out that every process sees, or delete it."
             ) from None
         self._restore(state)
         self.mark(state["step"])
@@ -100,21 +103,28 @@ class Keeper:
             warnings.warn(f"The checkpoint {path} is damaged, so training {then}.", InputWarning, stacklevel=4)
         return None
 
-    def _restore(self, state: dict[str, Any]) -> None:
+    def _restore(self, state: Any) -> None:
+        if not isinstance(state, dict) or not all(isinstance(state.get(name), kind) for name, kind in _PARTS.items()):
+            raise InputError(f"The newest checkpoint in {self.folder} is not what training wrote; delete it.")
         try:
             self.task.load_state_dict(state["task"])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError):
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError):
             raise InputError(
                 f"The checkpoints in {self.folder} are of another model; choose another output folder."
             ) from None
-        self.feed.load_state_dict(state["feed"])
-        torch.set_rng_state(state["rng"])
+        try:
+            self.feed.load_state_dict(state["feed"])
+            torch.set_rng_state(state["rng"])
+        except (RuntimeError, KeyError, TypeError):
+            raise InputError(
+                f"The checkpoints in {self.folder} are of other data; choose another output folder."
+            ) from None
         if "cuda_rng" in state and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["cuda_rng"])
 
     def _found(self) -> list[Path]:
-        return sorted(self.folder.glob("*-*.pt")) if self.folder else []
+        return sorted(path for path in self.folder.glob("*-*.pt") if path.is_file()) if self.folder else []
 
 
 @contextmanager

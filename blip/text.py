@@ -9,9 +9,6 @@ Which parts the two roles share is the config's business (paper 3.1 and Table 3)
 runs if and only if a memory is given.
 """
 
-from copy import copy
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,71 +17,8 @@ from blip.config import CROSS_ATTENTION, EMBEDDINGS, MLP, SELF_ATTENTION, TextCo
 from blip.dropout import Dropout, attention
 from blip.errors import InputError
 from blip.layers import MLP as FeedForward
-from blip.layers import PerRole, attend, merge_heads, split_heads, start_weights
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What cross-attention reads: keys and values of B images in every layer, computed once.
-
-    keys, values: one (B, H, N, d) tensor a layer. keep: (B, N) bool, or None when all N count.
-    """
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    keep: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.keys[0])
-
-    def rows(self, index: Tensor) -> "Memory":
-        """The memory of the images at `index` (R,), repeats allowed."""
-        return Memory(
-            tuple(k[index] for k in self.keys),
-            tuple(v[index] for v in self.values),
-            None if self.keep is None else self.keep[index],
-        )
-
-    def packed(self) -> "Memory":
-        """The same, each head's keys and values side by side: half the time for a single query (CPU)."""
-        keys, values = ([t.contiguous() for t in ts] for ts in (self.keys, self.values))
-        return Memory(tuple(keys), tuple(values), self.keep)
-
-
-class Cache:
-    """Self-attention keys and values of the tokens decoded so far, preallocated for R rows."""
-
-    def __init__(self, config: TextConfig, rows: int, capacity: int, like: Tensor) -> None:
-        shape = (rows, config.heads, capacity, config.width // config.heads)
-        self.keys = [like.new_zeros(shape) for _ in range(config.depth)]
-        self.values = [like.new_zeros(shape) for _ in range(config.depth)]
-        self.length = 0
-
-    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new tokens' (R, H, l, d) and return all up to them; `length` moves at the end of a step."""
-        end = self.length + keys.shape[2]
-        self.keys[layer][:, :, self.length : end] = keys
-        self.values[layer][:, :, self.length : end] = values
-        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
-
-    def reorder(self, rows: Tensor) -> None:
-        """Make row i continue what row rows[i] held (beam search); only what is filled moves."""
-        for filled in (c[:, :, : self.length] for c in (*self.keys, *self.values)):
-            filled.copy_(filled.index_select(0, rows))
-
-    def repeated(self, times: int, capacity: int) -> "Cache":
-        """Room for `capacity` tokens in `times` rows that continue each row of this one."""
-        wide = copy(self)
-        wide.keys = [_widened(k, times, capacity) for k in self.keys]
-        wide.values = [_widened(v, times, capacity) for v in self.values]
-        return wide
-
-
-def _widened(cache: Tensor, times: int, capacity: int) -> Tensor:
-    rows, heads, length, width = cache.shape
-    wide = cache.new_zeros(rows * times, heads, capacity, width)
-    wide[:, :, :length] = cache.repeat_interleave(times, dim=0)
-    return wide
+from blip.layers import Layers, PerRole, attend, merge_heads, split_heads, start_weights
+from blip.memory import Cache, Memory
 
 
 class TextEmbeddings(nn.Module):
@@ -139,8 +73,9 @@ class CrossAttention(nn.Module):
         keys, values = self.key_value(states).chunk(2, dim=-1)
         return split_heads(keys, self.heads), split_heads(values, self.heads)
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, keep: Tensor | None) -> Tensor:
-        heads = attend(self.query(x), keys, values, keep, self.drop if self.training else 0.0)
+    def forward(self, x: Tensor, memory: Memory, layer: int) -> Tensor:
+        keys, values, drop = memory.keys[layer], memory.values[layer], self.drop if self.training else 0.0
+        heads = attend(self.query(x), keys, values, memory.keep, drop, memory.at)
         return self.norm(x + self.dropout(self.out(heads)))
 
 
@@ -192,7 +127,7 @@ class TextTransformer(nn.Module):
         self.embeddings = PerRole(
             lambda: TextEmbeddings(config), config.roles, shared=EMBEDDINGS in config.shared
         )
-        self.blocks = nn.ModuleList(TextBlock(config) for _ in range(config.depth))
+        self.blocks = Layers(TextBlock(config) for _ in range(config.depth))
         if "decode" in config.readings:
             self.lm_head = LMHead(config)
         start_weights(self, config.width)
@@ -220,8 +155,7 @@ class TextTransformer(nn.Module):
         for layer, block in enumerate(self.blocks):
             x = block.self_attention[role](x, mask, cache, layer)
             if memory is not None:
-                keys, values = memory.keys[layer], memory.values[layer]
-                x = block.cross_attention[role](x, keys, values, memory.keep)
+                x = block.cross_attention[role](x, memory, layer)
             x = block.mlp[role](x)
         if cache is not None:
             cache.length += ids.shape[1]

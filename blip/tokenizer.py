@@ -94,7 +94,10 @@ class Tokenizer:
             words = Path(path).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"The vocabulary {path} cannot be read ({error}); give a vocab.txt.") from None
-        return cls(words)
+        try:
+            return cls(words)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int) -> "Tokenizer":

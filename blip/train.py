@@ -155,7 +155,8 @@ def take_step(
         raise NotFinite("The gradient is not finite.", ["gradient"], batches)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    task.after_step([losses.features for losses in parts if losses.features is not None])
+    # nn.Module does not tell that every task has this.
+    task.after_step([losses.features for losses in parts if losses.features is not None])  # type: ignore[operator]
     return parts, norm
 
 

@@ -8,11 +8,11 @@ from torch.utils.checkpoint import checkpoint
 from blip.config import VisionConfig
 from blip.dropout import same_draws
 from blip.errors import InputError
-from blip.layers import MLP, DropPath, merge_heads, split_heads, start_std, start_weights
+from blip.layers import MLP, DropPath, merge_heads, normed, split_heads, start_std, start_weights
 
 
 class ImageAttention(nn.Module):
-    """Self-attention over image tokens: (B, N, D) -> (B, N, D)."""
+    """Self-attention over normed image tokens: (B, N, D) -> (B, N, D)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -20,8 +20,8 @@ class ImageAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (split_heads(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
+    def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
+        q, k, v = (split_heads(part, self.heads) for part in normed(norm, self.qkv, x).chunk(3, dim=-1))
         return self.out(merge_heads(F.scaled_dot_product_attention(q, k, v)))
 
 
@@ -37,8 +37,8 @@ class ImageBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.attention(self.attention_norm(x)))
-        return x + self.drop_path(self.mlp(self.mlp_norm(x)))
+        x = x + self.drop_path(self.attention(x, self.attention_norm))
+        return x + self.drop_path(self.mlp.narrow(normed(self.mlp_norm, self.mlp.up, x)))
 
 
 class ImageEncoder(nn.Module):

@@ -116,13 +116,13 @@ def _told(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def _section(result: Mapping[str, Any], budgets: Budgets) -> str:
     columns = {}
-    for head, metric in METRICS.items():
+    for column, metric in METRICS.items():
         each = {
             name: [v for one in arm["seeds"].values() if (v := _value(one, metric)) is not None]
             for name, arm in result["arms"].items()
         }
         if any(each.values()):
-            columns[head] = each
+            columns[column] = each
     head = ["arm", "seeds", *_BUDGET, *columns, "paper: COCO TR@1 / IR@1 / CIDEr"]
     rows = [
         [name, str(len(arm["seeds"])), *_spent(budgets.get(name, {})), *(_cell(head, own[name]) for head, own in columns.items()), published(result["ablation"], name)]

@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -121,7 +122,8 @@ class _Reservoir:
     """The rows of a stratum that drew the smallest random numbers: a simple random sample of it."""
 
     def __init__(self, most: int) -> None:
-        self.captions, self._most, self._kept = 0, most, []
+        self.captions, self._most = 0, most
+        self._kept: list[tuple[float, str, int, dict[str, Any]]] = []
 
     def add(self, shard: str, numbers: np.ndarray, rows: np.ndarray, table: pa.Table) -> None:
         """Rows (n,) of a shard with their random numbers (n,)."""

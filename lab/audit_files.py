@@ -9,7 +9,6 @@
 import csv
 import html
 import io
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from blip.capfilt import Ledger, Policy
 from blip.capfilt.merge import relocated
 from blip.data.files import free_name, replacing
 from blip.data.images import BadImage, open_image
+from blip.data.jsons import parse_json
 from blip.data.pairs import ImageRef, Pair
 from blip.errors import InputError
 from lab.audit import Sample, Stratum
@@ -83,10 +83,10 @@ def read_key(sheet: Path, ledger: Ledger) -> Key:
     """The key beside a sheet; InputError where it is missing, unreadable or of another ledger."""
     path = key_path(sheet)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        policy = {name: tuple(value) if isinstance(value, list) else value for name, value in found["policy"].items()}
+        found = parse_json(path.read_text(encoding="utf-8"))
+        policy: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found["policy"].items()}
         strata = [Stratum(**stratum) for stratum in found["strata"]]
-        key = Key(found["ledger"], Policy(**policy), found["seed"], strata, found["rows"])
+        key = Key(found["ledger"], Policy(**policy), found["seed"], strata, [_fact(row, strata) for row in found["rows"]])
     except FileNotFoundError:
         raise InputError(f"There is no {path}, the key of {sheet.name}; put it back beside the answers.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -132,6 +132,15 @@ def answered(key: Key, answers: Mapping[str, str]) -> Sample:
     return Sample(key.strata, origin, stratum, score, kept, words == "yes", words == "unsure")
 
 
+def _fact(row: dict[str, Any], strata: Sequence[Stratum]) -> dict[str, Any]:
+    """A row of the key; ValueError where it is not what was written."""
+    number, score = row["stratum"], row["score"]
+    held = isinstance(row["row_id"], str) and isinstance(row["kept"], bool) and isinstance(number, int)
+    if not held or not 0 <= number < len(strata) or not (score is None or isinstance(score, (int, float))):
+        raise ValueError(f"{str(row)[:80]} is no row of it")
+    return row
+
+
 def _rows(sheet: Path) -> list[dict[str, str]]:
     try:
         text = sheet.read_bytes().decode("utf-8-sig", "surrogatepass")
@@ -142,9 +151,19 @@ def _rows(sheet: Path) -> list[dict[str, str]]:
     head = text.partition("\n")[0]
     # Spreadsheets of many countries write semicolons.
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=";" if "," not in head else ",")
-    if not {"row_id", "matches"} <= set(reader.fieldnames or ()):
+    if not {"row_id", "matches"} <= set(_names(reader, sheet)):
         raise InputError(f"{sheet} has no columns row_id and matches; give the sheet that lab ledger audit wrote.")
-    return list(reader)
+    try:
+        return list(reader)
+    except csv.Error as error:
+        raise InputError(f"{sheet} cannot be read ({error}); give the sheet with the answers.") from None
+
+
+def _names(reader: "csv.DictReader[str]", sheet: Path) -> Sequence[str]:
+    try:
+        return reader.fieldnames or ()
+    except csv.Error as error:
+        raise InputError(f"The first line of {sheet} cannot be read ({error}); give the sheet with the answers.") from None
 
 
 def _with_captions(ledger: Ledger, drawn: Sequence[Drawn]) -> list[dict[str, Any]]:

@@ -113,7 +113,7 @@ def judged(start: Loaded, world: World, *, known: int, held_out: int, steps: int
     nlvr.tuned(model, start.tokenizer, training, tuning, side)
     chances = judge(model, start.tokenizer, data.pictures(side, False), data.texts, batch=64)
     measures = nlvr.measures(data, [chance > 0.5 for chance in chances])
-    one_picture = {"accuracy": data.blind} | SINGLE_PICTURE
+    one_picture = ({} if data.blind is None else {"accuracy": data.blind}) | SINGLE_PICTURE
     coin = dict.fromkeys(measures, 0.5) | data.chance()
     return Judged(statements(world, held_out, "held-out"), chances, measures, coin, one_picture)
 

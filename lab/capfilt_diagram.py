@@ -18,7 +18,8 @@ _DPI = 160
 _WIDTH, _HEIGHT = 11.8, 6.3  # inches, the axes' unit
 _SIZE = 8.6  # points, of a caption
 _FRAME, _PANEL, _NETWORK, _LINE = "#8C959F", "#F6F8FA", "#FFF3D6", "#424A53"
-_DATA, _TRAINING = {"color": _LINE, "linestyle": "-"}, {"color": QUIET, "linestyle": "--"}
+_DATA: dict[str, Any] = {"color": _LINE, "linestyle": "-"}
+_TRAINING: dict[str, Any] = {"color": QUIET, "linestyle": "--"}
 _CLEAR = {"facecolor": PAPER, "edgecolor": "none", "pad": 2}  # behind a label that stands on a line
 _TOP, _BOTTOM = (2.72, 3.1), (0.5, 1.6)  # bottom and height of the upper and lower band
 _X = {  # left edge and width of the columns
@@ -74,10 +75,10 @@ def _verdicts(axes: Axes, cards: Sequence[Card]) -> None:
         for dy, symbol, caption in ((0.17, "$T_w$", card.web), (-0.17, "$T_s$", card.synthetic)):
             axes.text(x + 0.14, y + dy, symbol, size=_SIZE + 1, color=INK, va="center")
             if caption is not None:
-                look = {"color": KEPT if caption.kept else FILTERED, "weight": "bold"}
-                axes.text(x + 0.52, y + dy, SIGNS[caption.kept], size=_SIZE, va="center", **look)
+                colour = KEPT if caption.kept else FILTERED
+                axes.text(x + 0.52, y + dy, SIGNS[caption.kept], size=_SIZE, va="center", color=colour, weight="bold")
                 said = f"{caption.probability:.3f}"
-                axes.text(x + _X["kept"][1] - 0.14, y + dy, said, size=_SIZE, va="center", ha="right", color=look["color"])
+                axes.text(x + _X["kept"][1] - 0.14, y + dy, said, size=_SIZE, va="center", ha="right", color=colour)
 
 
 def _human_pairs(axes: Axes, tiles: Sequence[Tile], count: int) -> None:
@@ -171,8 +172,8 @@ def _rows() -> list[float]:
 
 
 def _box(axes: Axes, x: float, y: float, width: float, height: float, colour: str) -> None:
-    look = {"boxstyle": "round,pad=0,rounding_size=0.08", "facecolor": colour, "edgecolor": _FRAME}
-    axes.add_patch(FancyBboxPatch((x, y), width, height, linewidth=1, **look))
+    style = "round,pad=0,rounding_size=0.08"
+    axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=style, facecolor=colour, edgecolor=_FRAME, linewidth=1))
 
 
 def _picture(axes: Axes, x: float, y: float, image: np.ndarray) -> None:
@@ -192,12 +193,12 @@ def _wrapped(text: str, characters: int) -> str:
     return "\n".join(textwrap.wrap(text, characters, max_lines=3, placeholder=" …"))
 
 
-def _arrow(axes: Axes, points: Sequence[tuple[float, float]], label: str = "", head: bool = True, **look: str) -> None:
+def _arrow(axes: Axes, points: Sequence[tuple[float, float]], label: str = "", head: bool = True, **look: Any) -> None:
     """A line along the points with a head at its end, and a label over its middle."""
     line = _DATA | look
     xs, ys = zip(*points, strict=True)
     axes.plot(xs[:-1], ys[:-1], linewidth=1.3, solid_capstyle="butt", **line)
-    style = {"arrowstyle": "-|>,head_length=5,head_width=2.5" if head else "-", "shrinkA": 0, "shrinkB": 0}
-    axes.add_patch(FancyArrowPatch(points[-2], points[-1], linewidth=1.3, **style, **line))
+    style = "-|>,head_length=5,head_width=2.5" if head else "-"
+    axes.add_patch(FancyArrowPatch(points[-2], points[-1], linewidth=1.3, arrowstyle=style, shrinkA=0, shrinkB=0, **line))
     if label:
         axes.text((xs[0] + xs[-1]) / 2, ys[0] + 0.09, label, size=10, color=INK, ha="center", va="bottom")

@@ -63,14 +63,14 @@ class Gallery:
 
 def training(material: Material) -> Training:
     """The training pairs: all of --data (of Karpathy's file its training split), or human-annotated world pairs."""
-    _require_one(material)
-    if material.world is not None:
-        items = World.of(material.world).human(WORLD_PAIRS, captions_each=2)
+    place = _place(material)
+    if isinstance(place, World):
+        items = place.human(WORLD_PAIRS, captions_each=2)
         return Training([item.caption for item in items], partial(array_source, items))
-    if _is_benchmark(material.data, material.images):
-        pairs: PairSet | Sequence[Pair] = caption_pairs(_benchmark(material.data, material.images, "train"))
+    if material.images is not None and _is_json(place):
+        pairs: PairSet | Sequence[Pair] = caption_pairs(_benchmark(place, material.images, "train"))
     else:
-        pairs = read_pairs(material.data, image_root=material.images)
+        pairs = read_pairs(place, image_root=material.images)
     if not len(pairs):
         raise InputError(f"{material.data} has no pair that can be used: {_why(pairs)}.")
     texts = [clean_caption(pair.caption) for pair in pairs]
@@ -93,11 +93,10 @@ def gallery(
     material: Material, image_size: int, *, split: Split = "test", domains: Sequence[str] = ("all",)
 ) -> Gallery:
     """The images to evaluate on: all of --data (of Karpathy's file one split), or held-out scenes drawn at image_size."""
-    _require_one(material)
-    if material.world is None:
-        return Gallery(captioned(material.data, material.images, split))
-    world, domain_of = World.of(material.world), len(domains) > 1
-    items = [(item, domain) for domain in domains for item in distinct(world.evaluation(WORLD_SCENES, domain))]
+    place, domain_of = _place(material), len(domains) > 1
+    if not isinstance(place, World):
+        return Gallery(captioned(place, material.images, split))
+    items = [(item, domain) for domain in domains for item in distinct(place.evaluation(WORLD_SCENES, domain))]
     images = [
         CaptionedImage(item.key, item.image(image_size), item.references, f"{domain}-domain" if domain_of else None)
         for item, domain in items
@@ -114,7 +113,7 @@ def validation(material: Material, val: str | None, image_size: int) -> Gallery 
 
 def captioned(data: str, images: str | None, split: Split) -> list[CaptionedImage]:
     """Images with all their captions from any file; an image of your own pairs is known by its key."""
-    if _is_benchmark(data, images):
+    if images is not None and _is_json(data):
         return _benchmark(data, images, split)
     pairs = read_pairs(data, image_root=images)
     found = [
@@ -138,13 +137,17 @@ def distinct(items: Sequence[WorldPair]) -> list[WorldPair]:
     return list(seen.values())
 
 
-def _require_one(material: Material) -> None:
-    if (material.data is None) == (material.world is None):
-        raise InputError("Images with captions come from --data or from --world; give one of the two.")
+def _place(material: Material) -> World | str:
+    """The generated world, or the file or folder of pairs."""
+    if material.data is not None and material.world is None:
+        return material.data
+    if material.world is not None and material.data is None:
+        return World.of(material.world)
+    raise InputError("Images with captions come from --data or from --world; give one of the two.")
 
 
-def _is_benchmark(data: str, images: str | None) -> bool:
-    return images is not None and Path(data).suffix == ".json"
+def _is_json(data: str) -> bool:
+    return Path(data).suffix == ".json"
 
 
 def _benchmark(data: str, images: str, split: Split) -> list[CaptionedImage]:
@@ -160,5 +163,6 @@ def _benchmark(data: str, images: str, split: Split) -> list[CaptionedImage]:
 
 
 def _why(pairs: PairSet | Sequence[Pair]) -> str:
-    known = isinstance(pairs, PairSet) and len(pairs.rejects)
-    return unused_line(pairs.rejects) if known else "give a file with images and captions"
+    if isinstance(pairs, PairSet) and len(pairs.rejects):
+        return unused_line(pairs.rejects)
+    return "give a file with images and captions"

@@ -23,9 +23,9 @@ def chosen_cards(
     groups: dict[tuple[bool, bool], list[Card]] = defaultdict(list)
     for item in items:
         own = captions.get(item.key, {})
-        outcome = tuple(own[origin].kept if origin in own else False for origin in ("web", "synthetic"))
-        if len(groups[outcome]) < count:
-            groups[outcome].append(Card(item.image(PEOPLE_PX), own.get("web"), own.get("synthetic")))
+        web, synthetic = (own[origin].kept if origin in own else False for origin in ("web", "synthetic"))
+        if len(groups[web, synthetic]) < count:
+            groups[web, synthetic].append(Card(item.image(PEOPLE_PX), own.get("web"), own.get("synthetic")))
     # What the paper's Figure 4 is about comes first: a bad web text replaced by a good synthetic one.
     order = [groups[key] for key in ((False, True), (True, False), (True, True), (False, False))]
     turns = itertools.zip_longest(*order)

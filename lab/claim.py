@@ -1,6 +1,6 @@
 """What a claim is: a number a seed, made of metrics of arms, and what counts as an answer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +28,8 @@ class Difference:
 
     def of(self, results: Results) -> float | None:
         """Its value; None where a metric could not be measured."""
-        values = [value_at(results[arm], metric) for arm, metric, _ in self.terms]
-        if None in values:
+        values = _known([value_at(results[arm], metric) for arm, metric, _ in self.terms])
+        if values is None:
             return None
         return sum(weight * value for (_, _, weight), value in zip(self.terms, values, strict=True))
 
@@ -44,8 +44,8 @@ class Correlated:
 
     def of(self, results: Results) -> float | None:
         """Its value; None where a metric could not be measured."""
-        x, y = ([value_at(results[arm], metric) for arm in self.arms] for metric in (self.x, self.y))
-        return None if None in (*x, *y) else correlation(x, y)
+        x, y = (_known([value_at(results[arm], metric) for arm in self.arms]) for metric in (self.x, self.y))
+        return None if x is None or y is None else correlation(x, y)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +82,12 @@ def value_at(found: Mapping[str, Any], metric: str) -> float | None:
             raise InputError(f"The results have no {metric}; run lab ablate again.")
         value = value[name]
     return value
+
+
+def _known(values: Sequence[float | None]) -> list[float] | None:
+    """The values, or None where one of them is None."""
+    known = [value for value in values if value is not None]
+    return known if len(known) == len(values) else None
 
 
 def over(treated: str, control: str, metric: str = R1) -> Difference:

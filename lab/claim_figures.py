@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from lab.claim import Claim, Difference
@@ -22,7 +23,7 @@ _COLOURS = {REPRODUCED: KEPT, OPPOSITE: FILTERED, EQUIVALENT: INK, UNDECIDED: QU
 _MARKS = {REPRODUCED: "o", OPPOSITE: "X", EQUIVALENT: "D", UNDECIDED: "o"}
 _WIDTH, _ROW, _PANEL = 9.4, 0.42, 0.62  # inches: a page, a claim, what a panel of claims takes besides
 _WRAP = 48  # characters of a claim's line
-_BESIDE = {"xycoords": ("axes fraction", "data"), "va": "center", "linespacing": 1.1, "size": 7.5, "annotation_clip": False}
+_BESIDE: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "linespacing": 1.1, "size": 7.5, "annotation_clip": False}
 Row = tuple[Claim, Decided | None]
 """A claim with what decides it, if it is measured."""
 
@@ -61,8 +62,7 @@ def arms(shown: Measured, title: str, metrics: Sequence[Metric] = (R1,), among: 
         for at, name in enumerate(names):
             if name not in values:
                 said = "-" if shown.arms[name] else "not measured yet"
-                place = {"xycoords": ("axes fraction", "data"), "ha": "center", "va": "center"}
-                axes.annotate(said, (0.5, at), size=7.5, color=QUIET, style="italic", **place)
+                axes.annotate(said, (0.5, at), xycoords=("axes fraction", "data"), size=7.5, color=QUIET, style="italic", ha="center", va="center")
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     return figure
@@ -90,8 +90,8 @@ def _forests(rows: Sequence[Row]) -> Figure:
     for claim, one in rows:
         groups.setdefault(_axis(claim), []).append((claim, one))
     heights = [_PANEL + _ROW * len(own) for own in groups.values()] or [1.0]
-    figure = Figure(figsize=(_WIDTH, sum(heights) + 0.5), dpi=128, facecolor=PAPER, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.06)
+    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.06)
+    figure = Figure(figsize=(_WIDTH, sum(heights) + 0.5), dpi=128, facecolor=PAPER, layout=layout)
     panels = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     if not groups:
         not_measured(panels[0])
@@ -129,8 +129,7 @@ def _forest(axes: Axes, name: str, rows: Sequence[Row]) -> None:
     keys = [Line2D([], [], linewidth=6, color=BAND, label="too small to count")]
     if any(claim.published is not None for claim, _ in rows):
         keys.append(Line2D([], [], linestyle="", marker="v", markerfacecolor="none", color=INK, markersize=5, label="the paper"))
-    place = {"ncols": 2, "loc": "lower right", "bbox_to_anchor": (1, 1), "borderpad": 0}
-    axes.legend(handles=keys, fontsize=7, frameon=False, labelcolor=INK, **place)
+    axes.legend(handles=keys, fontsize=7, frameon=False, labelcolor=INK, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderpad=0)
 
 
 def _effect(axes: Axes, at: int, one: Decided, factor: float) -> None:
@@ -139,8 +138,8 @@ def _effect(axes: Axes, at: int, one: Decided, factor: float) -> None:
     if None not in row["interval"]:
         low, high = (factor * bound for bound in row["interval"])
         axes.plot([low, high], [at, at], color=colour, linewidth=1.8, solid_capstyle="butt")
-    hollow = {"markerfacecolor": PAPER} if said == UNDECIDED else {}
-    axes.plot(effect, at, _MARKS[said], color=colour, markersize=6, **hollow)
+    inside = PAPER if said == UNDECIDED else colour
+    axes.plot(effect, at, _MARKS[said], color=colour, markersize=6, markerfacecolor=inside)
     seeds = f"{row['seeds']} seed{'s' * (row['seeds'] != 1)}"
     told = f"{value(one.claim, row['effect'], unit=False)}  {said}\n{seeds}, {one.scale}"
     axes.annotate(told, (1.015, at), color=colour, **_BESIDE)
@@ -148,18 +147,17 @@ def _effect(axes: Axes, at: int, one: Decided, factor: float) -> None:
 
 def _dots(axes: Axes, names: Sequence[str], values: Mapping[str, Mapping[str, float]], metric: Metric) -> None:
     for seed in sorted({seed for own in values.values() for seed in own}, key=int):
-        at = [n for n, name in enumerate(names) if seed in values.get(name, {})]
-        own = [metric.factor * values[names[n]][seed] for n in at]
-        axes.plot(own, at, color=QUIET, linewidth=0.6, alpha=0.6, marker="o", markersize=3.5, markeredgewidth=0)
+        rows = [n for n, name in enumerate(names) if seed in values.get(name, {})]
+        found = [metric.factor * values[names[n]][seed] for n in rows]
+        axes.plot(found, rows, color=QUIET, linewidth=0.6, alpha=0.6, marker="o", markersize=3.5, markeredgewidth=0)
     for at, name in enumerate(names):
         if name in values:
             mean = float(np.mean(list(values[name].values())))
             axes.plot([metric.factor * mean] * 2, [at - 0.28, at + 0.28], color=KEPT, linewidth=2.4, solid_capstyle="butt")
-            place = {"xytext": (5, 5), "textcoords": "offset points", "size": 7.5, "color": KEPT}
-            axes.annotate(metric.told(mean), (metric.factor * mean, at), **place)
+            axes.annotate(metric.told(mean), (metric.factor * mean, at), xytext=(5, 5), textcoords="offset points", size=7.5, color=KEPT)
     axes.margins(x=0.18)
     axes.locator_params(axis="x", nbins=4)  # of a narrow panel: more would touch
 
 
-def _styles() -> list[dict[str, str]]:
+def _styles() -> list[dict[str, Any]]:
     return [{"color": colour, "linestyle": line} for line in ("-", "--", ":") for colour in (KEPT, FILTERED, INK)]

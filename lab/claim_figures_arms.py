@@ -1,6 +1,7 @@
 """Pictures of arms by numbers: one metric against another, and a metric along what the arms differ by."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -57,7 +58,7 @@ def along(
 def _cloud(axes: Axes, at: int, name: str, own: tuple[Mapping[str, float], ...], metrics: Pairs) -> None:
     seeds = [seed for seed in own[0] if seed in own[1]]
     x, y = (np.array([metric.factor * one[seed] for seed in seeds]) for one, metric in zip(own, metrics, strict=True))
-    look = {"marker": MARKS[at % len(MARKS)], "color": COLOURS[at % len(COLOURS)], "linestyle": ""}
+    look: dict[str, Any] = {"marker": MARKS[at % len(MARKS)], "color": COLOURS[at % len(COLOURS)], "linestyle": ""}
     axes.plot(x, y, markersize=3.5, alpha=0.45, markeredgewidth=0, **look)
     axes.plot([x.mean()], [y.mean()], markersize=8, label=name, **look)
 
@@ -67,7 +68,7 @@ def _line(axes: Axes, at: int, name: str, values: Mapping[float, Mapping[str, fl
         return
     colour = COLOURS[at % len(COLOURS)]
     means = [metric.factor * float(np.mean(list(own.values()))) for own in values.values()]
-    style = {"linestyle": LINES[at % len(LINES)], "marker": MARKS[at % len(MARKS)]}
-    axes.plot(list(values), means, color=colour, linewidth=1.8, markersize=6, label=name, **style)
+    line, mark = LINES[at % len(LINES)], MARKS[at % len(MARKS)]
+    axes.plot(list(values), means, color=colour, linewidth=1.8, linestyle=line, marker=mark, markersize=6, label=name)
     points = [(n, metric.factor * value) for n, own in values.items() for value in own.values()]
-    axes.plot(*zip(*points, strict=True), MARKS[at % len(MARKS)], color=colour, markersize=3, alpha=0.4)
+    axes.plot(*zip(*points, strict=True), mark, color=colour, markersize=3, alpha=0.4)

@@ -71,8 +71,8 @@ def _roc(axes: Axes, at: int, kind: str, found: Sequence[Mapping[str, Any]]) -> 
         return
     x, y = (100 * np.mean([one["kept"][name] for one in known], axis=0) for name in (kind, CLEAN))
     auc = np.mean([one["auc"][kind] for one in known])
-    look = {"color": COLOURS[at % len(COLOURS)], "linestyle": LINES[at % len(LINES)]}
-    axes.plot(x, y, linewidth=1.7, label=f"{kind.replace('_', ' ')}, AUC {auc:.3f}", **look)
+    colour, line = COLOURS[at % len(COLOURS)], LINES[at % len(LINES)]
+    axes.plot(x, y, color=colour, linestyle=line, linewidth=1.7, label=f"{kind.replace('_', ' ')}, AUC {auc:.3f}")
 
 
 def _calibration(axes: Axes, at: int, name: str, found: Sequence[Sequence[Sequence[float | None]]]) -> None:
@@ -83,8 +83,8 @@ def _calibration(axes: Axes, at: int, name: str, found: Sequence[Sequence[Sequen
         if known:
             weights = [one[2] for one in known]
             points.append([np.average([100 * one[i] for one in known], weights=weights) for i in (0, 1)])
-    look = {"color": COLOURS[at], "marker": MARKS[at], "linestyle": LINES[at]}
     if points:
+        look: dict[str, Any] = {"color": COLOURS[at], "marker": MARKS[at], "linestyle": LINES[at]}
         axes.plot(*zip(*points, strict=True), linewidth=1.5, markersize=5, label=name, **look)
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from lab import claim
 from lab.claim_records import Measured
@@ -59,8 +61,8 @@ def page(
     title: str, shown: Sequence[Measured], size: tuple[float, float], columns: int, *, sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """A figure (inches) of panels in a row under a title, marked where a smoke run is on it."""
-    figure = Figure(figsize=size, dpi=128, facecolor=PAPER, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09)
+    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)
+    figure = Figure(figsize=size, dpi=128, facecolor=PAPER, layout=layout)
     head(figure, title, shown)
     return figure, list(figure.subplots(1, columns, squeeze=False, sharey=sharey)[0])
 
@@ -70,9 +72,9 @@ def head(figure: Figure, title: str, shown: Sequence[Measured]) -> None:
     figure.suptitle(title, x=0.01, ha="left", size=11, color=INK, weight="bold")
     smoke = any(one.is_smoke for one in shown)
     said = _SMOKE if smoke else ", ".join(dict.fromkeys(f"scale {one.scale}" for one in shown))
-    look = {"color": FILTERED, "weight": "bold"} if smoke else {"color": QUIET}
+    colour, weight = (FILTERED, "bold") if smoke else (QUIET, "normal")
     below = 0.08 / figure.get_size_inches()[1]
-    figure.text(0.99, 1 - below, said, ha="right", va="top", size=8, **look)
+    figure.text(0.99, 1 - below, said, ha="right", va="top", size=8, color=colour, weight=weight)
 
 
 def dress(axes: Axes, x: str = "", y: str = "", title: str = "") -> None:
@@ -100,6 +102,6 @@ def not_measured(axes: Axes) -> None:
     axes.spines[:].set_visible(False)
 
 
-def legend(axes: Axes, **look: object) -> None:
+def legend(axes: Axes, **look: Any) -> None:
     """The legend of a panel, without a frame."""
     axes.legend(fontsize=7.5, frameon=False, labelcolor=INK, **look)

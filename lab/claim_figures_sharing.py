@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from blip.config import SHARING, named
@@ -80,8 +81,8 @@ def crossed(shown: Measured, title: str) -> Figure:
     Two captioners and two filters of two seeds, a and b; thresholds are matched at 90% recall. On the diagonal a
     filter judges its own captioner. The bias is what it lets pass there more than of the other's (means over seeds).
     """
-    figure = Figure(figsize=(9.4, 3.1), dpi=128, facecolor=PAPER, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.12)
+    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.12)
+    figure = Figure(figsize=(9.4, 3.1), dpi=128, facecolor=PAPER, layout=layout)
     head(figure, title, [shown])
     panels = figure.subplots(1, 1 + len(shown.arms))
     _design(panels[0])
@@ -107,8 +108,8 @@ def _part(axes: Axes, x: float, y: float, shared: bool) -> None:
 
 def _box(axes: Axes, x: float, y: float, label: str, colour: str) -> None:
     wide = 0.62 if len(label) < 14 else 0.85
-    look = {"boxstyle": "round,pad=0,rounding_size=0.06", "facecolor": colour, "edgecolor": _FRAME}
-    axes.add_patch(FancyBboxPatch((x - wide, y - 0.19), 2 * wide, 0.38, linewidth=1, **look))
+    style = "round,pad=0,rounding_size=0.06"
+    axes.add_patch(FancyBboxPatch((x - wide, y - 0.19), 2 * wide, 0.38, boxstyle=style, facecolor=colour, edgecolor=_FRAME, linewidth=1))
     axes.text(x, y, label, size=8.5, color=INK, ha="center", va="center")
 
 
@@ -130,8 +131,8 @@ def _grid(axes: Axes, name: str) -> None:
     axes.spines[:].set_visible(False)
     for f in (0, 1):
         for c in (0, 1):
-            look = {"facecolor": "#DCEBF5" if f == c else "#F3F5F7"}
-            axes.add_patch(Rectangle((c - 0.47, f - 0.47), 0.94, 0.94, linewidth=0, **look))
+            colour = "#DCEBF5" if f == c else "#F3F5F7"
+            axes.add_patch(Rectangle((c - 0.47, f - 0.47), 0.94, 0.94, linewidth=0, facecolor=colour))
 
 
 def _rates(axes: Axes, passed: Sequence[Sequence[float]] | None) -> None:

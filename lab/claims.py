@@ -5,6 +5,7 @@ the fewest seeds. A share of 0.01 is a point of the paper's tables.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from lab import paper
 from lab.claim import POINT, R1, Claim, Correlated, Difference, over
@@ -41,28 +42,29 @@ def _table1(ablation: str) -> Sequence[Claim]:
 
 
 def _table2() -> Sequence[Claim]:
-    common = {"ablation": "table2", "margin": POINT, "seeds": 5, "source": "Table 2"}
+    claim = partial(Claim, ablation="table2", margin=POINT, seeds=5, source="Table 2")
     gain = paper.gain(paper.TABLE2, "nucleus", "beam")
     return [
-        Claim(id="nucleus", says="Captions drawn by nucleus sampling are worth more than those of beam search.", value=over("nucleus", "beam"), published=gain, **common),
-        Claim(id="nucleus-noisier", says="Captions drawn by nucleus sampling are noisier: the filter drops more of them.", value=over("beam", "nucleus", "capfilt.kept_of_synthetic"), **common, note="Paper: the filter drops 25% against 19%."),
-        Claim(id="nucleus-diversity", says="Nucleus sampling beats beam search with truth as filter too, where only diversity is left.", value=over("nucleus, truth", "beam, truth"), **common),
-        Claim(id="nucleus-varied", says="Captions drawn by nucleus sampling are more varied: more different two-word sequences.", value=over("nucleus", "beam", "diversity.all.distinct_2"), **(common | {"margin": 0.001})),
+        claim(id="nucleus", says="Captions drawn by nucleus sampling are worth more than those of beam search.", value=over("nucleus", "beam"), published=gain),
+        claim(id="nucleus-noisier", says="Captions drawn by nucleus sampling are noisier: the filter drops more of them.", value=over("beam", "nucleus", "capfilt.kept_of_synthetic"), note="Paper: the filter drops 25% against 19%."),
+        claim(id="nucleus-diversity", says="Nucleus sampling beats beam search with truth as filter too, where only diversity is left.", value=over("nucleus, truth", "beam, truth")),
+        claim(id="nucleus-varied", says="Captions drawn by nucleus sampling are more varied: more different two-word sequences.", value=over("nucleus", "beam", "diversity.all.distinct_2"), margin=0.001),
     ]  # fmt: skip
 
 
 def _table3() -> Sequence[Claim]:
-    common = {"ablation": "table3", "seeds": 5, "source": "Table 3"}
     rows = (("all", "Sharing all but self-attention beats sharing all."), ("all-but-ca", "Sharing all but self-attention beats sharing all but cross-attention."), ("none", "Sharing all but self-attention beats sharing nothing."))  # fmt: skip
     return [
         Claim(
             id=f"sharing-over-{row}",
+            ablation="table3",
             says=says,
             value=over("all-but-sa", row),
             margin=POINT,
+            seeds=5,
+            source="Table 3",
             published=paper.gain(paper.TABLE3, "all-but-sa", row),
             note="The paper has 0.0 to 0.4 points in favour; equivalence too bears it out, since sharing saves parameters." if row == "none" else "",
-            **common,
         )
         for row, says in rows
     ]
@@ -106,15 +108,15 @@ def _training() -> Sequence[Claim]:
     longer = (("web, r", R1, 1.0), ("web, 1", R1, -1.0))
     half = (("CapFilt, r", R1, 0.5), ("web, r", R1, -0.5))
     less = tuple((arm, metric, -weight) for arm, metric, weight in longer)
-    common = {"seeds": 3, "source": "Table 12", "ablation": "table12"}
+    claim = partial(Claim, ablation="table12", seeds=3, source="Table 12")
     published = paper.gain(paper.TABLE12, "24.7M texts, CapFilt", "24.7M texts, replicated")
-    new = {"seeds": 3, "source": "Table 13", "ablation": "table13", "margin": POINT}
+    new = partial(Claim, ablation="table13", margin=POINT, seeds=3, source="Table 13")
     return [
-        Claim(id="not-longer-training", says="At equally many samples CapFilt beats the web's texts repeated.", value=over("CapFilt, r", "web, r"), margin=POINT, published=published, **common),
-        Claim(id="longer-gains-little", says="Longer training gains less than half of what CapFilt gains.", value=Difference((*half, *less)), margin=0.0, **common),
-        Claim(id="longer-loses-little", says="Longer training does not lose more than half of it.", value=Difference((*half, *longer)), margin=0.0, **common),
-        Claim(id="new-model", says="A new model is better than one that continues, at equally many new samples.", value=over("new, N", "continued"), published=paper.gain(paper.TABLE13, "new", "continued"), **new),
-        Claim(id="new-model-equal-total", says="A new model is better with as many samples as the continued one saw in all.", value=over("new, N0 + N", "continued"), **new),
+        claim(id="not-longer-training", says="At equally many samples CapFilt beats the web's texts repeated.", value=over("CapFilt, r", "web, r"), margin=POINT, published=published),
+        claim(id="longer-gains-little", says="Longer training gains less than half of what CapFilt gains.", value=Difference((*half, *less)), margin=0.0),
+        claim(id="longer-loses-little", says="Longer training does not lose more than half of it.", value=Difference((*half, *longer)), margin=0.0),
+        new(id="new-model", says="A new model is better than one that continues, at equally many new samples.", value=over("new, N", "continued"), published=paper.gain(paper.TABLE13, "new", "continued")),
+        new(id="new-model-equal-total", says="A new model is better with as many samples as the continued one saw in all.", value=over("new, N0 + N", "continued")),
     ]  # fmt: skip
 
 
@@ -181,19 +183,17 @@ def _peers() -> Sequence[Claim]:
         ("blip-over-coca", "BLIP retrieves better than CoCa", "CoCa", R1),
         ("blip-over-coca-captions", "BLIP says more that is strictly true than CoCa", "CoCa", strict),
     )
-    common = {"ablation": "peers", "margin": POINT, "source": "beyond the paper"}
+    claim = partial(Claim, ablation="peers", margin=POINT, source="beyond the paper", note=_ITS_OWN)
     equal = [
-        Claim(id=name, says=f"{says}, at equal samples.", value=over("BLIP", peer, metric), note=_ITS_OWN, **common)
+        claim(id=name, says=f"{says}, at equal samples.", value=over("BLIP", peer, metric))
         for name, says, peer, metric in rows
     ]
     return equal + [
-        Claim(
+        claim(
             id=f"{name}-equal-operations",
             says=f"{says}, at equally many floating-point operations.",
             value=over("BLIP", f"{peer}, equal operations", metric),
             unequal="The dearer model sees fewer samples.",
-            note=_ITS_OWN,
-            **common,
         )
         for name, says, peer, metric in rows
     ]

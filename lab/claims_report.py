@@ -2,12 +2,12 @@
 
 import csv
 import io
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blip.data.jsons import parse_json
 from blip.errors import InputError
 from lab import paper
 from lab.ablation.noted import noted
@@ -39,15 +39,16 @@ def read_records(folder: Path = FOLDER) -> list[dict[str, Any]]:
     found = []
     for path in sorted(folder.glob("*.json")):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            record["result"]["claims"]
-        except (ValueError, KeyError, TypeError):
+            record = parse_json(path.read_text(encoding="utf-8"))
+            for one, _ in _judged([record]):
+                cells(one)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{path} is no record of lab ablate; remove it or run lab ablate again.") from None
         found.append(record)
     return found
 
 
-def decided_of(records: Sequence[dict[str, Any]]) -> list[Decided]:
+def decided_of(records: Sequence[Mapping[str, Any]]) -> list[Decided]:
     """The claims that the records decide, in the claims' order, one row a scale; smoke runs say nothing.
 
     Those of `refused_of` are left out.
@@ -57,12 +58,12 @@ def decided_of(records: Sequence[dict[str, Any]]) -> list[Decided]:
     return sorted(found, key=lambda one: (order.index(one.claim.id), one.scale))
 
 
-def refused_of(records: Sequence[dict[str, Any]]) -> list[str]:
+def refused_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """A sentence for each claim that is not decided, since its arms differ in samples and nothing declares it."""
     return [f"{refusal} ({one.scale})" for one, refusal in _judged(records) if refusal is not None]
 
 
-def _judged(records: Sequence[dict[str, Any]]) -> Iterator[tuple[Decided, str | None]]:
+def _judged(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Decided, str | None]]:
     """The claims of the records that are no smoke runs, each with why it is refused."""
     known = {claim.id: claim for claim in CLAIMS}
     for record in records:
@@ -133,7 +134,8 @@ def block() -> str:
 
 
 def _points(bounds: Sequence[float | None]) -> str:
-    return "-" if None in bounds else " to ".join(f"{100 * bound:+.1f}" for bound in bounds)
+    known = [f"{100 * bound:+.1f}" for bound in bounds if bound is not None]
+    return " to ".join(known) if len(known) == len(bounds) else "-"
 
 
 def _latex_row(row: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TextIO
 
 from blip import __version__
 from blip.errors import InputError, InputWarning, Stopped
@@ -48,6 +48,7 @@ COMMANDS = {
     "bootstrap": ("lab.commands.bootstrap", "rounds of CapFilt and new models in the generated world"),
     "ablate": ("lab.commands.ablate", "the arms of a table of the paper, trained once each, and verdicts"),
     "report": ("lab.commands.report", "the claims as tables and figures, with the paper's numbers beside ours"),
+    "plan": ("lab.commands.plan", "devices, hours, disk and money for so many images"),
     "queue": ("lab.commands.queue", "the most valuable unmeasured cells that fit into some minutes"),
     "runs list": ("lab.commands.runs_list", "what was run, and from what it was made"),
     "runs rm": ("lab.commands.runs_rm", "delete runs"),
@@ -71,10 +72,12 @@ COMMANDS = {
     "bench encoder": ("lab.bench.encoder", "the image encoder against transformers' and open_clip's"),
     "bench reading": ("lab.bench.reading", "JPEG tars to batches against webdataset and torchvision"),
     "bench report": ("lab.bench.report", "every ratio that the benches recorded, as a table and a plot"),
+    "bench growth": ("lab.bench.growth", "how step time, memory and CapFilt grow, with fits"),
     "bench nano": ("lab.bench.nano", "samples a second of small pre-training, and samples to an AUC of 0.95"),
     "bench peers-real": ("lab.bench.peers_real", "BLIP beside open_clip's CLIP and CoCa on real photos"),
     "bench studio": ("lab.bench.studio", "what people wait for in the studio, timed in a browser"),
     "bench ledger": ("lab.bench.ledger", "decide over a ledger of 100 million captions"),
+    "bench fuzz": ("lab.bench.fuzz", "10,000 broken files through every reader, and what came of them"),
 }
 OURS = ("apps", "blip", "lab")
 _HELP = {"--help", "-h", "help"}
@@ -120,10 +123,17 @@ def main(words: Sequence[str] | None = None) -> int:
         return _STOPPED
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Ours as the sentence it is, others as Python writes them."""
     ours = issubclass(category, InputWarning)
-    text = f"lab: {message}\n" if ours else warnings.formatwarning(message, category, *where[:2])
+    text = f"lab: {message}\n" if ours else warnings.formatwarning(message, category, filename, lineno, line)
     sys.stderr.write(text)
 
 

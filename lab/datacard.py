@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from blip.capfilt import Ledger, Policy
-from blip.capfilt.queries import create_view
+from blip.capfilt.queries import connected, create_view
+from blip.data.jsons import parse_json
 from lab.audit_draw import identity
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def card_numbers(ledger: Ledger, policy: Policy) -> Numbers:
 
     InputError where a score that the policy needs is missing.
     """
-    with _connected() as connection:
+    with _connected(ledger) as connection:
         create_view(connection, ledger, policy, "rows")
         connection.execute(_PER_IMAGE)
         counts, origins = ledger.counts(), _origins(connection, policy)
@@ -57,10 +58,10 @@ def card_numbers(ledger: Ledger, policy: Policy) -> Numbers:
 def audit_of(ledger: Ledger) -> Numbers | None:
     """The result of the audit that lies beside a ledger; None where there is none, or one of other captions."""
     try:
-        result = json.loads(ledger.store.read(AUDIT))["result"]
-    except (OSError, ValueError, KeyError):
+        result = parse_json(ledger.store.read(AUDIT))["result"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return result if result["ledger"] == identity(ledger) else None
+    return result if isinstance(result, dict) and result.get("ledger") == identity(ledger) else None
 
 
 _UNSCORED = "(score IS NULL OR isnan(score))"
@@ -111,10 +112,8 @@ FROM rows WHERE NOT {unscored} GROUP BY ALL
 
 
 @contextmanager
-def _connected() -> Iterator["DuckDBPyConnection"]:
-    import duckdb
-
-    with tempfile.TemporaryDirectory(prefix="datacard-") as folder, duckdb.connect() as connection:
+def _connected(ledger: Ledger) -> Iterator["DuckDBPyConnection"]:
+    with tempfile.TemporaryDirectory(prefix="datacard-") as folder, connected(ledger) as connection:
         connection.execute("SET memory_limit = '1GiB'")
         connection.execute(f"SET temp_directory = '{folder}'")
         yield connection

@@ -1,10 +1,10 @@
 """The data card of a ledger: a page that says what the data are, what was kept and why, and how to do it again."""
 
-import json
 from datetime import date
 from typing import Any
 
 from blip.capfilt import Ledger, Policy
+from blip.data.jsons import parse_json
 from blip.data.places import Place
 from lab import figures
 from lab.datacard import AUDIT_FIGURE, CARD, HISTOGRAMS, NUMBERS, audit_of, card_numbers
@@ -246,6 +246,6 @@ def _again(numbers: dict[str, Any]) -> str:
 
 def _earlier_command(ledger: Ledger) -> str | None:
     try:
-        return json.loads(ledger.store.read(NUMBERS))["command"]
-    except (OSError, ValueError, KeyError):
+        return parse_json(ledger.store.read(NUMBERS))["command"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None

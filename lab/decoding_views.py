@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from blip.checkpoint import Loaded
 from blip.generate import Decoding
@@ -67,8 +68,8 @@ def cards(captioner: Loaded, items: Sequence[WorldPair], px: int, decodings: Map
 
 def trade(lines: Mapping[str, Mapping[str, Varied]], title: str) -> Figure:
     """Truth against diversity: a line a family of decodings, a point a setting, named in the right panel."""
-    figure = Figure(figsize=(9.6, 3.7), dpi=128, facecolor=PAPER, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09)
+    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)
+    figure = Figure(figsize=(9.6, 3.7), dpi=128, facecolor=PAPER, layout=layout)
     figure.suptitle(title, x=0.01, ha="left", size=11, color=INK, weight="bold")
     left, right = figure.subplots(1, 2, sharey=True)
     dress(left, "different two-word sequences (%)", "true captions (%)")

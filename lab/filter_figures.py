@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from blip.capfilt.quality import Kept, auc
 from lab.figures import FILTERED, INK, KEPT, PAPER, QUIET, SIGNS
@@ -65,8 +66,8 @@ def _bar(axes: Axes, at: int, text: str, score: float, *, threshold: float) -> N
 
 def by_threshold(rows: pd.DataFrame, threshold: float, title: str) -> Figure:
     """Keep rate, precision and recall of web and of synthetic captions at every threshold; dots at this one."""
-    figure = Figure(figsize=(9.4, 3.7), dpi=_DPI, facecolor=PAPER, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09)
+    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)
+    figure = Figure(figsize=(9.4, 3.7), dpi=_DPI, facecolor=PAPER, layout=layout)
     figure.suptitle(title, x=0.01, ha="left", size=11, color=INK, weight="bold")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (origin, name) in zip(panels, _ORIGINS.items(), strict=True):
@@ -106,8 +107,8 @@ def precision_recall(rows: pd.DataFrame, threshold: float, title: str) -> Figure
     """
     web = rows[rows["origin"] != "synthetic"]
     kinds = sorted(set(web["noise_kind"]) - {"clean"})
-    figure = Figure(figsize=(9.4, 2.55 * -(-len(kinds) // 3) + 0.5), dpi=_DPI, facecolor=PAPER, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09)
+    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)
+    figure = Figure(figsize=(9.4, 2.55 * -(-len(kinds) // 3) + 0.5), dpi=_DPI, facecolor=PAPER, layout=layout)
     figure.suptitle(title, x=0.01, ha="left", size=11, color=INK, weight="bold")
     panels = figure.subplots(-(-len(kinds) // 3), 3, sharex=True, sharey=True, squeeze=False)
     for axes, kind in zip(panels.flat, kinds, strict=False):
@@ -131,8 +132,7 @@ def _curve(axes: Axes, score: np.ndarray, clean: np.ndarray, threshold: float) -
     axes.plot([x], [y], "o", color=INK, markersize=6, zorder=3)
     axes.text(3, 100 * clean.mean() + 0.4, "all kept", size=8, color=QUIET, va="bottom")
     clear = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
-    place = {"xytext": (-7, -15), "textcoords": "offset points", "ha": "right"}
-    axes.annotate(f"{y:.1f} at {x:.1f}", (x, y), size=8.5, color=INK, bbox=clear, **place)
+    axes.annotate(f"{y:.1f} at {x:.1f}", (x, y), xytext=(-7, -15), textcoords="offset points", size=8.5, color=INK, bbox=clear, ha="right")
     axes.set(xlim=(0, 102), ylim=(min(75, 100 * clean.mean() - 3), 101))
 
 

@@ -1,13 +1,11 @@
 """Pairs kept out of training, and the losses on them before and after."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
 from blip.data.images import BadImage, open_image
 from blip.data.pairs import Pair
-from blip.data.pairset import PairSet
+from blip.data.pairset import PairSet, Selection
 from blip.data.text import clean_caption
 from blip.data.transforms import eval_transform
 from blip.errors import InputError
@@ -18,7 +16,7 @@ from blip.tokenizer import Tokenizer
 from blip.train import precision
 
 
-def split_held_out(pairs: PairSet, count: int) -> tuple[Sequence[Pair], list[Pair]]:
+def split_held_out(pairs: PairSet, count: int) -> tuple[Selection, list[Pair]]:
     """Training pairs, and one pair of each of the last `count` images that can be opened, none of them in training."""
     held: dict[str, Pair] = {}
     for row in range(len(pairs) - 1, -1, -1):

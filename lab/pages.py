@@ -1,4 +1,4 @@
-"""Pages made from run records: the figures in README and the card of the shipped weights.
+"""Pages made from run records: the figures in README, in docs and in the card of the shipped weights.
 
 A page holds blocks between `<!-- lab:NAME -->` and `<!-- /lab -->`; `filled` writes into them what the
 committed records say, so that no figure is typed in by hand. A test holds the pages up to date.
@@ -11,10 +11,12 @@ from pathlib import Path
 from blip.errors import InputError
 from lab.claims_report import block as claims
 from lab.page_parts import markdown, number, percent, read_record, source
+from lab.planning_pages import BLOCKS as PLANNING
 from lab.task_pages import bench_report, downstream, peers_real, rerank
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "blip" / "weights" / "README.md")
+_NAMES = ("README.md", "blip/weights/README.md", "docs/index.md", "docs/determinism.md", "docs/planning.md")
+PAGES = tuple(ROOT / page for page in _NAMES)
 _BLOCK = re.compile(r"(<!-- lab:([\w-]+) -->\n).*?(<!-- /lab -->)", re.DOTALL)
 
 
@@ -186,4 +188,5 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "peers-real": peers_real,
     "rerank": rerank,
     "bench-report": bench_report,
+    **PLANNING,
 }

@@ -28,7 +28,7 @@ from lab.evaluate import bootstrap_quality
 from lab.mixes import BOTH, Mix, selected
 from lab.progress import bar, images_bar
 from lab.recipes import Recipe, Stage
-from lab.runs import Home, Run, Step, Work
+from lab.runs import Run, Runs, Step, Work
 from lab.world.sets import World
 
 VERSIONS = {"pretrain": 1, "captioner": 1, "filter": 1, "capfilt": 1, "evaluate": 1}
@@ -52,7 +52,7 @@ class Steps:
     draws; the pairs do not depend on it.
     """
 
-    def __init__(self, home: Home, recipe: Recipe, seed: int = 0, ground: Ground = WORLD) -> None:
+    def __init__(self, home: Runs, recipe: Recipe, seed: int = 0, ground: Ground = WORLD) -> None:
         self.home, self.recipe, self.seed, self.ground = home, recipe, seed, ground
         ground.check(recipe)  # before anything is begun
 
@@ -132,8 +132,9 @@ class Steps:
 
         def work(folder: Path) -> dict[str, Any]:
             items, models = self.web[:count], (_model(captioner), _model(matcher))
-            settings = {"decoding": decoding, "seed": self.seed, "round": round}
-            job, pairs = self.ground.capfilt(*models, items, self.recipe, **settings)
+            job, pairs = self.ground.capfilt(
+                *models, items, self.recipe, decoding=decoding, seed=self.seed, round=round
+            )
             with images_bar(len(pairs.images), step.id) as show:
                 ledger = run_capfilt(job, pairs, folder / LEDGER, show)
             return self.ground.summary(ledger, items)

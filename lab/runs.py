@@ -19,9 +19,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from blip.data.files import drop_unfinished
+from blip.data.jsons import parse_json
 from blip.errors import InputError
 from lab.locks import is_locked, locked
 from lab.records import commit, machine, write_record
@@ -68,6 +69,13 @@ class Run:
     result: dict[str, Any]
     seconds: float
     """Of the process that finished it."""
+
+
+class Runs(Protocol):
+    """Where runs are done or planned: a home of runs, or a plan of them."""
+
+    def run(self, step: Step, work: Work) -> Run: ...
+    def run_all(self, jobs: Sequence[tuple[Step, Work]]) -> list[Run]: ...
 
 
 class Home:
@@ -187,7 +195,7 @@ class Home:
         """What run.json says, if it is the step that the folder is named by."""
         path = self.path(run) / "run.json"
         about = _read_json(path, run)
-        if {*_STEP, *_DONE_BY} - set(about) or Step(**{name: about[name] for name in _STEP}).id != run:
+        if {*_STEP, *_DONE_BY} - set(about) or not _sound(about, run):
             raise InputError(f"{path} was changed: it is not what the run is named by; {_remedy(run)}.")
         return about
 
@@ -200,12 +208,24 @@ class Home:
 
 def _read_json(path: Path, run: str) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); {_remedy(run)}.") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} is not what BLIP Lab wrote; {_remedy(run)}.")
     return content
+
+
+def _sound(about: Mapping[str, Any], run: str) -> bool:
+    """Whether what is known of a run has the types it was written with, and is the step that names it."""
+    kinds: dict[str, Any] = {"started": str, "finished": str, "seconds": (int, float), "starts": int, "commit": str, "machine": dict}
+    values = all(isinstance(about[name], (kind, type(None))) for name, kind in kinds.items())
+    if not values or not isinstance(about["config"], dict) or not isinstance(about["parents"], list):
+        return False
+    try:
+        return Step(**{name: about[name] for name in _STEP}).id == run
+    except RecursionError:  # nested deeper than it can be written
+        return False
 
 
 def _remedy(run: str) -> str:

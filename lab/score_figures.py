@@ -49,6 +49,23 @@ def audit_curves(groups: Mapping[str, Mapping[str, Any]], thresholds: Mapping[st
     return figure
 
 
+def two_scores(one: np.ndarray, other: np.ndarray, true: np.ndarray, names: tuple[str, str], limits: tuple[float, float]) -> Figure:
+    """A dot for each of N captions by two scores (N,), filled where it is true (N,) bool; lines at both thresholds.
+
+    names: of the scores; limits: their thresholds. Off the diagonal quarters the two decide differently.
+    """
+    figure = Figure(figsize=(5.2, 4.4), dpi=128, facecolor=PAPER, layout="constrained")
+    axes = figure.add_subplot()
+    axes.scatter(one[~true], other[~true], s=14, facecolors="none", edgecolors=FILTERED, linewidths=0.7, label="not true")
+    axes.scatter(one[true], other[true], s=10, color=KEPT, alpha=0.55, linewidths=0, label="true")
+    axes.axvline(limits[0], color=INK, linestyle="--", linewidth=0.8)
+    axes.axhline(limits[1], color=INK, linestyle="--", linewidth=0.8)
+    axes.set_xlabel(names[0], size=8, color=INK)
+    axes.set_ylabel(names[1], size=8, color=INK)
+    _finish(figure, [axes])
+    return figure
+
+
 def _line(axes: Axes, curve: Sequence[Mapping[str, Any]], name: str, colour: str, style: str) -> None:
     rows = [row for row in curve if row[name]["value"] is not None]
     at = [row["threshold"] for row in rows]

@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from blip.capfilt import Ledger
 from blip.data.files import replacing
+from blip.data.jsons import parse_json
 from blip.errors import InputError
 from blip.matching import Matcher
 from blip.train import precision
@@ -61,11 +63,12 @@ class SearchIndex:
         """The index of a ledger; InputError where there is none, or the ledger is not the one it was made of."""
         again = "make it with lab ledger embed"
         try:
-            content = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+            content = parse_json((folder / _ABOUT).read_text(encoding="utf-8"))
             if content["version"] != VERSION:
                 raise InputError(f"The search index in {folder} is of another version; {again} again.")
             about = About(**content)
-            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+            arrays = {name: _array(folder / f"{name}.npy") for name in _ARRAYS}
+            _check_shapes(**arrays)
         except FileNotFoundError:
             raise InputError(f"There is no search index in {folder}; {again}.") from None
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -73,6 +76,22 @@ class SearchIndex:
         if about.shards != shards_digest(ledger):
             raise InputError(f"The search index in {folder} is not of this ledger as it is now; {again} again.")
         return cls(about, **arrays)
+
+
+def _array(path: Path) -> np.ndarray:
+    """An array on disk; ValueError where the file is none."""
+    try:
+        return np.load(path, mmap_mode="r")
+    except (EOFError, TokenError, OverflowError) as error:  # what numpy raises for headers of any other content
+        raise ValueError(f"{path.name} is no array: {error}") from None
+
+
+def _check_shapes(images: np.ndarray, texts: np.ndarray, text_of_row: np.ndarray) -> None:
+    features = images.ndim == texts.ndim == 2 and images.shape[1] == texts.shape[1] and images.dtype == texts.dtype == np.float32
+    if not features or text_of_row.ndim != 1 or text_of_row.dtype != np.int64:
+        raise ValueError("its arrays do not fit each other")
+    if len(text_of_row) and not 0 <= text_of_row.min() <= text_of_row.max() < len(texts):
+        raise ValueError("text_of_row.npy names texts that there are not")
 
 
 def write_index(folder: Path, about: About, arrays: Mapping[str, np.ndarray]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -9,6 +10,7 @@ from blip.capfilt import Ledger, Policy
 from blip.capfilt.decide import verdicts
 from blip.capfilt.quality import Kept
 from blip.generate import Caption
+from blip.tokenizer import Tokenizer
 from lab.figures import SIGNS
 from lab.world.checker import check
 from lab.world.noise import CLEAN, KINDS
@@ -26,6 +28,12 @@ def drawn(captions: Sequence[Caption]) -> pd.DataFrame:
     rows = [(one.text, len(one.ids), one.mean_logprob, min(one.logprobs)) for one in captions]
     names = ["synthetic caption", "tokens", "mean log-prob.", "lowest log-prob."]
     return pd.DataFrame(rows, columns=names).round(2)
+
+
+def tokens(caption: Caption, tokenizer: Tokenizer) -> pd.DataFrame:
+    """One row: the probability of each token of a generated caption, given those before it and the image."""
+    columns = [tokenizer.vocab[number] for number in caption.ids]
+    return pd.DataFrame([np.exp(caption.logprobs)], columns=columns, index=["probability"]).round(2)
 
 
 def captions(ledger: Ledger, policy: Policy | None = None) -> pd.DataFrame:

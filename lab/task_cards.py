@@ -52,7 +52,7 @@ def caption_cards(
 ) -> Figure:
     """Pictures (H, W, 3) uint8, each with its captions by the name of who wrote them."""
     width, tall = 4.6, _PICTURE + 2 * _PAD
-    axes = _grid(len(pictures), columns, width, tall, title)
+    figure, axes = _grid(len(pictures), columns, width, tall, title)
     for at, (picture, said) in enumerate(zip(pictures, captions, strict=True)):
         x, y = _place(at, columns, width, tall)
         _framed(axes, x, y, width, tall)
@@ -64,7 +64,7 @@ def caption_cards(
             sign, colour = _SIGNS[one.true]
             lines = "\n".join(textwrap.wrap(f"{sign} {one.text}".strip(), 42, max_lines=2, placeholder=" …"))
             axes.text(left, top + 0.12, lines, size=8, color=colour, va="top", linespacing=1.1)
-    return axes.figure
+    return figure
 
 
 def answer_cards(
@@ -72,13 +72,13 @@ def answer_cards(
 ) -> Figure:
     """Pictures (H, W, 3) uint8, each with a question and the probabilities of its first answers as bars."""
     width, tall = 4.2, _PICTURE + 2 * _PAD
-    axes = _grid(len(pictures), columns, width, tall, title)
+    figure, axes = _grid(len(pictures), columns, width, tall, title)
     for at, (picture, choice) in enumerate(zip(pictures, choices, strict=True)):
         x, y = _place(at, columns, width, tall)
         _framed(axes, x, y, width, tall)
         _picture(axes, picture, x + _PAD, y + _PAD, _PICTURE)
         _choice(axes, choice, x + _PICTURE + 2.2 * _PAD, y + _PAD, width - _PICTURE - 3.4 * _PAD)
-    return axes.figure
+    return figure
 
 
 def dialog_page(picture: np.ndarray, caption: str, rounds: Sequence[Choice], title: str) -> Figure:
@@ -88,21 +88,21 @@ def dialog_page(picture: np.ndarray, caption: str, rounds: Sequence[Choice], tit
     half = (len(rounds) + 1) // 2
     below = _LINE * len(textwrap.wrap(caption, 34)) + _PAD
     tall = max(sum(heights[:half]), sum(heights[half:]), side + below) + _PAD
-    axes = _canvas(side + 2 * wide + 5 * _PAD, _HEAD + tall, title)
+    figure, axes = _canvas(side + 2 * wide + 5 * _PAD, _HEAD + tall, title)
     _picture(axes, picture, 2 * _PAD, _HEAD, side)
     axes.text(2 * _PAD, _HEAD + side + 0.08, "\n".join(textwrap.wrap(caption, 34)), size=9, color=INK, va="top")
     for at, choice in enumerate(rounds):
         first = half * (at >= half)
         y = _HEAD + sum(heights[first:at])
         _choice(axes, choice, side + (4 if at < half else 6) * _PAD + wide * (at >= half), y, wide - 3 * _PAD)
-    return axes.figure
+    return figure
 
 
 def film_strips(strips: Sequence[Strip], title: str, side: float = 1.0) -> Figure:
     """Clips as rows of frames, from the first to the last, each below its text."""
     most = max(len(strip.frames) for strip in strips)
     above, tall = 0.28, side + 0.28 + 0.2
-    axes = _canvas(most * (side + 0.04) + 2 * _PAD, _HEAD + len(strips) * tall, title)
+    figure, axes = _canvas(most * (side + 0.04) + 2 * _PAD, _HEAD + len(strips) * tall, title)
     for row, strip in enumerate(strips):
         y, (sign, colour) = _HEAD + row * tall, _SIGNS[strip.true]
         axes.text(_PAD, y + above / 2, f"{sign} {strip.text}".strip(), size=9, color=colour, va="center")
@@ -110,7 +110,7 @@ def film_strips(strips: Sequence[Strip], title: str, side: float = 1.0) -> Figur
         axes.text(end, y + above / 2, strip.note, size=8.5, color=QUIET, va="center", ha="right")
         for at, frame in enumerate(strip.frames):
             _picture(axes, frame, _PAD + at * (side + 0.04), y + above, side)
-    return axes.figure
+    return figure
 
 
 def _choice(axes: Axes, choice: Choice, x: float, y: float, width: float) -> None:
@@ -135,7 +135,7 @@ def _choice_height(choice: Choice) -> float:
     return _LINE * len(textwrap.wrap(choice.question, 34)) + _SMALL * bool(choice.note) + _BAR * len(choice.answers)
 
 
-def _grid(count: int, columns: int, width: float, tall: float, title: str) -> Axes:
+def _grid(count: int, columns: int, width: float, tall: float, title: str) -> tuple[Figure, Axes]:
     rows = -(-count // columns)
     return _canvas(columns * (width + _GAP) + _GAP, _HEAD + rows * (tall + _GAP), title)
 
@@ -145,19 +145,19 @@ def _place(at: int, columns: int, width: float, tall: float) -> tuple[float, flo
     return _GAP + column * (width + _GAP), _HEAD + row * (tall + _GAP)
 
 
-def _canvas(width: float, height: float, title: str) -> Axes:
-    """Axes over a whole figure in inches from its top left corner, with a title."""
+def _canvas(width: float, height: float, title: str) -> tuple[Figure, Axes]:
+    """A figure, and axes over all of it in inches from its top left corner, with a title."""
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor=PAPER)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
     axes.text(_GAP + 0.02, _HEAD / 2, title, size=11, color=INK, weight="bold", va="center")
-    return axes
+    return figure, axes
 
 
 def _framed(axes: Axes, x: float, y: float, width: float, height: float) -> None:
-    look = {"boxstyle": "round,pad=0,rounding_size=0.06", "edgecolor": _FRAME, "facecolor": _CARD}
-    axes.add_patch(FancyBboxPatch((x, y), width, height, linewidth=0.8, **look))
+    style = "round,pad=0,rounding_size=0.06"
+    axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=style, edgecolor=_FRAME, facecolor=_CARD, linewidth=0.8))
 
 
 def _picture(axes: Axes, picture: np.ndarray, x: float, y: float, side: float) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
 from lab.figures import FILTERED, INK, KEPT, PAPER, QUIET
@@ -29,8 +30,8 @@ def compared(bars: Mapping[str, Shares], marks: Mapping[str, Shares], title: str
     The measures are those of the first model; a mark that is not known for one is left out.
     """
     names = list(next(iter(bars.values())))
-    figure = Figure(figsize=(7.6, 0.95 + len(names) * (0.17 + 0.2 * len(bars))), dpi=_DPI, facecolor=PAPER, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09)
+    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)
+    figure = Figure(figsize=(7.6, 0.95 + len(names) * (0.17 + 0.2 * len(bars))), dpi=_DPI, facecolor=PAPER, layout=layout)
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", size=11, color=INK, weight="bold", pad=8)
     tall, colours = 0.76 / len(bars), _BARS if len(bars) > 1 else (KEPT,)

@@ -52,6 +52,7 @@ TOUR = (
     Chapter("08_captioner_filter_sharing", "Should captioner and filter be one model?", ("table4", "bias")),
     Chapter("09_longer_or_new", "Is the gain only longer training, and does it need a new model?", ("table12", "table13")),
     Chapter("10_what_the_field_asked_next", "How should captions be mixed, drawn, filtered and trained on?", _NEXT),
+    Chapter("11_inspect_decisions", "Why was this caption kept or filtered?"),
 )
 
 

@@ -81,7 +81,8 @@ def _items(claim: Claim, found: Found, seeds: Sequence[int]) -> list[float | Non
     if not isinstance(value, Difference) or any(metric not in _ITEMS for _, metric, _ in value.terms):
         return None
     rows = [
-        sum(weight * _hits(found[arm][seed], _ITEMS[metric]) for arm, metric, weight in value.terms) for seed in seeds
+        sum((weight * _hits(found[arm][seed], _ITEMS[metric]) for arm, metric, weight in value.terms), np.zeros(()))
+        for seed in seeds
     ]
     differences = np.mean(rows, axis=0)
     return _bounds(item_interval(differences)) if len(differences) >= FEWEST_ITEMS else None

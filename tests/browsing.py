@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +50,10 @@ CONTRAST = """() => {
   return found;
 }"""
 """Gives every text on the page whose contrast is below 4.5 (WCAG AA)."""
+_WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa"]}, "resultTypes": ["violations"]}
+# A colour on its way to another one is neither.
+_STILL = """() => Promise.allSettled(
+  document.getAnimations().filter((one) => one instanceof CSSTransition).map((one) => one.finished))"""
 
 
 @contextmanager
@@ -103,3 +108,14 @@ def nameless(page: Page) -> list[str]:
     name = "p => p.ariaLabel || p.innerText || [...(p.labels || [])].map(l => l.innerText).join()"
     parts = page.locator("input:visible, button:visible, textarea:visible").all()
     return [part.evaluate("part => part.outerHTML") for part in parts if not part.evaluate(name).strip()]
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds against WCAG 2 A and AA on the page as it is: rule, place and HTML of each."""
+    page.evaluate(_STILL)
+    found = Axe().run(page, options=_WCAG).response["violations"]
+    return [
+        f"{rule['id']} at {' '.join(map(str, node['target']))}: {node['html'][:200]}"
+        for rule in found
+        for node in rule["nodes"]
+    ]

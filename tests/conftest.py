@@ -25,7 +25,7 @@ PARTS = {
     "ray": ("ray",),
     "kills and resume": ("kill", "kills", "resume"),
     "fuzz": ("fuzz",),
-    "docs and house": ("docs", "readme", "setup", "house", "wheel"),
+    "docs and house": ("docs", "readme", "setup", "house", "types", "wheel"),
 }
 
 

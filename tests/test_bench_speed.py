@@ -118,7 +118,7 @@ def test_both_sides_have_the_same_gradients():
     ours.task.update_teacher()
     ours.forward_backward("float32")
     plain.forward_backward("float32")
-    blocks, layers = ours.task.model.text.blocks, plain.module.text_encoder.encoder["layer"]
+    blocks, layers = ours.task.model.text.blocks, list(plain.module.text_encoder.encoder.layer)
     for own, theirs in (
         (ours.task.model.image_encoder.patches, plain.module.visual_encoder.patch_embed["proj"]),
         (ours.task.model.text.embeddings["encoder"].word, plain.module.text_encoder.embeddings.word_embeddings),

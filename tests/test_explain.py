@@ -22,8 +22,8 @@ from blip.explain import (
 )
 from blip.generate import Decoding, generate
 from blip.matching import Matcher
+from blip.memory import Memory
 from blip.model import narrowed
-from blip.text import Memory
 from blip.tokenizer import Tokenizer
 from lab.explain_figures import heat_maps, heat_rgba, scales
 from lab.weights import shipped

@@ -18,8 +18,8 @@ from blip.config import (
 )
 from blip.errors import InputError
 from blip.layers import PerRole, start_std
+from blip.memory import Cache
 from blip.model import BLIP, count_parameters, narrowed
-from blip.text import Cache
 from blip.vision import ImageEncoder, resize_positions
 
 ROWS = [pytest.param(shared, id=name) for name, shared in SHARING.items()]

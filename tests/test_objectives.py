@@ -227,7 +227,7 @@ def test_the_task_draws_one_negative_a_side_from_the_other_pairs(monkeypatch):
         loss = task.match(batch, memory, similarity, states)
     assert loss.item() == pytest.approx(math.log(2))
     assert seen["tokens"].lead == "ENC" and len(seen["tokens"]) == len(seen["memory"]) == 12
-    image = [row_of(memory.keys[0], row) for row in seen["memory"].keys[0]]
+    image = [row_of(memory.keys[0], row) for row in seen["memory"].rows(torch.arange(12)).keys[0]]
     text = [row_of(batch.tokens.led_by("ENC").ids, row) for row in seen["tokens"].ids]
     assert image[:4] == text[:4] == image[8:] == text[4:8] == [0, 1, 2, 3]
     ids = batch.ids.tolist()

@@ -97,7 +97,7 @@ def test_pretraining_itm_is_the_loss_of_its_pairs_scored_one_by_one(monkeypatch)
     match_logits = model.match_logits
     monkeypatch.setattr(model, "match_logits", lambda *pair: seen.append(pair) or match_logits(*pair))
     loss = task(PairBatch(io["images"], texts(io), torch.arange(4)), alpha=0.4).parts["itm"]
-    (tokens, memory) = seen[0]
+    tokens, memory = seen[0][0], seen[0][1].rows(torch.arange(12))
     each = [model.remember(model.encode_image(image[None]), "encoder") for image in io["images"]]
     logits, images = [], []
     for row in range(12):

@@ -6,7 +6,9 @@ import shutil
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -251,6 +253,28 @@ def test_many_people_may_ask_at_once(service):
     alone = [service.tallies(policy) for policy in asked]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(service.tallies, asked * 4)) == alone * 4
+
+
+def test_the_service_closes_while_people_ask(ledger):
+    leaving, begun = Service(ledger), Event()
+
+    def ask_on() -> None:
+        with pytest.raises(duckdb.ConnectionException):
+            while True:
+                begun.set()
+                leaving.view_counts(Policy(), str(random.random()))
+
+    with ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask_on) for _ in range(3)]
+        begun.wait()
+        leaving.close()
+        for one in asking:
+            one.result()
+
+
+def test_several_thumbnails_are_those_of_one_at_a_time(service):
+    numbers = [7, 3, 59, 10_000]
+    assert service.pictures(numbers) == {number: service.picture(number) for number in (3, 7, 59)}
 
 
 def test_scenes_are_drawn_again_at_256_pixels(service):

@@ -35,7 +35,7 @@ NOT_IMPORTED = {
     "pandas": "asked for by name: tables in notebooks",
 }
 # Developers' packages that are commands, plug-ins and what builds the wheel, not imports.
-TOOLS = {"ruff", "uv", "pytest-xdist", "pytest-timeout", "setuptools"}
+TOOLS = {"ruff", "mypy", "uv", "pytest-xdist", "pytest-timeout", "setuptools"}
 
 
 def names(requirements):
@@ -177,7 +177,7 @@ def test_the_version_has_one_source():
 
 def test_makefile_names_its_targets():
     """A dry run of each target parses the Makefile and ends in a command."""
-    for target in ("demo", "app", "notebooks", "test", "lint"):
+    for target in ("demo", "app", "notebooks", "docs", "docs-serve", "test", "lint"):
         done = subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True, text=True)
         assert ".venv/bin/" in done.stdout
 

@@ -13,10 +13,10 @@ from blip.checkpoint import Card, save
 from blip.data.benchmarks.videos import read_video_captions, read_video_questions
 from blip.data.video import QUESTION_FRAMES, RETRIEVAL_FRAMES
 from blip.errors import InputError
+from blip.memory import Memory
 from blip.tasks.video import ask_clips, clip_features, clip_scores, clip_states, frame_states, rank_videos
 from blip.tasks.vqa import vqa_from
 from blip.tasks.vqa_training import question_tokens
-from blip.text import Memory
 from lab.cli import main
 from lab.downstream import video
 from lab.downstream.clip_rows import clip_batches, file_clips, world_clips

@@ -12,6 +12,7 @@ from toy_models import toy_config, toy_images, toy_model, toy_tokens
 from blip.data.benchmarks.visdial import read_ranks, read_relevance, read_visdial
 from blip.data.pictures import PictureBatch
 from blip.errors import InputError
+from blip.memory import Memory
 from blip.metrics.dialog import dialog_scores, true_ranks
 from blip.model import narrowed
 from blip.schedules import Schedule
@@ -25,7 +26,6 @@ from blip.tasks.visdial import (
     dialog_tokens,
     visdial_from,
 )
-from blip.text import Memory
 from blip.tokenizer import Tokenizer
 from blip.train import TrainConfig, train
 from lab.cli import main

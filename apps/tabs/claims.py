@@ -51,7 +51,7 @@ def _runs(home: Home, chosen: str | None) -> list[Any]:
     names = [one.id for one in found]
     at = chosen if chosen in names else next(iter(names), None)
     choice = gr.update(choices=names, value=at, visible=bool(names))
-    return [_head(found) + charts.runs(found), choice, _losses(home, at), gr.Timer(active=_any_running(found))]
+    return [_head(found) + charts.runs(found), choice, _losses(home, at), gr.update(active=_any_running(found))]
 
 
 def _head(found: list[Training]) -> str:

@@ -1,5 +1,6 @@
 """The room "Compare": the same images under two scores, and the captions on which they differ."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
@@ -7,10 +8,10 @@ from typing import Any
 import gradio as gr
 
 from apps import charts
-from apps.compared import AS_WRITTEN, DIFFER, ORDERS, ORIGINS, PARTS, PairPage, Selection, area
+from apps.compared import AS_WRITTEN, DIFFER, ORDERS, ORIGINS, PARTS, Selection, area
 from apps.comparing import Comparing
 from apps.comparison import BINS, Comparison
-from apps.pair_cards import counts_panel, pair_cards
+from apps.pair_cards import counts_panel, pair_cards, where_line
 from apps.questions import SIZES
 from apps.scatter import scatter
 from apps.tabs.parts import parts
@@ -18,6 +19,7 @@ from apps.theme import QUIETLY, text
 from blip.errors import InputError
 
 _ANY = next(iter(ORIGINS))
+_JOINING = '<p role="status">Pairing the captions of A and B, once. The other rooms stay open meanwhile.</p>'
 _UNSEEN = -1
 """The page before anybody has looked into the room."""
 
@@ -60,8 +62,11 @@ def build(comparing: Comparing, room: gr.Tab) -> None:
     box, page = gr.State(None), gr.State(_UNSEEN)
     with gr.Row(elem_classes="room", equal_height=False):
         with gr.Column(elem_classes="side", min_width=0):
-            a_limit, a_split, _ = _side("A")
-            b_limit, b_split, match = _side("B")
+            with gr.Column(elem_classes=["pane", "threshold"]):
+                a_limit, a_split = _side("A")
+            with gr.Column(elem_classes=["pane", "threshold"]):
+                b_limit, b_split = _side("B")
+                match = gr.Button("Keep as many as A", size="sm", elem_classes="plain")
             folder, opened, said = _another(visible=bool(comparing.roots))
         with gr.Column(elem_classes="images", min_width=0):
             a, b, origin = _columns(list(comparing.columns), comparing.start())
@@ -87,12 +92,10 @@ def build(comparing: Comparing, room: gr.Tab) -> None:
     opened.click(lambda typed: _opened(comparing, typed), [folder], [a, b, said], **QUIETLY)
 
 
-def _side(name: str) -> tuple[gr.Slider, gr.HTML, gr.Button | None]:
-    with gr.Column(elem_classes=["pane", "threshold"]):
-        split = text(elem_id=f"compare-{name.lower()}-split")
-        limit = gr.Slider(0, 1, value=0.5, step=0.01, label=f"{name} threshold", buttons=[], elem_id=f"{name.lower()}-limit")
-        match = gr.Button("Keep as many as A", size="sm", elem_classes="plain") if name == "B" else None
-    return limit, split, match
+def _side(name: str) -> tuple[gr.Slider, gr.HTML]:
+    split = text(elem_id=f"compare-{name.lower()}-split")
+    limit = gr.Slider(0, 1, value=0.5, step=0.01, label=f"{name} threshold", buttons=[], elem_id=f"{name.lower()}-limit")
+    return limit, split
 
 
 def _another(*, visible: bool) -> tuple[gr.Textbox, gr.Button, gr.HTML]:
@@ -179,9 +182,21 @@ def _wire_columns(comparing: Comparing, room: gr.Tab, asked: _Asked, shown: _Sho
         comparison, chosen = _selection(comparing, values, 0)
         return comparison.threshold_of("b", comparison.kept("a", chosen.a, chosen.synthetic), chosen.synthetic)
 
-    gr.on([asked.a.input, asked.b.input], begin, parts(asked), outputs, **QUIETLY)
-    room.select(enter, parts(asked), outputs, **QUIETLY)
+    chosen = [asked.a.input, asked.b.input]
+    gr.on(chosen, _after_a_sign(comparing, shown, begin), parts(asked), outputs, trigger_mode="always_last", **QUIETLY)
+    room.select(_after_a_sign(comparing, shown, enter), parts(asked), outputs, **QUIETLY)
     match.click(as_many, parts(asked), [asked.b_limit], **QUIETLY)
+
+
+def _after_a_sign(comparing: Comparing, shown: _Shown, answer: Callable[..., list[Any]]) -> Callable[..., Any]:
+    """The answer, but first that A and B are being paired where they are not yet: a million captions take seconds."""
+
+    def told(*values: Any) -> Iterator[list[Any]]:
+        if not comparing.ready(*(comparing.columns[label] for label in values[:2])):
+            yield [gr.skip()] * 3 + [_JOINING if part is shown.where else gr.skip() for part in parts(shown)]
+        yield answer(*values)
+
+    return told
 
 
 def _comparison(comparing: Comparing, a: str, b: str) -> Comparison:
@@ -223,21 +238,12 @@ def _answer(comparing: Comparing, comparison: Comparison, chosen: Selection) -> 
         counts_panel(counts, comparison.alone, comparison.other_bytes),
         gr.update(choices=[(f"{part} · {n:,}", part) for part, n in parts.items()], value=chosen.part),
         gr.update(visible=chosen.box is not None),
-        _where(page),
+        where_line(page),
         gr.update(interactive=page.number > 0),
         gr.update(interactive=page.number + 1 < page.pages),
         pair_cards(page, limits, axes, lambda pair: comparing.picture(comparison, pair)),
         page.number,
     ]
-
-
-def _where(page: PairPage) -> str:
-    first = page.number * page.size + 1
-    span = f"{first:,}–{first + len(page.pairs) - 1:,} of " if page.pairs else ""
-    return (
-        f'<p role="status"><b>{span}{page.selected:,}</b> captions'
-        f'<span class="quiet">page {page.number + 1:,} of {page.pages:,}</span></p>'
-    )
 
 
 def _opened(comparing: Comparing, typed: str) -> list[Any]:

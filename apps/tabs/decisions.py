@@ -49,13 +49,13 @@ class _Shown:
     page: gr.State
 
 
-def build(service: Service, demo: gr.Blocks) -> None:
-    """Lay the room out and wire it, inside the tab that is open in demo."""
+def build(service: Service, demo: gr.Blocks, policy: Policy) -> None:
+    """Lay the room out and wire it, inside the tab that is open in demo. policy: the thresholds to begin with."""
     page = gr.State(0)
     with gr.Row(elem_classes="room", equal_height=False):
         with gr.Column(elem_classes="side", min_width=0):
-            web, web_scores = _origin("web")
-            synthetic, synthetic_scores = _origin("synthetic")
+            web, web_scores = _origin("web", policy.web)
+            synthetic, synthetic_scores = _origin("synthetic", policy.synthetic)
             with gr.Column(elem_classes="pane"):
                 curve = text()
             with gr.Column(elem_classes="pane", visible=service.truth_known):
@@ -70,13 +70,17 @@ def build(service: Service, demo: gr.Blocks) -> None:
             found = text(elem_id="cards")
     asked = _Asked(web, synthetic, view, search, order, opinion, size, page)
     shown = _Shown(web_scores, synthetic_scores, curve, truth, view, where, back, on, found, page)
+    # The first page is on its way with the layout; what people decided since comes when the page is loaded.
+    for part, value in zip(parts(shown), _answer(service, Question(policy=policy)), strict=True):
+        if isinstance(part, gr.HTML):
+            part.value = value
     _wire(service, demo, asked, shown)
 
 
-def _origin(origin: str) -> tuple[gr.Slider, gr.HTML]:
+def _origin(origin: str, value: float) -> tuple[gr.Slider, gr.HTML]:
     with gr.Column(elem_classes=["pane", "threshold"]):
         scores = text(elem_id=f"{origin}-scores")
-        label, value = f"{origin.capitalize()} threshold", getattr(Policy(), origin)
+        label = f"{origin.capitalize()} threshold"
         limit = gr.Slider(0, 1, value=value, step=0.01, label=label, buttons=[], elem_id=f"{origin}-limit")
     return limit, scores
 
@@ -128,6 +132,7 @@ def _answer(service: Service, question: Question) -> list[Any]:
     tallies = service.tallies(policy)
     counts = service.view_counts(policy, question.search, question.opinion)
     page = service.page(question, counts[question.view])
+    pictures = service.pictures([card.number for card in page.cards])
     limits = {"web": policy.web, "synthetic": policy.synthetic}
     return [
         *(_scores(service, tallies[origin], origin, limit) for origin, limit in limits.items()),
@@ -137,7 +142,7 @@ def _answer(service: Service, question: Question) -> list[Any]:
         _where(page),
         gr.update(interactive=page.number > 0),
         gr.update(interactive=page.number + 1 < page.pages),
-        cards(page, policy, service.picture, question.search),
+        cards(page, policy, pictures.__getitem__, question.search),
         page.number,
     ]
 

@@ -60,9 +60,9 @@ def named(values: tuple[Any, ...]) -> dict[str, Any]:
 def place_shown(values: tuple[Any, ...]) -> Place:
     """Where the reviewer is: the caption on the screen in the queue that is asked for."""
     own = named(values)
-    limits = {origin: 0.5 if own[origin] is None else min(1.0, max(0.0, own[origin])) for origin in ("web", "synthetic")}
+    web, synthetic = (0.5 if own[origin] is None else min(1.0, max(0.0, own[origin])) for origin in ("web", "synthetic"))
     row = own["shown"].partition(" ")[0]
-    return Place(policy=Policy(**limits), queue=own["queue"], search=own["search"].strip(), opinion=own["opinion"] or "", row_id=row)
+    return Place(policy=Policy(web=web, synthetic=synthetic), queue=own["queue"], search=own["search"].strip(), opinion=own["opinion"] or "", row_id=row)
 
 
 def judged(desk: Desk, values: tuple[Any, ...], word: str, better: str | None) -> list[Any]:

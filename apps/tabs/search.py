@@ -12,7 +12,7 @@ from apps.theme import QUIETLY, text
 from blip.capfilt import Policy
 from blip.errors import InputError
 
-_BUSY = {"show_progress": "minimal", "api_visibility": "private"}
+_BUSY: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _SHORTLISTS = (12, 24, 48, 128)
 _RERANK, _COSINE = "ITM re-ranks", "ITC alone"
 _PICKS = 24  # images to choose from at once
@@ -134,4 +134,5 @@ def _picks(searching: Searching, page: int) -> list[str]:
         return ["", said(str(error), searching.command)]
     images = searching.service.images
     numbers = [(page * _PICKS + place) % images for place in range(min(_PICKS, images))]
-    return ["", picks([(number, searching.service.picture(number)) for number in numbers])]
+    pictures = searching.service.pictures(numbers)
+    return ["", picks([(number, pictures[number]) for number in numbers])]

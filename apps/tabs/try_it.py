@@ -15,7 +15,7 @@ from blip.explain import default_layer
 
 TEXTS = "a red ball\na blue car\na photo of a dog"
 
-_BUSY = {"show_progress": "minimal", "api_visibility": "private"}
+_BUSY: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class _Parts:
     chosen: gr.State
     file: gr.File
     source: gr.Radio
-    picks: gr.Gallery
+    picks: gr.HTML
+    pick: gr.Textbox
     page: gr.State
     back: gr.Button
     on: gr.Button
@@ -67,19 +68,19 @@ def _image() -> dict[str, Any]:
         portrait = text(elem_id="portrait")
         file = gr.File(label="Drop, paste or choose an image", type="binary", height=92, elem_id="try-file")
         source = gr.Radio([LEDGER, SCENES], value=LEDGER, label="Or pick one", elem_classes="views")
-        picks = gr.Gallery(
-            label="Images to pick", show_label=False, columns=3, allow_preview=False, interactive=False,
-            object_fit="cover", height="auto", buttons=[], elem_id="picks",
-        )
+        picks = text(elem_id="picks")
+        # The number of an image that is picked: apps/studio.js writes it here.
+        pick = gr.Textbox(label="Picked image", visible="hidden", elem_id="try-pick")
         with gr.Row(elem_classes="pager"):
             back = gr.Button("←", min_width=0, elem_id="picks-back")
             on = gr.Button("More →", min_width=0, elem_id="picks-on")
-    named = {"portrait": portrait, "file": file, "source": source, "picks": picks, "back": back, "on": on}
+    named = {"portrait": portrait, "file": file, "source": source, "picks": picks, "pick": pick, "back": back, "on": on}
     return named | {"chosen": gr.State(None), "page": gr.State(0)}
 
 
 def _drawn() -> dict[str, Any]:
-    usual, plain = Draw(), {"buttons": [], "min_width": 0}
+    usual = Draw()
+    plain: dict[str, Any] = {"buttons": [], "min_width": 0}
     text("<h3>Captions, and the probability of each token</h3>")
     with gr.Row(elem_classes="controls"):
         sliders = [
@@ -134,7 +135,7 @@ def _wire(service: Service, workbench: Workbench, tab: gr.Tab, parts: _Parts) ->
 
     follow(tab.select(answer.begin, [parts.chosen, *where], [*chosen, parts.picks, parts.back], **QUIETLY))
     follow(parts.file.upload(answer.upload, [parts.file, parts.chosen], [*chosen, parts.file], **QUIETLY))
-    follow(parts.picks.select(answer.pick, [*where, parts.chosen], chosen, **QUIETLY))
+    follow(parts.pick.change(answer.pick, [parts.pick, parts.source, parts.chosen], chosen, **QUIETLY))
     pages = [parts.picks, parts.page, parts.back, parts.on]
     parts.source.input(lambda source: answer.turn(source, 0), [parts.source], pages, **QUIETLY)
     parts.back.click(lambda source, page: answer.turn(source, page - 1), where, pages, **QUIETLY)

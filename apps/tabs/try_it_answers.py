@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from apps import trial_cards as shown
 from apps.answers import Caption
@@ -54,9 +52,9 @@ class Answers:
         """The image of a file; the place for files is free again."""
         return [*self._chosen(lambda: Chosen(self.workbench.upload(data)), chosen), None]
 
-    def pick(self, source: str, page: int, chosen: Chosen | None, event: gr.SelectData) -> list[Any]:
-        """One of the images to pick."""
-        return self._chosen(lambda: self._picked(source, page * PICKS + int(event.index)), chosen)
+    def pick(self, number: str, source: str, chosen: Chosen | None) -> list[Any]:
+        """One of the images to pick, by its number."""
+        return self._chosen(lambda: self._picked(source, int(number)), chosen)
 
     def turn(self, source: str, page: int) -> list[Any]:
         """A page of images to pick, and whether there are pages before and after it."""
@@ -127,15 +125,13 @@ class Answers:
         subject = self.workbench.subject(self.service.original(number), key)
         return Chosen(subject, tuple(self.service.captions([number], Policy())[number]))
 
-    def _images(self, source: str, page: int) -> list[tuple[Image.Image, str]]:
+    def _images(self, source: str, page: int) -> str:
         if source == SCENES:
-            return [(one, "") for one in self.workbench.scenes(page * PICKS, PICKS)]
+            scenes = enumerate(self.workbench.scenes(page * PICKS, PICKS), page * PICKS)
+            return shown.picks([(number, f"scene {number + 1}", scene) for number, scene in scenes])
         cards = self.service.page(Question(page=page, size=PICKS)).cards
-        return [(self._thumbnail(card.number), card.key) for card in cards]
-
-    def _thumbnail(self, number: int) -> Image.Image:
-        jpeg = self.service.picture(number).jpeg
-        return Image.open(BytesIO(jpeg)) if jpeg else Image.new("RGB", (96, 96), "#9aa3ad")
+        pictures = self.service.pictures([card.number for card in cards])
+        return shown.picks([(card.number, card.key, pictures[card.number]) for card in cards])
 
 
 def _told(answer: Callable[[], Any]) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from blip.capfilt.ledger import Ledger
 from blip.capfilt.policy import Policy
-from blip.capfilt.queries import create_view
+from blip.capfilt.queries import connected, create_view
 from blip.capfilt.tolerance import Measured, Running
 from blip.errors import InputError
 
@@ -48,11 +48,9 @@ def agree(
     under another name; other filters are compared with those of their own name, in two ledgers. versions are
     kept with the measurements. InputError where nothing can be compared, and for filters of other weights.
     """
-    import duckdb
-
     policy = policy or Policy()
     names = _filters(here, there, rescored or {})
-    with duckdb.connect() as connection:
+    with connected(here, there) as connection:
         create_view(connection, here, policy, "here")
         create_view(connection, there, policy.renamed(names), "there")
         captions, only_here, only_there, decided, flips = _one(connection, _VERDICTS)
@@ -60,7 +58,7 @@ def agree(
             raise InputError(
                 f"{here.folder} and {there.folder} have no caption in common; compare two ledgers of the same job."
             )
-        columns = {}
+        columns: dict[str, Measured] = {}
         for name, other in names.items():
             columns |= _columns(connection, here, there, (name, other), versions or {})
     return Agreement(captions, only_here, only_there, columns, decided, flips)
@@ -122,14 +120,14 @@ def _columns(
     tables = [(ledger, f"scores/{name}", [e.shard for e in ledger.entries(f"scores/{name}")]) for ledger, name in sides]
     first, second = (ledger.columns(table, shards[0]) for ledger, table, shards in tables)
     paths = [[str(ledger.path(table, shard)) for shard in shards] for ledger, table, shards in tables]
-    running = [Running.of(ledger, name) for ledger, name in sides]
+    one, other = (Running.of(ledger, name) for ledger, name in sides)
     found = {}
     for column in (name for name in first if name in second and name != "row_id"):
         quoted = '"' + column.replace('"', '""') + '"'
         asked = dict(zip(("here", "there"), paths, strict=True))
         captions, largest, p999, unscored = _one(connection, _DIFFERENCES.format(column=quoted), asked)
         if captions:
-            found[f"{names[0]}.{column}"] = Measured(captions, largest, p999, unscored, *running, dict(versions))
+            found[f"{names[0]}.{column}"] = Measured(captions, largest, p999, unscored, one, other, dict(versions))
     return found
 
 

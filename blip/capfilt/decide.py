@@ -58,10 +58,10 @@ def check_scores(ledger: Ledger, policy: Policy) -> None:
         entry = next(iter(ledger.entries(f"scores/{name}")), None)
         if entry is None:
             known = ", ".join(ledger.filters) or "none"
-            raise InputError(f"The ledger has no filter {name!r}; it has {known}.")
+            raise InputError(f"The ledger has no filter {name!r}; it has {known} (in {ledger.folder}).")
         own = [column for column in ledger.columns(entry.table, entry.shard) if column != "row_id"]
         if unknown := [column for column in columns if column not in own]:
-            raise InputError(f"The filter {name} has no column {unknown[0]!r}; use {', '.join(own)}.")
+            raise InputError(f"The filter {name} has no column {unknown[0]!r}; use {', '.join(own)} (in {ledger.folder}).")
 
 
 def _check(ledger: Ledger, policy: Policy) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from blip.capfilt.ledger import Ledger
 from blip.capfilt.policy import Policy
-from blip.capfilt.queries import create_view
+from blip.capfilt.queries import connected, create_view
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -58,17 +58,22 @@ def diff(before: Ledger, after: Ledger, policy: Policy | None = None) -> Differe
 
     InputError where one of them lacks a score that the policy needs.
     """
-    import duckdb
-
-    with duckdb.connect() as connection:
+    with connected(before, after) as connection:
         for name, ledger in (("before", before), ("after", after)):
             create_view(connection, ledger, policy or Policy(), f"{name}_rows")
             connection.execute(_TEXTS.format(name=name))
         connection.execute(_CHANGES)
-        changes = {name: _change(connection, name) for name in ("added", "dropped", "now_kept", "now_filtered")}
         unchanged, drift = _one(connection, _REST)
-        sides = (_side(connection, f"{name}_rows") for name in ("before", "after"))
-        return Difference(*sides, **changes, unchanged=unchanged, score_drift=drift)
+        return Difference(
+            before=_side(connection, "before_rows"),
+            after=_side(connection, "after_rows"),
+            added=_change(connection, "added"),
+            dropped=_change(connection, "dropped"),
+            now_kept=_change(connection, "now_kept"),
+            now_filtered=_change(connection, "now_filtered"),
+            unchanged=unchanged,
+            score_drift=drift,
+        )
 
 
 # NaN is no score: max and avg would spread it.

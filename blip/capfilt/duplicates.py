@@ -22,7 +22,7 @@ class Buckets:
         self._most = most
         kind = np.uint16 if most < _SMALL else np.uint64
         size = max(2, 2 * rows // np.dtype(kind).itemsize)
-        self._counts = np.zeros(1 << (size.bit_length() - 1), kind)
+        self._counts: np.ndarray = np.zeros(1 << (size.bit_length() - 1), kind)
 
     def add(self, hashes: np.ndarray) -> None:
         """Count texts by their hashes (N,) int64."""

@@ -9,7 +9,7 @@ from PIL import Image
 from blip.capfilt.scoring import FilterLike
 from blip.data.pairset import PairSet
 from blip.errors import InputError
-from blip.generate import Caption, Decoding
+from blip.generate.decoding import Caption, Decoding
 
 IMAGES_PER_SHARD = 512
 

@@ -24,12 +24,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from blip.capfilt.schema import CANDIDATES, OVERRIDES, REJECTS, VERSION
+from blip.capfilt.schema import SCHEMAS, VERSION, check_columns
 from blip.capfilt.store import Store, store_at
+from blip.data.jsons import parse_json
 from blip.data.places import Place
 from blip.errors import InputError
 
 _BY_FILTER = ("filters", "scored")  # what a ledger says of each of its filters, to which others may be added
+_PARTS = (*_BY_FILTER, "notes", "data")  # objects within that description
 _ABOUT = "ledger.json"
 READING = "reading"  # the shard of rejects found before any image was opened
 
@@ -73,11 +75,13 @@ class Ledger:
         """An existing ledger, by the path or URL of its folder."""
         store = store_at(folder)
         try:
-            about = json.loads(store.read(_ABOUT).decode("utf-8"))
+            about = parse_json(store.read(_ABOUT).decode("utf-8"))
         except FileNotFoundError:
             raise InputError(f"There is no ledger in {folder}; give a folder that lab capfilt wrote.") from None
         except (OSError, ValueError) as error:
             raise InputError(f"{store.path(_ABOUT)} cannot be read ({error}); restore it.") from None
+        if not isinstance(about, dict) or not all(isinstance(about.get(part, {}), dict) for part in _PARTS):
+            raise InputError(f"{store.path(_ABOUT)} is not what BLIP Lab wrote; restore it.")
         if about.get("version") != VERSION:
             raise InputError(
                 f"The ledger in {folder} has version {about.get('version')}, this program reads {VERSION}; "
@@ -107,13 +111,15 @@ class Ledger:
 
     def entry(self, table: str, shard: str) -> Entry | None:
         """The manifest entry of a shard, None where there is none or it was cut off."""
-        return next(map(_entry, self.store.read_each([_entry_name(table, shard)])))
+        name = _entry_name(table, shard)
+        return _entry(name, next(self.store.read_each([name])))
 
     def entries(self, table: str) -> Iterator[Entry]:
         """The entries of a table's shards in order; scores/* stands for those of every filter."""
         first = "scores." if table == "scores/*" else f"{_flat(table)}-"
-        names = [name for name in self.store.names("manifest") if name.startswith(first) and name.endswith(".json")]
-        for entry in map(_entry, self.store.read_each(f"manifest/{name}" for name in names)):
+        found = [name for name in self.store.names("manifest") if name.startswith(first) and name.endswith(".json")]
+        names = [f"manifest/{name}" for name in found]
+        for entry in map(_entry, names, self.store.read_each(names)):
             if entry is not None and table in (entry.table, "scores/*"):
                 yield entry
 
@@ -139,11 +145,17 @@ class Ledger:
     def read(
         self, table: str, shard: str, columns: list[str] | None = None, coded: Sequence[str] = ()
     ) -> pa.Table:
-        """The rows of one shard. coded: columns that come as dictionaries, which is fast where values are few."""
+        """The rows of one shard. coded: columns that come as dictionaries, which is fast where values are few.
+
+        InputError where it is damaged: not Parquet, a column missing or of another type, text that is not UTF-8.
+        """
         with self._reading(table, shard) as path:
-            return pq.read_table(
+            rows = pq.read_table(
                 path, columns=columns, filesystem=self.store.filesystem, read_dictionary=list(coded)
             )
+            rows.validate(full=True)
+            check_columns(table, rows, columns, coded)
+            return rows
 
     def columns(self, table: str, shard: str) -> list[str]:
         """The names of a shard's columns."""
@@ -156,10 +168,9 @@ class Ledger:
         if parts:
             # A column that a later program added is null in the shards of an earlier one.
             return pa.concat_tables(parts, promote_options="default")
-        schemas = {"candidates": CANDIDATES, "rejects": REJECTS, "overrides": OVERRIDES}
-        if table not in schemas:
+        if table not in SCHEMAS:
             raise InputError(f"The ledger in {self.folder} has no {table}; it has {self._known()}.")
-        empty = schemas[table].empty_table()
+        empty = SCHEMAS[table].empty_table()
         return empty if columns is None else empty.select(columns)
 
     def counts(self) -> dict[str, int]:
@@ -191,7 +202,7 @@ class Ledger:
         path = self.path(table, shard)
         try:
             yield path
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowException) as error:
             raise InputError(
                 f"{path} cannot be read ({error}); delete its entry in manifest and run the job again."
             ) from None
@@ -224,11 +235,20 @@ def _entry_name(table: str, shard: str) -> str:
     return f"manifest/{_flat(table)}-{shard}.json"
 
 
-def _entry(content: bytes | None) -> Entry | None:
+def _entry(name: str, content: bytes | None) -> Entry | None:
+    """The entry in a file of the manifest; None where it is damaged, or is not what the file is named by."""
     try:
-        return None if content is None else Entry(**json.loads(content))
+        entry = None if content is None else Entry(**parse_json(content))
     except (ValueError, TypeError):
         return None
+    return entry if entry is not None and _sound(entry) and name == _entry_name(entry.table, entry.shard) else None
+
+
+def _sound(entry: Entry) -> bool:
+    texts, numbers = (entry.table, entry.shard, entry.sha256), (entry.rows, entry.bytes)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(entry.counts, dict):
+        return False
+    return all(type(number) is int and number >= 0 for number in (*numbers, *entry.counts.values()))
 
 
 def _json(content: dict[str, Any]) -> bytes:

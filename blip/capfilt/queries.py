@@ -4,6 +4,8 @@ A view reads only the columns a query asks for, streams where the policy looks a
 spills to disk where it ranks, within the connection's memory_limit.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -32,12 +34,31 @@ FROM {decisions} d {people}
 
 def decide_duckdb(ledger: Ledger, policy: Policy | None = None) -> pa.Table:
     """The same verdicts as `decide`, by SQL: a witness of it."""
-    import duckdb
-
-    with duckdb.connect() as connection:
+    with connected(ledger) as connection:
         create_view(connection, ledger, policy or Policy())
         sql = 'SELECT row_id, image_key, origin, caption, score, kept, "by", borderline FROM verdicts ORDER BY position'
         return connection.sql(sql).to_arrow_table()
+
+
+@contextmanager
+def connected(*ledgers: Ledger) -> Iterator["DuckDBPyConnection"]:
+    """A DuckDB connection in memory; InputError where it cannot read one of these ledgers."""
+    import duckdb
+
+    with refusing(*ledgers), duckdb.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def refusing(*ledgers: Ledger) -> Iterator[None]:
+    """Within it, what DuckDB cannot read of these ledgers is an InputError."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        places = " or ".join(str(one.folder) for one in ledgers)
+        raise InputError(f"{places} cannot be read ({error}); lab ledger verify says what is damaged.") from error
 
 
 def create_view(

@@ -64,13 +64,13 @@ def cuts(shards: Callable[[], Iterable[Ranked]], share: float) -> tuple[int, int
     for synthetic, found in shards():
         inside = (found >> 16 == np.where(synthetic, bins[1], bins[0])) & (found != MISSING)
         low += _histogram(synthetic[inside], found[inside] & (_BIN - 1))
-    web, synthetic = (
+    web, made = (
         bins[side] * _BIN + int(np.searchsorted(np.cumsum(low[side]), wanted[side] - high[side][: bins[side]].sum()))
         if wanted[side]
         else -1
         for side in (0, 1)
     )
-    return web, synthetic
+    return web, made
 
 
 def places(groups: np.ndarray) -> np.ndarray:

@@ -45,9 +45,10 @@ class Shard:
                     "run lab capfilt again to finish it."
                 )
             own = ledger.read(table, entry.shard, [*identity, *wanted])
-            if own.num_rows != entry.rows or (identity and own["row_id"] != rows["row_id"]):
+            if not own.num_rows == rows.num_rows == entry.rows or (identity and own["row_id"] != rows["row_id"]):
                 raise InputError(
-                    f"Shard {entry.shard} of {table} is not aligned with its candidates; run lab ledger verify."
+                    f"Shard {entry.shard} of {table} in {ledger.folder} is not aligned with its candidates; "
+                    "run lab ledger verify."
                 )
             scores[name] = own
         return cls(rows, scores, _score(scores, policy))

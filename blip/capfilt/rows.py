@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypedDict, Unpack
 
 import pyarrow as pa
 from PIL import Image
@@ -9,7 +10,7 @@ from PIL import Image
 from blip.capfilt.schema import row_id
 from blip.data.pairs import Pair, Reject, image_ref
 from blip.data.text import normalized_text_hash
-from blip.generate import Caption
+from blip.generate.decoding import Caption
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,15 @@ class Opened:
     reason: str = ""
 
 
-def given_rows(opened: Opened, round: int) -> list[dict]:
+class Maker(TypedDict, total=False):
+    """What made a synthetic caption; nothing did a text that came with its image."""
+
+    captioner_id: str
+    decoding: str
+    seed: int
+
+
+def given_rows(opened: Opened, round: int) -> list[dict[str, Any]]:
     """Rows of the texts that came with the image."""
     return [
         _row(opened, pair.caption, pair.origin, number, round)
@@ -37,9 +46,9 @@ def synthetic_rows(
     captions: list[Caption],
     round: int,
     *,
-    made: dict[str, str | int],
+    made: Maker,
     judge: Callable[[str, str], str | None],
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """Rows of generated captions. made: captioner_id, decoding and seed; judge: truth by key and text."""
     return [
         _row(opened, caption.text, "synthetic", number, round, **made)
@@ -49,8 +58,8 @@ def synthetic_rows(
 
 
 def _row(
-    opened: Opened, caption: str, origin: str, candidate: int, round: int, **made: str | int
-) -> dict:
+    opened: Opened, caption: str, origin: str, candidate: int, round: int, **made: Unpack[Maker]
+) -> dict[str, Any]:
     identity = row_id(
         opened.pair.key, opened.digest, origin, caption, candidate=candidate, round=round, **made
     )
@@ -70,7 +79,7 @@ def _row(
     } | made
 
 
-def lost_rows(opened: Opened) -> list[dict]:
+def lost_rows(opened: Opened) -> list[dict[str, Any]]:
     """An image that cannot be opened: one reject for each pair lost with it, at least one."""
     common = {"image_key": opened.pair.key, "ref": image_ref(opened.pair), "reason": opened.reason, "kind": "image"}
     if not opened.texts:  # its text was rejected before
@@ -78,7 +87,7 @@ def lost_rows(opened: Opened) -> list[dict]:
     return [common | {"caption": pair.caption, "pairs": 1} for pair in opened.texts]
 
 
-def failure_row(row: dict) -> dict:
+def failure_row(row: dict[str, Any]) -> dict[str, Any]:
     """The reject row of a candidate whose caption came out empty."""
     reason = "the captioner gave an empty caption"
     return {
@@ -91,19 +100,19 @@ def failure_row(row: dict) -> dict:
     }
 
 
-def reject_row(reject: Reject) -> dict:
+def reject_row(reject: Reject) -> dict[str, Any]:
     """The reject row of an input that its reader could not use."""
     lost = 0 if reject.kind == "file" else 1
     own = {"image_key": reject.key, "ref": reject.ref, "reason": reject.reason, "kind": reject.kind}
     return own | {"caption": None, "pairs": lost}
 
 
-def reject_counts(rows: list[dict]) -> dict[str, int]:
+def reject_counts(rows: list[dict[str, Any]]) -> dict[str, int]:
     """What the manifest counts of a shard of rejects; `lab ledger verify` adds them up."""
     return {"rejects": len(rows), "rejected_pairs": sum(row["pairs"] for row in rows)}
 
 
-def candidate_counts(rows: list[dict], *, images: int, failed: int) -> dict[str, int]:
+def candidate_counts(rows: list[dict[str, Any]], *, images: int, failed: int) -> dict[str, int]:
     """What the manifest counts of a shard of candidates."""
     synthetic = sum(row["origin"] == "synthetic" for row in rows)
     return {
@@ -114,6 +123,6 @@ def candidate_counts(rows: list[dict], *, images: int, failed: int) -> dict[str,
     }
 
 
-def table(rows: list[dict], schema: pa.Schema) -> pa.Table:
+def table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     """Rows as a table with exactly the columns of a schema."""
     return pa.Table.from_pylist(rows, schema=schema)

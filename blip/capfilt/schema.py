@@ -17,6 +17,7 @@ How a later version reads it: a program reads every version up to its own and wr
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import pyarrow as pa
 
@@ -61,6 +62,30 @@ OVERRIDES = pa.schema(
         ("caption", pa.string()),  # the better text that exports take; null for the caption as it is
     ]
 )
+
+SCHEMAS = {"candidates": CANDIDATES, "rejects": REJECTS, "overrides": OVERRIDES}
+_GIVEN = ("image_key", "caption", "caption_hash", "origin")  # that every candidate has
+_ADDED = {("overrides", "caption")}  # after the first ledgers were written, so that shards may lack them
+
+
+def check_columns(table: str, rows: pa.Table, wanted: Sequence[str] | None, coded: Sequence[str]) -> None:
+    """ArrowInvalid where a shard's columns are not the table's: missing (of all, or of those wanted), doubled,
+    without a value that each row has, or of another type (those coded hold it in dictionaries). Of a filter's scores row_id is text, the rest numbers."""
+    known, found = SCHEMAS.get(table), rows.schema
+    for name in known.names if wanted is None and known is not None else wanted or ["row_id"]:
+        if name not in found.names and (table, name) not in _ADDED:
+            raise pa.ArrowInvalid(f"the column {name} is missing")
+    for column in found:
+        kind = column.type.value_type if column.name in coded and pa.types.is_dictionary(column.type) else column.type
+        if known is not None and column.name in known.names:
+            fits = kind == known.field(column.name).type
+        else:
+            fits = known is not None or (pa.types.is_string(kind) if column.name == "row_id" else pa.types.is_floating(kind))
+        if not fits or found.names.count(column.name) > 1:
+            raise pa.ArrowInvalid(f"the column {column.name} is doubled, or of type {column.type}")
+        given = column.name == "row_id" or (table == "candidates" and column.name in _GIVEN)
+        if given and rows[column.name].null_count:
+            raise pa.ArrowInvalid(f"the column {column.name} lacks values")
 
 
 def scores_schema(columns: tuple[str, ...]) -> pa.Schema:

@@ -21,9 +21,10 @@ Rows = list[dict[str, Any]]
 class FilterLike(Protocol):
     """What scores: see `blip.matching.Matcher`. `columns` are the names of its values."""
 
-    id: str
-    columns: tuple[str, ...]
-
+    @property
+    def id(self) -> str: ...
+    @property
+    def columns(self) -> tuple[str, ...]: ...
     def prepare(self, image: Image.Image) -> Any: ...
     def __call__(
         self, prepared: Sequence[Any], texts: Sequence[Sequence[str]]
@@ -69,7 +70,7 @@ def score(
     """
     if not next(ledger.entries("candidates"), None):
         raise InputError(f"The ledger in {ledger.folder} holds no captions yet; run lab capfilt first.")
-    about = {"filters": {name: used.id for name, used in filters.items()}}
+    about: dict[str, dict[str, Any]] = {"filters": {name: used.id for name, used in filters.items()}}
     if running is not None:
         about["scored"] = {name: dict(running) for name in filters}
     ledger = Ledger.create(ledger.folder, ledger.about | about)

@@ -5,6 +5,7 @@ device and precision it was compared with.
 """
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 
 from blip.capfilt.ledger import Ledger
 from blip.capfilt.policy import Policy, Term
+from blip.data.jsons import parse_json
 from blip.errors import InputError
 
 FILE = "agreement.json"
@@ -57,7 +59,7 @@ class Measured:
 def measurements(ledger: Ledger) -> dict[str, list[Measured]]:
     """What is known of each column, by FILTER.COLUMN; empty where nothing was measured."""
     try:
-        found = json.loads(ledger.store.read(FILE))
+        found = parse_json(ledger.store.read(FILE))
         return {name: [_measured(own) for own in every] for name, every in found.items()}
     except FileNotFoundError:
         return {}
@@ -132,4 +134,8 @@ def _near(scores: pa.ChunkedArray, limit: np.ndarray | np.float32, margin: float
 
 
 def _measured(own: dict) -> Measured:
-    return Measured(**own | {"here": Running(**own["here"]), "there": Running(**own["there"])})
+    made = Measured(**own | {"here": Running(**own["here"]), "there": Running(**own["there"])})
+    numbers = (made.captions, made.tolerance, made.p999, made.unscored)
+    if not all(isinstance(number, (int, float)) and 0 <= number <= sys.float_info.max for number in numbers):
+        raise ValueError(f"{numbers} are no counts and differences")
+    return made

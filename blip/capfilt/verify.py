@@ -22,7 +22,8 @@ class Finding:
 
 
 def verify(ledger: Ledger) -> list[Finding]:
-    """Every invariant of a ledger, checked against the files themselves."""
+    """Every invariant of a ledger, checked against the files themselves; InputError where ledger.json tells no job."""
+    _check_job(ledger)
     return [
         _files(ledger),
         _complete(ledger),
@@ -32,6 +33,13 @@ def verify(ledger: Ledger) -> list[Finding]:
         _pairs(ledger),
         _synthetic(ledger),
     ]
+
+
+def _check_job(ledger: Ledger) -> None:
+    data, about = ledger.about.get("data", {}), ledger.about
+    counts = (data.get("images"), data.get("pairs"), about.get("images_per_shard"), about.get("candidates"))
+    if not all(type(count) is int for count in counts) or about["images_per_shard"] < 1 or "filters" not in about:
+        raise InputError(f"{ledger.folder} has a ledger.json that does not tell its job; restore it.")
 
 
 def _files(ledger: Ledger) -> Finding:
@@ -99,7 +107,7 @@ def _whole_images(ledger: Ledger) -> Finding:
 
 def _pairs(ledger: Ledger) -> Finding:
     counts, reading = ledger.counts(), ledger.entry("rejects", READING)
-    given = ledger.about["data"]["pairs"] + (reading.counts["rejected_pairs"] if reading else 0)
+    given = ledger.about["data"]["pairs"] + (reading.counts.get("rejected_pairs", 0) if reading else 0)
     rows, rejected = counts.get("given_rows", 0), counts.get("rejected_pairs", 0)
     return Finding(
         "input pairs = web rows + rejected pairs", given == rows + rejected, f"{given} = {rows} + {rejected}"

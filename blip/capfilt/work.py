@@ -5,7 +5,7 @@ both small enough to send to another process or machine, since images stay where
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from blip.capfilt.job import CaptionerLike, Job
 from blip.capfilt.rows import (
+    Maker,
     Opened,
     candidate_counts,
     failure_row,
@@ -27,7 +28,7 @@ from blip.capfilt.scoring import Rows, rows_by_image, score_rows
 from blip.data.images import BadImage, open_image
 from blip.data.pairs import Pair, image_bytes, image_sha256
 from blip.errors import InputError
-from blip.generate import Caption
+from blip.generate.decoding import Caption
 
 _TILES_AHEAD = 2  # so many tiles of opened images wait in memory
 
@@ -69,9 +70,10 @@ def make(job: Job, task: Task, progress: Callable[[int], None] = lambda images: 
     with ThreadPoolExecutor(max(1, job.workers)) as pool:
         for tile in _tiles(task.images, job.tile, pool):
             good = [opened for opened in tile if opened.picture is not None]
+            pictures = [opened.picture for opened in tile if opened.picture is not None]
             rows = _written(written, tile) if written is not None else found.caption(job, tile, good)
             for name in task.filters:
-                found.scores[name] += score_rows(job.filters[name], [opened.picture for opened in good], rows)
+                found.scores[name] += score_rows(job.filters[name], pictures, rows)
             progress(len(tile))
     tables = [] if written is not None else found.captioned()
     for name in task.filters:
@@ -126,7 +128,7 @@ def _tiles(
     images: Sequence[tuple[Pair, Sequence[Pair]]], size: int, pool: ThreadPoolExecutor
 ) -> Iterator[list[Opened]]:
     """The shard's images in tiles, opened ahead by threads."""
-    ahead: list = []
+    ahead: list[list[Future[Opened]]] = []
     for start in range(0, len(images), size):
         ahead.append([pool.submit(_open, pair, texts) for pair, texts in images[start : start + size]])
         if len(ahead) > _TILES_AHEAD:
@@ -150,7 +152,7 @@ def _caption(job: Job, tile: list[Opened]) -> list[Rows]:
     """The candidate rows of each image: the texts that came with it, then those of each captioner."""
     rows = [given_rows(opened, job.round) for opened in tile]
     for used in job.captioners:
-        made = {"captioner_id": used.id, "decoding": str(used.decoding), "seed": job.seed}
+        made = Maker(captioner_id=used.id, decoding=str(used.decoding), seed=job.seed)
         for own, opened, captions in zip(rows, tile, _captions(used, job, tile), strict=True):
             own += synthetic_rows(opened, captions, job.round, made=made, judge=job.judge)
     return rows
@@ -159,5 +161,5 @@ def _caption(job: Job, tile: list[Opened]) -> list[Rows]:
 def _captions(used: CaptionerLike, job: Job, tile: list[Opened]) -> Iterator[list[Caption]]:
     for start in range(0, len(tile), used.tile):
         part = tile[start : start + used.tile]
-        prepared = [used.prepare(opened.picture) for opened in part]
+        prepared = [used.prepare(opened.picture) for opened in part if opened.picture is not None]
         yield from used(prepared, [opened.digest for opened in part], seed=job.seed, round=job.round)

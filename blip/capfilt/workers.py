@@ -6,7 +6,7 @@ Each worker opens captioners and filters itself, from a recipe that travels in p
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from blip.capfilt.job import Job
 from blip.capfilt.work import Made, Task
@@ -27,17 +27,21 @@ class Worker(Protocol):
         """What it made, once `wait` names it; None where it died and has begun anew."""
 
 
+Kind = TypeVar("Kind", bound=Worker)
+
+
 @dataclass(frozen=True)
-class Workers:
+class Workers(Generic[Kind]):
     """Workers that wait for tasks. about: the job, the same in each; wait: gives one of the busy that is done."""
 
     about: Mapping[str, Any]
-    idle: Sequence[Worker]
-    wait: Callable[[Collection[Worker]], Worker]
+    idle: Sequence[Kind]
+    wait: Callable[[Collection[Kind]], Kind]
 
     def made(self, tasks: Iterator[Task]) -> Iterator[Made]:
         """Shards in the order in which they are done. Tasks are asked for when a worker is free."""
-        free, busy = list(self.idle), set()
+        free = list(self.idle)
+        busy: set[Kind] = set()
         while True:
             while free and (task := next(tasks, None)) is not None:
                 worker = free.pop()

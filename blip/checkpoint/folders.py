@@ -15,6 +15,7 @@ from blip.checkpoint.sizes import Untold
 from blip.checkpoint.stored import Model, Stored, from_state
 from blip.checkpoint.tensors import read_tensors
 from blip.config import BlipConfig
+from blip.data.jsons import parse_json
 from blip.data.transforms import MEAN, STD
 from blip.errors import InputError
 from blip.tokenizer import SpecialIds, Tokenizer
@@ -66,8 +67,7 @@ def read_folder(folder: Path, *, image_size: int | None = None) -> Stored:
     data = _read_json(folder / "config.json")
     if data.get("model_type") != "blip":
         raise InputError(f"{folder / 'config.json'} is not of a BLIP model; give a folder of one.")
-    image = _DEFAULT_IMAGE | data.get("vision_config", {})
-    text = _DEFAULT_TEXT | data.get("text_config", {})
+    image, text = _towers(data, folder / "config.json")
     for part in (image, text):
         if (act := part.get("hidden_act", "gelu")) != "gelu":
             raise InputError(f"{folder / 'config.json'} asks for {act!r}, and BLIP has gelu; check hidden_act.")
@@ -79,6 +79,20 @@ def read_folder(folder: Path, *, image_size: int | None = None) -> Stored:
     )
     file = weights_file(folder)
     return from_state(read_tensors(file), str(file), untold=untold, image_size=image_size)
+
+
+def _towers(data: dict[str, Any], file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What config.json says of both towers, with transformers' defaults."""
+    towers = []
+    for name, default in (("vision_config", _DEFAULT_IMAGE), ("text_config", _DEFAULT_TEXT)):
+        own = data.get(name, {})
+        if not isinstance(own, dict):
+            raise InputError(f"{file} holds no {name}; copy the folder again.")
+        tower = default | own
+        if any(isinstance(tower[number], bool) or not isinstance(tower[number], (int, float)) for number in default):
+            raise InputError(f"{file} says what cannot be in its {name}; check {' and '.join(default)}.")
+        towers.append(tower)
+    return towers[0], towers[1]
 
 
 def read_vocabulary(folder: Path, otherwise: Path | None = None) -> Tokenizer:
@@ -186,7 +200,7 @@ def _preprocessing(image_size: int) -> dict[str, Any]:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{file} cannot be read as JSON ({error}); copy the folder again.") from None
     if not isinstance(data, dict):

@@ -4,6 +4,7 @@ A `Survey` needs names and shapes only, no values: what a file is, which sizes, 
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -47,7 +48,9 @@ READINGS = {
     VQA_LAYOUT: ("fuse", "decode"),
     NLVR_LAYOUT: ("fuse",),
 }
-ARCHITECTURES: dict[str, type[BLIP] | type[VQA] | type[NLVR]] = {
+Model = BLIP | VQA | NLVR
+Architecture = Callable[[BlipConfig], Model]
+ARCHITECTURES: dict[str, Architecture] = {
     VQA_LAYOUT: VQA,
     NLVR_LAYOUT: NLVR,
 }
@@ -86,7 +89,7 @@ class Survey:
     ignored: tuple[str, ...]
 
     @property
-    def architecture(self) -> type[BLIP] | type[VQA] | type[NLVR]:
+    def architecture(self) -> Architecture:
         """The class of the model."""
         return ARCHITECTURES.get(self.layout, BLIP)
 
@@ -163,7 +166,7 @@ def momentum_names(config: BlipConfig) -> Names:
 
 
 @lru_cache(maxsize=8)
-def shapes_of(architecture: type[BLIP] | type[VQA] | type[NLVR], config: BlipConfig) -> Shapes:
+def shapes_of(architecture: Architecture, config: BlipConfig) -> Shapes:
     """The tensors that a model of this configuration has."""
     with torch.device("meta"):
         model = architecture(config)

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from blip.checkpoint.stored import Model, built
 from blip.config import blip_config_from_json, to_json
+from blip.data.jsons import parse_json
 from blip.errors import InputError
 from blip.model import BLIP
 from blip.tasks.nlvr import NLVR
@@ -91,9 +92,9 @@ def read(path: str | Path) -> Opened:
     try:
         # Files from before there were tasks name no architecture.
         architecture = _ARCHITECTURES[metadata.get("architecture", "BLIP")]
-        config = blip_config_from_json(json.loads(metadata["config"]))
-        tokenizer = Tokenizer(json.loads(metadata["vocab"]))
-        card = Card(**json.loads(metadata["card"]))
+        config = blip_config_from_json(parse_json(metadata["config"]))
+        tokenizer = Tokenizer(parse_json(metadata["vocab"]))
+        card = Card(**parse_json(metadata["card"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} was written by another version of BLIP Lab ({error}); export it anew.") from None
     try:

@@ -20,6 +20,7 @@ from blip.checkpoint.layouts import (
 from blip.checkpoint.names import DECODER, ENCODER, PUBLISHED, ImageNames, State, parted
 from blip.checkpoint.stored import Model, Training
 from blip.errors import InputError
+from blip.model import BLIP
 from blip.tasks.nlvr import NLVR
 from blip.tasks.vqa import VQA
 
@@ -50,7 +51,7 @@ def published_state(model: Model, training: Training | None = None) -> State:
     layout = layout_of(model)
     state = model_state(model, layout, PUBLISHED)
     state |= _position_ids(state)
-    if layout in QUEUES:
+    if isinstance(model, BLIP) and layout in QUEUES:
         state["temp"] = model.temperature.detach().cpu()
         state |= _momentum(model, state, training)
         state |= _queues(layout, training) if training else {}

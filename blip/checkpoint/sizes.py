@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from blip.checkpoint.names import ImageNames
@@ -36,15 +38,17 @@ def vision_config(shapes: Shapes, names: ImageNames, untold: Untold, source: str
             "give weights of a square image encoder."
         )
     hidden = _size(shapes, f"{at}.{names.block}.0.{names.parts['mlp.up']}.weight", 0, source)
-    return VisionConfig(
-        image_size=side * patch,
-        patch_size=patch,
-        width=width,
-        depth=_depth(shapes, f"{at}.{names.block}"),
-        heads=_heads(width, untold.image_heads, source),
-        mlp_ratio=hidden // width,
-        eps=untold.image_eps,
-    )
+    heads = _heads(width, untold.image_heads, source)
+    with _naming(source):
+        return VisionConfig(
+            image_size=side * patch,
+            patch_size=patch,
+            width=width,
+            depth=_depth(shapes, f"{at}.{names.block}"),
+            heads=heads,
+            mlp_ratio=hidden // max(1, width),
+            eps=untold.image_eps,
+        )
 
 
 def text_config(shapes: Shapes, prefix: str, cross: str, untold: Untold, source: str) -> TextConfig:
@@ -52,21 +56,36 @@ def text_config(shapes: Shapes, prefix: str, cross: str, untold: Untold, source:
     words = f"{prefix}.embeddings.word_embeddings.weight"
     width = _size(shapes, words, 1, source)
     layer = f"{prefix}.encoder.layer"
-    return TextConfig(
-        vocab_size=_size(shapes, words, 0, source),
-        width=width,
-        depth=_depth(shapes, layer),
-        heads=_heads(width, untold.text_heads, source),
-        mlp_width=_size(shapes, f"{layer}.0.intermediate.dense.weight", 0, source),
-        memory_width=_size(shapes, f"{layer}.0.crossattention.{cross}.key.weight", 1, source),
-        max_positions=_size(shapes, f"{prefix}.embeddings.position_embeddings.weight", 0, source),
-        eps=untold.text_eps,
-    )
+    vocab_size = _size(shapes, words, 0, source)
+    heads = _heads(width, untold.text_heads, source)
+    mlp_width = _size(shapes, f"{layer}.0.intermediate.dense.weight", 0, source)
+    memory_width = _size(shapes, f"{layer}.0.crossattention.{cross}.key.weight", 1, source)
+    max_positions = _size(shapes, f"{prefix}.embeddings.position_embeddings.weight", 0, source)
+    with _naming(source):
+        return TextConfig(
+            vocab_size=vocab_size,
+            width=width,
+            depth=_depth(shapes, layer),
+            heads=heads,
+            mlp_width=mlp_width,
+            memory_width=memory_width,
+            max_positions=max_positions,
+            eps=untold.text_eps,
+        )
 
 
 def embed_dim(shapes: Shapes, source: str) -> int:
     """Width of the space where ITC compares."""
     return _size(shapes, "vision_proj.weight", 0, source)
+
+
+@contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """Sizes that no model has are refused by the name of their file."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
 
 
 def _size(shapes: Shapes, name: str, axis: int, source: str) -> int:

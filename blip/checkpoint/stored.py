@@ -1,24 +1,24 @@
 """Stored tensors to a model and what joint training keeps beside it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from blip.checkpoint.layouts import PRETRAIN, Survey, shapes_of, survey
+from blip.checkpoint.layouts import PRETRAIN, Model, Survey, shapes_of, survey
 from blip.checkpoint.names import State, joined
 from blip.checkpoint.sizes import Untold
 from blip.checkpoint.tensors import read_with_heads
 from blip.config import PARTS, BlipConfig
 from blip.errors import InputError
 from blip.model import BLIP, TEMPERATURE_START
-from blip.tasks.nlvr import NLVR
 from blip.tasks.pretrain import Pretrain
-from blip.tasks.vqa import VQA
 from blip.vision import resize_positions
 
-Model = BLIP | VQA | NLVR
+Kind = TypeVar("Kind", bound=Model)
 _POSITIONS = "image_encoder.positions"
 _NO_ID = -100  # of a queued pair: equal to no pair of a batch
 
@@ -83,12 +83,13 @@ def from_state(
     return Stored(model, replace(found, config=model.config), _at_tokens(training, model))
 
 
-def built(architecture: type[Model], config: BlipConfig, weights: State) -> Model:
+def built(architecture: Callable[[BlipConfig], Kind], config: BlipConfig, weights: State) -> Kind:
     """A model in eval mode that owns these tensors, without drawing initial weights first."""
     with torch.device("meta"):
         model = architecture(config)
     model.load_state_dict(weights, assign=True)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def at_image_size(model: Model, image_size: int | None) -> Model:
@@ -101,7 +102,7 @@ def at_image_size(model: Model, image_size: int | None) -> Model:
     return built(type(model), config, weights)
 
 
-def at_drop_path(model: Model, rate: float) -> Model:
+def at_drop_path(model: Kind, rate: float) -> Kind:
     """The same weights with another stochastic depth of the image encoder (published 0.1 for VQA and NLVR2)."""
     if not 0 <= rate < 1:
         raise InputError(f"A stochastic depth of {rate} cannot be; give 0 to below 1.")
@@ -173,7 +174,7 @@ def _training(state: State, found: Survey) -> Training | None:
     return Training(teacher, image_queue, text_queue, ids, int(state[found.queues[-1]]))
 
 
-def _at_tokens(training: Training | None, model: nn.Module) -> Training | None:
+def _at_tokens(training: Training | None, model: Model) -> Training | None:
     if training is None:
         return None
     positions = resize_positions(training.teacher[_POSITIONS], model.config.vision.tokens)

@@ -24,6 +24,7 @@ _TORN = (
     AttributeError,
     ValueError,
     OverflowError,
+    AssertionError,
     struct.error,
 )
 
@@ -54,16 +55,26 @@ def _load(path: Path) -> tuple[object, Path]:
     try:
         if file.suffix == ".safetensors":
             return load_file(file), file
-        return torch.load(file, map_location="cpu", weights_only=True), file
+    except _TORN as error:
+        raise _torn(file, error) from None
+    return load_plain(file), file
+
+
+def load_plain(file: Path) -> object:
+    """What torch.save wrote, of tensors and plain values alone; InputError where it is damaged or holds more."""
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # what torch raises for anything but tensors
         raise InputError(
             f"{file} holds more than tensors and is not loaded ({type(error).__name__}); "
             "convert it to safetensors."
         ) from None
     except _TORN as error:
-        raise InputError(
-            f"{file} is no whole weights file ({type(error).__name__}); download or export it again."
-        ) from None
+        raise _torn(file, error) from None
+
+
+def _torn(file: Path, error: Exception) -> InputError:
+    return InputError(f"{file} is no whole weights file ({type(error).__name__}); download or export it again.")
 
 
 def _check_beginning(file: Path) -> None:

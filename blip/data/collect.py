@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from blip.data.pairs import ORIGINS, ImageRef, Origin, Reject
 from blip.data.pairset import PairSet, PairTable
 from blip.data.text import decode_caption
+from blip.errors import one_line
 
 SCHEMA = pa.schema(
     {
@@ -62,7 +63,7 @@ class PairCollector:
         record = record or {}
         own_key = record.get("key")
         named = isinstance(own_key, str) and own_key != ""
-        key = own_key if named else key
+        key = str(own_key) if named else key
         if not (_storable(key) and _storable(ref.path)):
             self.lose(key, str(ref), "its name is not UTF-8: rename it", pairs=max(1, len(texts)))
             return
@@ -81,8 +82,7 @@ class PairCollector:
         self, key: str, ref: str, reason: str, *, pairs: int = 1, whole_file: bool = False
     ) -> None:
         """Rejects an image, once for each of its `pairs`, or the unknown rest of a whole file."""
-        kind = "file" if whole_file else "image"
-        reject = Reject(_shown(key), _shown(ref), _shown(reason), kind)
+        reject = Reject(_shown(key), _shown(ref), one_line(reason), "file" if whole_file else "image")
         self._rejects.extend([(None, reject)] * pairs)
 
     def done(self) -> PairSet:
@@ -116,7 +116,8 @@ class PairCollector:
         recorded = record.get("origin")
         origin = self._origin or (recorded if recorded in ORIGINS else "web")
         known = (record.get(name) or None for name in ("truth", "noise_kind"))
-        return origin, *(text if isinstance(text, str) and _storable(text) else None for text in known)
+        truth, noise_kind = (text if isinstance(text, str) and _storable(text) else None for text in known)
+        return origin, truth, noise_kind
 
     def _flush(self) -> None:
         columns = list(zip(*self._rows, strict=True)) or [()] * len(SCHEMA)
@@ -141,7 +142,8 @@ def unique_keys(keys: pa.Array) -> tuple[pa.Array, int]:
     if not len(later):
         return keys, 0
     names = keys.to_pylist()
-    taken, count = set(names), {}
+    taken = set(names)
+    count: dict[str, int] = {}
     for image in later.tolist():
         name = names[image]
         number = count.get(name, 1) + 1

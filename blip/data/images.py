@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from blip.data.pairs import Pair, image_bytes
+from blip.errors import one_line
 
 MAX_PIXELS = 50_000_000
 """Checked on the header, before decoding: a small file can unpack to gigabytes."""
@@ -29,8 +30,8 @@ class BadImage(ValueError):
     """The picture cannot be used; `reason` is one clause."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = one_line(reason)
+        super().__init__(self.reason)
 
 
 def open_image(pair: Pair) -> Image.Image:

@@ -2,29 +2,29 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from blip.data.collect import PairCollector
+from blip.data.jsons import parse_json
 from blip.data.places import open_file
 from blip.data.rows import Row, TableOptions, add_rows, choose_columns, image_root
 from blip.errors import InputError
 
-# A caption in bytes that are not UTF-8 is read into surrogates and becomes a reject of its own, not
-# of the whole file.
-_READ = {"encoding": "utf-8-sig", "errors": "surrogateescape"}
+if TYPE_CHECKING:
+    from _csv import Reader
 
 
 def read_json(path: str, into: PairCollector, options: TableOptions) -> None:
     """A list of rows (`image`, and `caption` as a text or a list), or a COCO captions file."""
     try:
         with _text(path) as file:
-            content = json.loads(file.read())
+            content = parse_json(file.read())
     except ValueError as error:
         into.lose(path, path, f"not JSON: {error}", whole_file=True)
         return
-    if isinstance(content, dict) and {"images", "annotations"} <= content.keys():
-        content = _coco_rows(content)
+    if isinstance(content, dict) and all(isinstance(content.get(name), list) for name in ("images", "annotations")):
+        content = _coco_rows(content["images"], content["annotations"])
     if not isinstance(content, list):
         raise InputError(
             f"{path} is neither a list of rows nor a COCO captions file: give one of these."
@@ -47,13 +47,18 @@ def read_csv(path: str, into: PairCollector, options: TableOptions) -> None:
         file.seek(0)
         tabs = path.lower().endswith(".tsv") or ("\t" in head and "," not in head)
         reader = csv.reader(file, delimiter="\t" if tabs else ",")
-        names = next(reader, [])
+        try:
+            names = next(reader, [])
+        except csv.Error as error:
+            raise InputError(f"The first line of {path} cannot be read ({error}): name the columns there.") from None
         columns = choose_columns(names, path, options)
         add_rows(_csv_rows(reader, names), columns, path, into, image_root(path, options))
 
 
 def _text(path: str, newline: str | None = None) -> io.TextIOWrapper:
-    return io.TextIOWrapper(open_file(path), newline=newline, **_READ)
+    # A caption in bytes that are not UTF-8 is read into surrogates and becomes a reject of its own, not
+    # of the whole file.
+    return io.TextIOWrapper(open_file(path), encoding="utf-8-sig", errors="surrogateescape", newline=newline)
 
 
 def _add_objects(
@@ -70,25 +75,25 @@ def _as_row(value: object) -> Row:
     return value if isinstance(value, dict) else "not a JSON object"
 
 
-def _coco_rows(content: dict) -> list[object]:
-    images = [image for image in content["images"] if isinstance(image, dict)]
-    files = {image.get("id"): image.get("file_name") for image in images}
-    return [
-        {"image": files.get(row.get("image_id")), "caption": row.get("caption")}
-        if isinstance(row, dict)
-        else row
-        for row in content["annotations"]
-    ]
+def _coco_rows(images: list[object], annotations: list[object]) -> list[object]:
+    known = [image for image in images if isinstance(image, dict) and isinstance(image.get("id"), (int, str))]
+    files = {image["id"]: image.get("file_name") for image in known}
+    return [_coco_row(row, files) if isinstance(row, dict) else row for row in annotations]
+
+
+def _coco_row(row: dict, files: dict[int | str, object]) -> dict:
+    image = row.get("image_id")
+    return {"image": files.get(image) if isinstance(image, (int, str)) else None, "caption": row.get("caption")}
 
 
 def _json_line(line: str) -> Row:
     try:
-        return _as_row(json.loads(line))
+        return _as_row(parse_json(line))
     except ValueError as error:
         return f"not JSON: {error}"
 
 
-def _csv_rows(reader: Iterator[list[str]], names: list[str]) -> Iterator[tuple[int, Row]]:
+def _csv_rows(reader: "Reader", names: list[str]) -> Iterator[tuple[int, Row]]:
     while True:
         try:
             fields = next(reader)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -85,20 +85,25 @@ class Request:
         return keyed_rng(self.seed, self.epoch, row)
 
 
-class Source(Protocol):
-    """What a `Loader` reads from."""
+Loaded = TypeVar("Loaded")
+_Made_co = TypeVar("_Made_co", covariant=True)
 
-    shards: np.ndarray | None
-    """For each row the number of its shard, if there are any."""
+
+class Source(Protocol[_Made_co]):
+    """What a `Loader` reads from: rows that make batches of one kind."""
+
+    @property
+    def shards(self) -> np.ndarray | None:
+        """For each row the number of its shard, if there are any."""
 
     def __len__(self) -> int: ...
 
-    def begin(self, request: Request, pool: ThreadPoolExecutor) -> Callable[[], Batch | None]:
+    def begin(self, request: Request, pool: ThreadPoolExecutor) -> Callable[[], _Made_co | None]:
         """Starts work on a batch; the result waits for it (None if nothing in it can be read)."""
         ...
 
 
-class Loader:
+class Loader(Generic[Loaded]):
     """Batches of a source, endlessly by `stream()` or one epoch at a time by iterating.
 
     In training (`train=True`) the order is a permutation by (seed, epoch), the last partial batch
@@ -111,7 +116,7 @@ class Loader:
 
     def __init__(
         self,
-        source: Source,
+        source: Source[Loaded],
         batch_size: int,
         *,
         seed: int = 0,
@@ -131,12 +136,12 @@ class Loader:
         """Batches in the current epoch."""
         return self._batches(len(self._slice(self.epoch) if self.train else self.source))
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Loaded]:
         """What is left of the current epoch; the next iteration goes on with the next one."""
         epoch, order = self.epoch, self._order(self.epoch)
         end = self._batches(len(order)) * self.batch_size
         part = part_of_batch(self.batch_size) if self.train else None
-        waiting: deque[tuple[int, Callable[[], Batch | None]]] = deque()
+        waiting: deque[tuple[int, Callable[[], Loaded | None]]] = deque()
         pool = ThreadPoolExecutor(max(1, self.workers))
         try:
             for start in range(self.position, end, self.batch_size):
@@ -158,7 +163,7 @@ class Loader:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def stream(self) -> Iterator[Batch]:
+    def stream(self) -> Iterator[Loaded]:
         """Batches without end, epoch after epoch."""
         while True:
             yield from self
@@ -179,7 +184,7 @@ class Loader:
     def _identity(self) -> dict[str, int]:
         return {"samples": len(self.source), "seed": self.seed}
 
-    def _take(self, waiting: deque, end: int) -> Iterator[Batch]:
+    def _take(self, waiting: deque[tuple[int, Callable[[], Loaded | None]]], end: int) -> Iterator[Loaded]:
         after, finish = waiting.popleft()
         batch = finish()
         # Set before the batch is handed out: a state taken while it is in use counts it as done.

@@ -126,16 +126,23 @@ def image_ref(pair: Pair) -> str:
 
 def _parquet_value(ref: ImageRef) -> bytes:
     changed = version(ref.path)
+    try:
+        value = _held(ref, changed)
+    except pa.ArrowException as error:
+        raise OSError(f"{ref.path} cannot be read: {error}") from error
+    if not isinstance(value, bytes):
+        raise OSError(f"row {ref.offset} of {ref.path} holds no image bytes")
+    return value
+
+
+def _held(ref: ImageRef, changed: str) -> object:
     starts = _row_group_starts(ref.path, changed)
     group = int(np.searchsorted(starts, ref.offset, side="right")) - 1
     if not 0 <= group < len(starts) - 1:
         raise OSError(f"{ref.path} has no row {ref.offset}")
     with _one_at_a_time:  # threads that want the same row group would each read it
         values = _row_group(ref.path, changed, group, ref.column)
-    value = values[ref.offset - int(starts[group])].as_py()
-    if not isinstance(value, bytes):
-        raise OSError(f"row {ref.offset} of {ref.path} holds no image bytes")
-    return value
+    return values[ref.offset - int(starts[group])].as_py()
 
 
 @lru_cache(maxsize=64)

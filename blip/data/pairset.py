@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from blip.data.pairs import ImageRef, Pair, Reject
+from blip.data.pairs import ImageRef, Origin, Pair, Reject
 
 _FIELDS = ("key", "caption", "path", "offset", "length", "column", "origin", "truth", "noise_kind")
 _ROWS_A_READ = 4096
@@ -54,7 +54,7 @@ class Selection:
     def __getitem__(self, at: int) -> Pair: ...
     @overload
     def __getitem__(self, at: slice | np.ndarray) -> "Selection": ...
-    def __getitem__(self, at):
+    def __getitem__(self, at: int | slice | np.ndarray) -> "Pair | Selection":
         if isinstance(at, (slice, np.ndarray)):
             return Selection(self.rows, self.index[at])
         return self.rows[int(self.index[at])]
@@ -89,7 +89,8 @@ class PairSet:
     @classmethod
     def of(cls, pairs: Iterable[Pair], rejects: Iterable[Reject] = ()) -> "PairSet":
         """A set of pairs in memory: an equal key is the same image, caption "" is no text."""
-        rows, numbers = list(pairs), {}
+        rows = list(pairs)
+        numbers: dict[str, int] = {}
         images = [numbers.setdefault(pair.key, len(numbers)) for pair in rows]
         return cls(rows, np.array(images, dtype=np.int64), list(rejects))
 
@@ -143,7 +144,7 @@ class PairSet:
     def __getitem__(self, at: int) -> Pair: ...
     @overload
     def __getitem__(self, at: slice | np.ndarray) -> Selection: ...
-    def __getitem__(self, at):
+    def __getitem__(self, at: int | slice | np.ndarray) -> Pair | Selection:
         return self.pairs[at]
 
     def __iter__(self) -> Iterator[Pair]:
@@ -163,9 +164,19 @@ class PairSet:
         return order, np.searchsorted(self.image_of_row[order], np.arange(count + 1))
 
 
-def _pair(key: str, caption: str, *rest: str | int | None) -> Pair:
-    place, provenance = rest[:4], rest[4:]
-    return Pair(key, caption, ImageRef(*place), *provenance)
+def _pair(
+    key: str,
+    caption: str,
+    path: str,
+    offset: int,
+    length: int | None,
+    column: str | None,
+    origin: Origin,
+    truth: str | None,
+    noise_kind: str | None,
+) -> Pair:
+    """A pair from the values of `_FIELDS`."""
+    return Pair(key, caption, ImageRef(path, offset, length, column), origin, truth, noise_kind)
 
 
 def _many(rows: Sequence[Pair] | PairTable, index: np.ndarray) -> list[Pair]:

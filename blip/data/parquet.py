@@ -38,7 +38,7 @@ def read_parquet(path: str, into: PairCollector, options: TableOptions) -> None:
                 into.add(
                     f"{Path(path).stem}/{number}", ref, captions(row, columns.caption), record=row
                 )
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         into.lose(path, path, f"not Parquet: {error}", whole_file=True)
 
 

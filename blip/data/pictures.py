@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -30,12 +31,19 @@ class PictureBatch:
     rows: list[int]
 
 
+class Photos(Protocol):
+    """K photos a row: a sequence, or something that makes them when asked."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, row: int, /) -> Sequence[ImageRef | bytes | np.ndarray]: ...
+
+
 class PhotoRows:
     """K photos a sample, decoded on demand in the loader's threads; `rejects` has what could not be read."""
 
     shards = None
 
-    def __init__(self, photos: Sequence[Sequence[ImageRef]], transform: Transform) -> None:
+    def __init__(self, photos: Photos, transform: Transform) -> None:
         self.photos, self.transform = photos, transform
         self._bad: dict[int, Reject] = {}
         self._lock = Lock()
@@ -115,7 +123,7 @@ class ArrayRows:
 def require_all(pictures: PhotoRows | ArrayRows, found: Container[int]) -> None:
     """InputError where a row was not found because its photo cannot be read; an evaluation needs them all."""
     missing = sum(row not in found for row in range(len(pictures)))
-    if missing:
+    if missing and isinstance(pictures, PhotoRows):  # pictures in memory are all there
         first = pictures.rejects[0]
         raise InputError(
             f"{missing} of {len(pictures)} samples have a photo that cannot be used "

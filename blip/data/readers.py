@@ -48,7 +48,7 @@ def read_pairs(
     options = TableOptions(
         image_root=root, image_column=image_column, caption_column=caption_column
     )
-    for path in _files(source):
+    for path in data_files(source):
         into.begin_shard()
         try:
             _read(path, into, options)
@@ -70,10 +70,14 @@ def _read(path: str, into: PairCollector, options: TableOptions) -> None:
         _TABLES[Path(path).suffix.lower()](path, into, options)
 
 
-def _files(source: Source) -> list[str]:
+def data_files(source: Source) -> list[str]:
+    """The files and folders of images that `read_pairs` reads for a source, none of them opened yet.
+
+    InputError where there is none, or one of no known kind.
+    """
     if isinstance(source, (str, Path)):
         return [file for path in _expand(local(str(source))) for file in _kind_of(path)]
-    files = [file for one in source for file in _files(one)]
+    files = [file for one in source for file in data_files(one)]
     if not files:
         raise InputError("the list of data files is empty: give at least one.")
     return files

@@ -53,15 +53,12 @@ def choose_columns(names: Iterable[str], source: str, options: TableOptions) -> 
     url = _choose(found, None, ("url",), "url", source)
     caption = _choose(found, options.caption_column, CAPTION_COLUMNS, "caption", source)
     image = _choose(found, options.image_column, IMAGE_COLUMNS, "image", source)
-    for column, role, usual in (
-        (caption, "caption", CAPTION_COLUMNS),
-        (image or url, "image", IMAGE_COLUMNS),
-    ):
-        if column is None:
-            raise InputError(
-                f"{source} has the columns {', '.join(found) or '(none)'} and none for the {role}: "
-                f"call it one of {', '.join(usual)}, or name it as the {role} column."
-            )
+    if caption is None:
+        raise _lacking(found, "caption", CAPTION_COLUMNS, source)
+    if image is None and url is None:
+        raise _lacking(found, "image", IMAGE_COLUMNS, source)
+    if twice := [column for column in (caption, image) if column is not None and found.count(column) > 1]:
+        raise InputError(f"{source} has more than one column {twice[0]!r}: rename all but one.")
     return Columns(image=image, caption=caption, url=url)
 
 
@@ -74,14 +71,14 @@ def add_rows(
         if isinstance(row, str):
             into.lose(ref, ref, row)
             continue
-        image, texts = row.get(columns.image), captions(row, columns.caption)
-        path = os.path.join(root, image) if isinstance(image, str) and image else None
-        if path is None:
-            into.lose(
-                ref, ref, ONLY_URL if row.get(columns.url) else "no image path", pairs=len(texts)
-            )
-        elif not is_url(path) and not os.path.isfile(path):  # asking a store for each row takes hours
-            into.lose(_key(image), ref, f"the file {path} is missing", pairs=len(texts))
+        image, texts = _held(row, columns.image), captions(row, columns.caption)
+        if not isinstance(image, str) or not image:
+            reason = ONLY_URL if _held(row, columns.url) else "no image path"
+            into.lose(ref, ref, reason, pairs=max(1, len(texts)))
+            continue
+        path = os.path.join(root, image)
+        if not is_url(path) and not os.path.isfile(path):  # asking a store for each row takes hours
+            into.lose(_key(image), ref, f"the file {path} is missing", pairs=max(1, len(texts)))
         else:
             into.add(_key(image), ImageRef(path), texts, record=row)
 
@@ -93,8 +90,19 @@ def image_root(source: str, options: TableOptions) -> str:
     return os.path.dirname(source) if is_url(source) else str(Path(source).parent)
 
 
+def _held(row: Mapping[str, object], column: str | None) -> object:
+    return None if column is None else row.get(column)
+
+
 def _key(image: str) -> str:
     return os.path.splitext(image)[0]
+
+
+def _lacking(names: list[str], role: str, usual: tuple[str, ...], source: str) -> InputError:
+    return InputError(
+        f"{source} has the columns {', '.join(names) or '(none)'} and none for the {role}: "
+        f"call it one of {', '.join(usual)}, or name it as the {role} column."
+    )
 
 
 def _choose(

@@ -12,7 +12,7 @@ from torch import Tensor
 from blip.data.images import BadImage, open_image
 from blip.data.loading import Batch, Request
 from blip.data.pairs import Pair, Reject, image_ref
-from blip.data.pairset import PairSet
+from blip.data.pairset import PairSet, Selection
 from blip.data.text import clean_caption, hash64, normalized_text_hash
 from blip.data.transforms import Transform, normalize_uint8
 from blip.errors import InputError
@@ -28,7 +28,7 @@ class PhotoSource:
     """Pairs whose images are decoded on demand, in the loader's threads; `rejects` has the bad."""
 
     def __init__(
-        self, pairs: PairSet | Sequence[Pair], transform: Transform, *, max_words: int | None = 30
+        self, pairs: PairSet | Selection | Sequence[Pair], transform: Transform, *, max_words: int | None = 30
     ) -> None:
         self.pairs, self.transform, self.max_words = pairs, transform, max_words
         self.shards = getattr(pairs, "shards", None)

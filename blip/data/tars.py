@@ -5,7 +5,6 @@ cut gives its complete members. Members of one sample may lie apart, as a plain 
 them.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import BinaryIO
 
 from blip.data.collect import PairCollector, captions
 from blip.data.files import IMAGE_EXTENSIONS
+from blip.data.jsons import parse_json
 from blip.data.pairs import ImageRef
 from blip.data.places import open_file
 from blip.data.text import MAX_CAPTION_BYTES
@@ -20,6 +20,7 @@ from blip.data.text import MAX_CAPTION_BYTES
 TEXT_EXTENSIONS = frozenset({"txt", "text", "caption"})
 _MAX_JSON_BYTES = 4_000_000
 _BLOCK = 512
+_MOST_DIGITS = 20  # of a member's size
 _FILE, _LONG_NAME, _PAX = (b"0", b"\0", b"7"), b"L", b"x"
 _NO_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstandard"}
@@ -49,7 +50,8 @@ class _Sample:
 def tar_members(file: BinaryIO) -> Iterator[Member]:
     """The complete regular files of a tar (ustar, GNU, pax); CutTar where it ends too early."""
     end = file.seek(0, os.SEEK_END)
-    at, long_name, pax = 0, None, {}
+    at, long_name = 0, None
+    pax: dict[str, str] = {}
     while True:
         file.seek(at)
         header = file.read(_BLOCK)
@@ -130,7 +132,7 @@ def _json_record(file: BinaryIO, member: Member | None) -> dict:
     if member is None or member.size > _MAX_JSON_BYTES:
         return {}
     try:
-        record = json.loads(_read(file, member, _MAX_JSON_BYTES).decode("utf-8", "surrogateescape"))
+        record = parse_json(_read(file, member, _MAX_JSON_BYTES).decode("utf-8", "surrogateescape"))
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}
@@ -177,7 +179,7 @@ def _pax_records(data: bytes) -> dict[str, str]:
             )
         except ValueError:
             equals = b""
-        if not equals or (name == b"size" and not value.isdigit()):
+        if not equals or (name == b"size" and not (value.isdigit() and len(value) <= _MOST_DIGITS)):
             raise CutTar("has a broken pax header")
         records[_text(name)] = _text(value)
         data = data[length:]

@@ -129,7 +129,7 @@ def _with_bytes(
             ref = image_ref(pair) or pair.key
             written.rejects.append(Reject(pair.key, ref, f"cannot be read: {error}"))
             continue
-        row = {"caption": pair.caption, "key": pair.key, "origin": pair.origin}
+        row: dict[str, object] = {"caption": pair.caption, "key": pair.key, "origin": pair.origin}
         if pair.truth is not None or pair.noise_kind is not None:
             row |= {"truth": pair.truth, "noise_kind": pair.noise_kind}
         yield row | {name: provenance[name] for name in provenance if name not in row}, data

@@ -1,11 +1,17 @@
 """Decoding: captions from an image's memory by greedy, beam, nucleus or top-k search."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the same names, for type checkers and editors
+    from blip.generate.decoding import Caption as Caption
+    from blip.generate.decoding import Decoding as Decoding
+    from blip.generate.search import captions as captions
+    from blip.generate.search import generate as generate
 
 _HOMES = {
     "Decoding": "decoding",
-    "Caption": "search",
+    "Caption": "decoding",
     "generate": "search",
     "captions": "search",
 }

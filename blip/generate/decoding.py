@@ -1,4 +1,4 @@
-"""How captions are decoded, as one frozen value that names itself. Knows no torch."""
+"""How captions are decoded, as one frozen value that names itself, and what comes out. Knows no torch."""
 
 from dataclasses import dataclass
 
@@ -98,6 +98,25 @@ class Decoding:
         if self.strategy == "beam":
             what = f"at most num_beams, {self.num_beams}"
             _require(self.candidates <= self.num_beams, "candidates", self.candidates, what)
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A generated caption, without its prompt.
+
+    ids end with [SEP] unless max_length cut them. logprobs: of each of them, natural logarithm,
+    under the model's own distribution: before temperature, truncation, penalty and minimum length.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    text: str = ""
+    """Empty until `captions` decodes it."""
+
+    @property
+    def mean_logprob(self) -> float:
+        """Mean log-probability of a generated token, [SEP] included."""
+        return sum(self.logprobs) / len(self.logprobs)
 
 
 def _short(value: float) -> str:

@@ -1,7 +1,7 @@
 """Captions of images by any strategy: what callers see of decoding."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -9,31 +9,12 @@ from torch import Tensor
 from blip.draws import uniform
 from blip.errors import InputError
 from blip.generate.beam import beam
-from blip.generate.decoding import Decoding
+from blip.generate.decoding import Caption, Decoding
 from blip.generate.sampling import draw, forbid, penalize, truncated
 from blip.generate.steps import Decoder, Steps
+from blip.memory import Memory
 from blip.model import BLIP
-from blip.text import Memory
 from blip.tokenizer import SpecialIds, Tokenizer
-
-
-@dataclass(frozen=True, slots=True)
-class Caption:
-    """A generated caption, without its prompt.
-
-    ids end with [SEP] unless max_length cut them. logprobs: of each of them, natural logarithm,
-    under the model's own distribution: before temperature, truncation, penalty and minimum length.
-    """
-
-    ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    text: str = ""
-    """Empty until `captions` decodes it."""
-
-    @property
-    def mean_logprob(self) -> float:
-        """Mean log-probability of a generated token, [SEP] included."""
-        return sum(self.logprobs) / len(self.logprobs)
 
 
 @torch.inference_mode()
@@ -60,7 +41,7 @@ def generate(
         found = beam(steps, decoding, prompt_ids, special)
         ids, logprobs = found.ids, found.logprobs
     else:
-        draws = _draws(decoding, image_hashes, seed, round) if decoding.draws else None
+        draws = _draws(decoding, image_hashes, seed, round) if decoding.draws and image_hashes is not None else None
         ids, logprobs = _sample(steps, decoding, prompt_ids, special, draws=draws)
     start = len(prompt_ids)
     return [

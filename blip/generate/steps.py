@@ -7,15 +7,18 @@ import torch
 from torch import Tensor
 
 from blip.config import BlipConfig
-from blip.text import Cache, Memory, TextTransformer
+from blip.memory import Cache, Memory
+from blip.text import TextTransformer
 
 
 class Decoder(Protocol):
     """A model whose `text` decodes: a BLIP, or a VQA model, whose answer decoder it is."""
 
     config: BlipConfig
-    text: TextTransformer
     training: bool
+
+    @property
+    def text(self) -> TextTransformer: ...
 
 
 class Steps:

@@ -61,8 +61,8 @@ def caption_scores(captions: Sequence[str], references: Sequence[Sequence[str]])
 def bleu(captions: Sequence[Words], references: References) -> tuple[float, float, float, float]:
     """BLEU-1 to BLEU-4 of the corpus in [0, 1]: one caption an image, the reference of closest length."""
     _check(captions, references)
-    counts = sum(_bleu_counts(*both) for both in zip(captions, references, strict=True))
-    return _bleu_of(counts)
+    counts = [_bleu_counts(*both) for both in zip(captions, references, strict=True)]
+    return _bleu_of(np.sum(counts, axis=0))
 
 
 def sentence_bleu(caption: Words, references: Sequence[Words]) -> float:

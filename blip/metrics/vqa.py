@@ -1,7 +1,8 @@
 """Accuracy of answers: soft, as VQAv2 has it, and exact, as the video sets have it (paper 5.3 and 5.6)."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic
 
 from blip.errors import InputError
 from blip.metrics.results import Id, in_order
@@ -11,14 +12,14 @@ AGREEING = 3  # people who must have given an answer for it to count in full
 
 
 @dataclass(frozen=True)
-class VQAAccuracy:
+class VQAAccuracy(Generic[Id]):
     """The mean accuracy in [0, 1] and that of each question by its id."""
 
     overall: float
-    per_question: dict[Hashable, float]
+    per_question: dict[Id, float]
 
 
-def vqa_accuracy(predictions: Iterable[tuple[Id, str]], answers: Mapping[Id, Sequence[str]]) -> VQAAccuracy:
+def vqa_accuracy(predictions: Iterable[tuple[Id, str]], answers: Mapping[Id, Sequence[str]]) -> VQAAccuracy[Id]:
     """Official accuracy of one answer a question against those of (usually ten) annotators.
 
     InputError names an id that is doubled, missing or unknown, or has no annotator.

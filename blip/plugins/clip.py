@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class ClipFilter:
 
     def __init__(self, source: str, *, device: str = "cpu", dtype: str = "float32", tile: int = TILE) -> None:
         self.model, self._transform, self._tokenizer = _opened(source)
-        self.id = _fingerprint(self.model)
+        self.id = _fingerprint(self.model, self.model.visual.preprocess_cfg)
         self.model.eval().to(device)
         self.device, self.dtype, self.tile = torch.device(device), dtype, tile
 
@@ -69,8 +69,8 @@ class ClipFilter:
         ]
 
 
-def _opened(source: str) -> tuple[nn.Module, Any, Any]:
-    """Model, image transform and tokenizer; every way to fail is an InputError."""
+def _opened(source: str) -> tuple[Any, Any, Any]:
+    """Model, image transform and tokenizer, which have no types; every way to fail is an InputError."""
     import open_clip
 
     name, checkpoint = _named(source, open_clip.list_models())
@@ -110,11 +110,11 @@ def _named(source: str, known: Sequence[str]) -> tuple[str, str | None]:
     return name, checkpoint
 
 
-def _fingerprint(model: nn.Module) -> str:
+def _fingerprint(model: nn.Module, transform: Mapping[str, Any]) -> str:
     """16 hex digits of the weights, the kinds of layers and the image transform: what scores depend on."""
     digest = hashlib.sha256()
     digest.update(repr(sorted({type(part).__name__ for part in model.modules()})).encode())
-    digest.update(repr(sorted(model.visual.preprocess_cfg.items())).encode())
+    digest.update(repr(sorted(transform.items())).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())

@@ -1,8 +1,8 @@
 """What goes into a task and what comes out of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from dataclasses import Field, dataclass, replace
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -11,7 +11,11 @@ from blip.tokenizer import Tokens
 
 
 class TaskBatch(Protocol):
-    """What the training loop knows of any task's batch: ids (B,) of its samples, when it was served, how it moves."""
+    """What the training loop knows of any task's batch, a dataclass: ids (B,) of its samples, when it was served,
+    how it moves.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def ids(self) -> Tensor: ...

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from blip.config import BlipConfig, TextConfig
 from blip.dropout import Dropout
 from blip.errors import InputError
-from blip.layers import attend, split_heads, start_weights
+from blip.layers import Layers, attend, split_heads, start_weights
 from blip.model import BLIP, narrowed
 from blip.text import SelfAttention, TextEmbeddings, TextMLP
 from blip.tokenizer import Tokens
@@ -73,7 +73,7 @@ class NLVR(nn.Module):
         text = config.text
         self.image_encoder = ImageEncoder(config.vision)
         self.embeddings = TextEmbeddings(text)
-        self.blocks = nn.ModuleList(
+        self.blocks = Layers(
             PairTextBlock(text, merging=i >= FIRST_MERGING_LAYER) for i in range(text.depth)
         )
         self.head = nn.Sequential(

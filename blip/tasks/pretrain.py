@@ -10,11 +10,11 @@ from blip import objectives
 from blip.distributed import first_row, gather, gather_with_gradient, over_all, world_size
 from blip.draws import uniform
 from blip.errors import InputError
+from blip.memory import Memory
 from blip.model import BLIP, narrowed
 from blip.momentum import FeatureQueue, Teacher
 from blip.tasks.batch import Losses, PairBatch, TeacherFeatures, joined, weighted
 from blip.tasks.shared_negatives import gathered_texts, with_chosen
-from blip.text import Memory
 
 NEGATIVES = ("momentum", "online", "random")
 
@@ -73,6 +73,9 @@ class Pretrain(nn.Module):
     negatives from a process's own rows, as published, and so depends on the number of processes.
     """
 
+    steps: Tensor
+    pushed: Tensor
+
     def __init__(self, model: BLIP, config: ObjectiveConfig, *, local_negatives: bool = False) -> None:
         super().__init__()
         self.model, self.config, self.local_negatives = model, config, local_negatives
@@ -101,10 +104,12 @@ class Pretrain(nn.Module):
         weights, parts = self.config.weights, {}
         if weights["itc"]:
             parts["itc"] = self.contrast(image, text, keys, alpha)
-        if weights["itm"]:
-            parts["itm"] = self.match(batch, memory, self.similarity(image, text, keys), image_states)
+        # LM before ITM: the backward pass goes the other way, and frees the 3B texts of ITM first.
         if weights["lm"]:
             parts["lm"] = self.caption(batch, self.model.remember_for_decoder(image_states, memory))
+        if weights["itm"]:
+            parts["itm"] = self.match(batch, memory, self.similarity(image, text, keys), image_states)
+        parts = {name: parts[name] for name in weights if name in parts}
         return Losses(parts, weighted(parts, weights), keys)
 
     @torch.no_grad()
@@ -125,13 +130,14 @@ class Pretrain(nn.Module):
 
     def update_teacher(self) -> None:
         """One step of the exponential moving average; before the teacher's start it is the student."""
-        if self.teacher is not None:
-            self.teacher.update(self.model, self.config.momentum if self.teaching else 0.0)
+        momentum = self.config.momentum
+        if self.teacher is not None and momentum is not None:
+            self.teacher.update(self.model, momentum if self.teaching else 0.0)
 
     def teacher_features(self, batch: PairBatch, image: Tensor, text: Tensor) -> TeacherFeatures:
         """Keys of this batch, of all processes: the momentum encoder's features, or the online ones without it."""
         ids = gather(batch.ids)
-        if not self.teaching:
+        if self.teacher is None or not self.teaching:
             return TeacherFeatures(gather_with_gradient(image), gather_with_gradient(text), ids)
         with torch.no_grad():
             teacher = self.teacher.module
@@ -141,20 +147,16 @@ class Pretrain(nn.Module):
 
     def contrast(self, image: Tensor, text: Tensor, keys: TeacherFeatures, alpha: float) -> Tensor:
         """ITC of online features against keys of batch and queue."""
-        past, own = self._past(), _own(image)
-        images = torch.cat([keys.image, self.image_queue.rows[past].to(image.dtype)])
-        texts = torch.cat([keys.text, self.text_queue.rows[past].to(text.dtype)])
+        past, own, over = self._past(), _own(image), self.model.temperature
+        images, texts = (keys.image, self.image_queue.rows[past]), (keys.text, self.text_queue.rows[past])
         # Both queues are written together, so one list of ids serves both.
         targets = objectives.matching_targets(keys.ids[own], torch.cat([keys.ids, self.text_queue.ids[past]]))
-        over = self.model.temperature
         image_targets, text_targets = targets, targets
         if alpha:
             with torch.no_grad():
-                image_targets = objectives.soft_targets(keys.image[own] @ texts.T / over, targets, alpha)
-                text_targets = objectives.soft_targets(keys.text[own] @ images.T / over, targets, alpha)
-        return objectives.itc(
-            image @ texts.T / over, text @ images.T / over, image_targets, text_targets
-        )
+                image_targets = objectives.soft_targets(_products(keys.image[own] / over, texts), targets, alpha)
+                text_targets = objectives.soft_targets(_products(keys.text[own] / over, images), targets, alpha)
+        return objectives.itc(_products(image / over, texts), _products(text / over, images), image_targets, text_targets)
 
     def _past(self) -> slice:
         """The rows of the queues that serve as keys; a late start leaves out those that are still random."""
@@ -185,11 +187,11 @@ class Pretrain(nn.Module):
         text, text_valid = objectives.hard_negatives(image_to_text, equal, draws[1], floor)
         tokens = batch.tokens.led_by("ENC")
         if world_size() == 1 or self.local_negatives:
-            images = memory.rows(torch.cat([rows, image, rows]))
+            images = memory.seen_at(torch.cat([rows, image, rows]))
             texts = tokens.rows(torch.cat([rows, rows, text]))
         else:
             images = with_chosen(self.model, memory, image_states, image)
-            images = images.rows(torch.cat([rows, rows + len(rows), rows]))
+            images = images.seen_at(torch.cat([rows, rows + len(rows), rows]))
             own = rows + first_row(len(rows))
             texts = gathered_texts(tokens).rows(torch.cat([own, own, text]))
         logits = self.model.match_logits(texts, images)
@@ -209,6 +211,12 @@ class Pretrain(nn.Module):
 
     def _draws(self, batch: PairBatch, rows: Tensor, stream: int) -> Tensor:
         return uniform(self.config.seed, batch.step, stream, rows + batch.first_row)
+
+
+def _products(rows: Tensor, keys: Sequence[Tensor]) -> Tensor:
+    """Products (B, K) of rows (B, E) with the keys of all parts (K, E), in float32 and without a copy of the queue."""
+    with torch.autocast(rows.device.type, enabled=False):
+        return torch.cat([rows.float() @ part.float().T for part in keys], dim=1)
 
 
 def _own(rows: Tensor) -> slice:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from blip.errors import InputError
+from blip.memory import Memory
 from blip.model import BLIP
-from blip.text import Memory
 from blip.tokenizer import Tokens
 
 SHORTLIST = 128  # published k of Flickr30K and of video; 256 of COCO

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blip.distributed import gather, gather_with_gradient, largest
+from blip.memory import Memory
 from blip.model import BLIP
-from blip.text import Memory
 from blip.tokenizer import Tokens
 
 

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from blip.memory import Memory
 from blip.model import BLIP
 from blip.tasks.ranking import SHORTLIST, match_scores, rerank, shortlist, text_features
 from blip.tasks.retrieval import Rankings
 from blip.tasks.vqa import VQA
-from blip.text import Memory
 from blip.tokenizer import Tokens
 
 MAX_WORDS, MAX_TOKENS = 40, 35  # published, of a text that is retrieved

@@ -18,9 +18,9 @@ from blip.data.text import clean_caption, clean_question
 from blip.data.transforms import keyed_rng
 from blip.distributed import first_row
 from blip.errors import InputError
+from blip.memory import Memory
 from blip.model import BLIP, narrowed
 from blip.tasks.batch import Losses, TeacherFeatures
-from blip.text import Memory
 from blip.tokenizer import Tokenizer, Tokens
 
 # None of these is published; the code of this task was not released.

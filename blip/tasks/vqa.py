@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from blip import objectives
 from blip.config import BlipConfig
 from blip.errors import InputError
+from blip.memory import Cache, Memory
 from blip.model import BLIP, narrowed
-from blip.text import Cache, Memory, TextTransformer
+from blip.text import TextTransformer
 from blip.tokenizer import Tokens
 from blip.vision import ImageEncoder
 
@@ -51,7 +52,7 @@ class VQA(nn.Module):
 
     def forward(self, images: Tensor, questions: Tokens, answers: Tokens, question_of: Tensor) -> Tensor:
         """Next-token logits (R, L, V) of R answers; question_of (R,) names each one's question."""
-        return self.answer_logits(answers, self.remember(images, questions).rows(question_of))
+        return self.answer_logits(answers, self.remember(images, questions).seen_at(question_of))
 
     @property
     def text(self) -> TextTransformer:

@@ -1,14 +1,15 @@
 """An arm of an ablation as a value, and the runs that it takes: each done once, whichever claims share it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from blip.checkpoint import Card, Loaded, load, save
 from blip.checkpoint.own import file_fingerprint
 from blip.config import to_json
 from blip.data.transforms import FINETUNE_SCALE
+from blip.errors import InputError
 from blip.generate import Decoding
 from lab import stages
 from lab.ablation.budget import Budget
@@ -17,19 +18,12 @@ from lab.mixes import BOTH, Mix
 from lab.progress import bar
 from lab.recipes import Recipe, overridden
 from lab.rounds import MODEL, Steps
-from lab.runs import Run, Step, Work
+from lab.runs import Run, Runs, Step
 
 NUCLEUS = Decoding(temperature=0.5)
 """p = 0.9 as published, and sharpened: at temperature 1 half of a small captioner's draws are false (lab/LOG.md),
 where the paper's filter removes a quarter. Other temperatures are arms of their own."""
 VERSION = 1
-
-
-class Runs(Protocol):
-    """Where runs are done or planned: a home of runs, or a plan of them."""
-
-    def run(self, step: Step, work: Work) -> Run: ...
-    def run_all(self, jobs: Sequence[tuple[Step, Work]]) -> list[Run]: ...
 
 
 @dataclass(frozen=True)
@@ -54,6 +48,13 @@ class Trained:
     matcher: Run | None = None
     capfilt: Run | None = None
 
+    @property
+    def makers(self) -> tuple[Run, Run, Run]:
+        """Captioner, filter and CapFilt's run, which made its texts; InputError where they are the web's own."""
+        if self.captioner is None or self.matcher is None or self.capfilt is None:
+            raise InputError("This arm has no captioner and no filter of its own; measure its student alone.")
+        return self.captioner, self.matcher, self.capfilt
+
 
 Measure = Callable[[Trained], Run]
 Rescored = Callable[[Steps, Run, Run, Run], Run]
@@ -67,7 +68,8 @@ def worth(trained: Trained) -> Run:
 
 def teacher(trained: Trained) -> Run:
     """The captioner and the filter that made the texts, by the same protocol."""
-    return measured(trained.student, trained.captioner, trained.matcher)
+    captioner, matcher, _ = trained.makers
+    return measured(trained.student, captioner, matcher)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,23 +136,27 @@ class Arm:
 
     def _trained(self, lab: Lab) -> Trained:
         student = Steps(lab.home, self.recipe_of(lab.recipe), lab.seed, lab.ground)
-        return Trained(student, student.pretrain()) if self.mix is None else self._bootstrapped(lab, student)
+        return Trained(student, student.pretrain()) if self.mix is None else self._bootstrapped(lab, student, self.mix)
 
-    def _bootstrapped(self, lab: Lab, student: Steps) -> Trained:
+    def _bootstrapped(self, lab: Lab, student: Steps, mix: Mix) -> Trained:
         recipe = self._common(lab.recipe)
         other = overridden(replace(recipe, widen=self.teacher_width * recipe.widen), self.teacher)
         source = Steps(lab.home, _longer(other, self.teacher_times), lab.seed, lab.ground)
-        model, capfilt = source.pretrain(), None
-        for number in range(1, self.rounds + 1):
-            if capfilt is not None:
-                model = source.pretrain(capfilt, mix=self.mix)
-            captioner, matcher = (joint(source, model),) * 2 if self.one_model else source.tune(model)
-            capfilt = source.capfilt(captioner, matcher, round=number, decoding=self.decoding)
+        model = source.pretrain()
+        captioner, matcher, capfilt = self._round(source, model, 1)
+        for number in range(2, self.rounds + 1):
+            model = source.pretrain(capfilt, mix=mix)
+            captioner, matcher, capfilt = self._round(source, model, number)
         if self.rescored is not None:
             capfilt = self.rescored(source, captioner, matcher, capfilt)
         start = model if self.continued else None
-        new = student.pretrain(capfilt, start, mix=self.mix, budget=self.budget)
-        return Trained(student, new, self.mix, self.decoding, captioner, matcher, capfilt)
+        new = student.pretrain(capfilt, start, mix=mix, budget=self.budget)
+        return Trained(student, new, mix, self.decoding, captioner, matcher, capfilt)
+
+    def _round(self, source: Steps, model: Run, number: int) -> tuple[Run, Run, Run]:
+        """Captioner, filter and CapFilt's run of a round, from its pre-trained model."""
+        captioner, matcher = (joint(source, model),) * 2 if self.one_model else source.tune(model)
+        return captioner, matcher, source.capfilt(captioner, matcher, round=number, decoding=self.decoding)
 
 
 def measured(steps: Steps, captioner: Run, matcher: Run) -> Run:

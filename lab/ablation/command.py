@@ -55,7 +55,8 @@ def ablate(wanted: Wanted, home: Home) -> int:
     for name in ("seeds", "jobs"):
         if getattr(wanted, name) < 1:
             raise InputError(f"--{name} {getattr(wanted, name)} cannot be; give 1 or more.")
-    table, recipe, ground = ablation(wanted.name), scaled(wanted.scale), WORLD
+    table, recipe = ablation(wanted.name), scaled(wanted.scale)
+    ground: Ground = WORLD
     device_for(recipe)
     if wanted.own.given:
         table, recipe, ground = on_own_pairs(wanted, table)

@@ -26,7 +26,7 @@ from lab.world.sets import World, WorldPair, as_pairs
 Judge = Callable[[str, str], str | None]
 """Truth of a caption by image key and text; None where it is not known."""
 # The web pairs that filters are measured on: the same in every arm, and far behind those of any training.
-_UNSEEN = {"start": 10_000_000, "noise": 0.5}
+_UNSEEN: dict[str, Any] = {"start": 10_000_000, "noise": 0.5}
 
 
 class Ground(Protocol):

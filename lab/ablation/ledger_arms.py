@@ -83,7 +83,7 @@ def crossed_bias(scores: list[list[np.ndarray]], truths: list[np.ndarray]) -> di
     """How much rather a filter lets its own captioner's false captions pass than another's: crossed, so that a
     captioner with easier mistakes or a filter that lets more pass cannot be taken for it.
 
-    scores[f][c] (N,): filter f on the captions of captioner c, 0 and 1 for a and b; truths[c] (N,). Thresholds are
+    `scores[f][c]` (N,): filter f on the captions of captioner c, 0 and 1 for a and b; `truths[c]` (N,). Thresholds are
     those at which each filter keeps 90% of all true captions. bias is the mean over both filters of pass(own)
     - pass(other's); noise_ratio the paper's, the share of its own captioner's captions that a filter drops at 0.5.
     None where no caption is true, or none false.

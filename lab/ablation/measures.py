@@ -38,17 +38,18 @@ _STEPS = 12  # timed, of which the first two are left out
 def diversity(trained: Trained) -> Run:
     """How varied and how true the synthetic captions are: before any filter, and of those that are trained on."""
     steps, mix, decoding = trained.student, trained.mix, trained.decoding
+    speaker, _, capfilt = trained.makers
     config = {"level": steps.recipe.level, "mix": mix.to_json(), "decoding": str(decoding), "seed": steps.seed}
 
     def work(folder: Path) -> dict[str, Any]:
         ground, items = steps.ground, steps.web
         judge = ground.judge(items)
-        ledger = Ledger.open(trained.capfilt.folder / LEDGER)
+        ledger = Ledger.open(capfilt.folder / LEDGER)
         rows = ledger.table("candidates", ["image_key", "caption", "origin"]).to_pylist()
         made = [(row["image_key"], row["caption"]) for row in rows if row["origin"] == "synthetic"]
         taken = [(one.key, one.caption) for one in selected(ledger, mix, ground.images(items)) if one.origin == "synthetic"]
         sampling = replace(decoding, candidates=_SAMPLED, num_beams=max(_SAMPLED, decoding.num_beams))
-        captioner = model_of(trained.captioner)
+        captioner = model_of(speaker)
         said = ground.captions(captioner, items, steps.recipe, count=_IMAGES, decoding=sampling)
         return {
             "all": _described(made, judge),
@@ -56,7 +57,7 @@ def diversity(trained: Trained) -> Run:
             "self_bleu": self_bleu([[caption_words(text) for text in own] for own in said]),
         }
 
-    return steps.home.run(step("diversity", config, trained.capfilt), work)
+    return steps.home.run(step("diversity", config, capfilt), work)
 
 
 def _described(captions: list[tuple[str, str]], judge: Judge | None) -> dict[str, float | None]:
@@ -113,7 +114,7 @@ def _stepped(task: Pretrain, feed: PairFeed, recipe: Any) -> tuple[float, int]:
                 losses, _ = forward_backward(task, batch, 0.4, training)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        task.after_step([losses.features])
+        task.after_step([] if losses.features is None else [losses.features])
         if recipe.device != "cpu":
             torch.cuda.synchronize()
         taken.append(time.perf_counter() - start)

@@ -1,6 +1,6 @@
 """A user's own pairs as the ground of an ablation: web pairs, human-annotated pairs, held-out images; no truth."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -105,8 +105,8 @@ class OwnPairs:
         round: int,
     ) -> tuple[Job, PairSet]:
         """The job over all web images."""
-        how = {"device": recipe.device, "dtype": recipe.precision}
-        how["tile"] = TILE if recipe.device == "cpu" else _GPU_TILE
+        tile = TILE if recipe.device == "cpu" else _GPU_TILE
+        how: dict[str, Any] = {"device": recipe.device, "dtype": recipe.precision, "tile": tile}
         job = Job(
             captioner=Captioner(captioner, decoding, **how),
             filters={"itm": Matcher(matcher, **how)},
@@ -176,7 +176,7 @@ class OwnPairs:
         return found | {"image_size": self.side, "vocabulary": len(self.vocabulary), "shortlist": SHORTLIST}
 
 
-def _opened(pairs: Sequence[Pair], captioner: Captioner) -> Iterator[tuple[torch.Tensor, str]]:
+def _opened(pairs: Iterable[Pair], captioner: Captioner) -> Iterator[tuple[torch.Tensor, str]]:
     """What the captioner reads of each image that can be opened, and its SHA-256."""
     for pair in pairs:
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from blip.config import named
 from blip.data.benchmarks.captions import CaptionedImage
 from blip.data.images import BadImage, open_image
-from blip.data.pairs import Origin, Pair, image_sha256
+from blip.data.pairs import ImageRef, Origin, Pair, image_sha256
 from blip.data.pairset import PairSet
 from blip.data.readers import read_pairs
 from blip.data.text import clean_caption
@@ -57,6 +57,13 @@ class Own:
             raise InputError(f"Own pairs are --data, --human and --val; with {changed[0]} give {' and '.join(missing)} too.")
         return not missing
 
+    @property
+    def places(self) -> tuple[str, str, str]:
+        """--data, --human and --val; InputError where one of them is missing."""
+        if self.data is None or self.human is None or self.val is None:
+            raise InputError("Own pairs are --data, --human and --val; give all three.")
+        return self.data, self.human, self.val
+
 
 def opened(own: Own, scale: str) -> tuple[OwnPairs, Recipe]:
     """The pairs, read and checked, and the recipe of a scale for them.
@@ -64,13 +71,14 @@ def opened(own: Own, scale: str) -> tuple[OwnPairs, Recipe]:
     InputError where a set is missing or empty, a held-out image has no caption or cannot be opened, or an image of
     the human-annotated pairs is held out too.
     """
-    web, human, val = (_read(place, origin) for place, origin in ((own.data, "web"), (own.human, "human"), (own.val, "human")))
+    places = own.places
+    web, human, val = _read(places[0], "web"), _read(places[1], "human"), _read(places[2], "human")
     recipe = own_recipe(scale, web=len(web), human=len(human), size=own.size, samples=own.samples)
     side = own.image_size or named(recipe.size).vision.image_size
     vocabulary = _vocabulary(own, web, human)
     recipe.model(len(vocabulary), side)  # refuses an image size that cannot be
-    held_out = _held_out(own.val, val, recipe.evaluation)
-    seen, shown, kept = (_digests(pairs, place) for pairs, place in ((web, own.data), (human, own.human), (val, own.val)))
+    held_out = _held_out(places[2], val, recipe.evaluation)
+    seen, shown, kept = (_digests(pairs, place) for pairs, place in zip((web, human, val), places, strict=True))
     _refuse_leak(own, human, shown, kept)
     prints = {"web": _fingerprint(web, seen), "human": _fingerprint(human, shown)}
     prints["val"] = _fingerprint(val.first(len(held_out)), kept[: len(held_out)])
@@ -111,8 +119,12 @@ def _digests(pairs: PairSet, place: str) -> list[str]:
     with ThreadPoolExecutor(READERS) as pool:
         found = list(pool.map(_digest, pairs.images))
     if not any(found):
-        raise InputError(f"None of the {len(found)} images of {place} can be read; check the paths, the first is {pairs.images[0].image}.")
+        raise InputError(f"None of the {len(found)} images of {place} can be read; check the paths, the first is {_where(pairs.images[0])}.")
     return found
+
+
+def _where(pair: Pair) -> str:
+    return str(pair.image) if isinstance(pair.image, ImageRef) else pair.key
 
 
 def _digest(pair: Pair) -> str:

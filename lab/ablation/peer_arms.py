@@ -54,14 +54,15 @@ def scores(trained: Trained) -> Run:
     """AUC per noise kind of our filter's scores and of CLIP's, on the same unseen web pairs; none of own pairs."""
     steps, recipe = trained.student, trained.student.recipe
     clip = clip_filter(steps)
+    _, matcher, _ = trained.makers
 
     def work(folder: Path) -> dict[str, Any]:
         if steps.ground != WORLD:  # by value: a worker has a copy of its own
             return {}
-        return protocol.filter_auc(model_of(trained.matcher), loaded(clip, CLIP, recipe.device), recipe)
+        return protocol.filter_auc(model_of(matcher), loaded(clip, CLIP, recipe.device), recipe)
 
     config = steps.ground.measured_by(recipe) | {"peer": CLIP.name}
-    return steps.home.run(step("filter-auc", config, trained.matcher, clip), work)
+    return steps.home.run(step("filter-auc", config, matcher, clip), work)
 
 
 def zero_shot(trained: Trained) -> Run:

@@ -112,7 +112,8 @@ def _measured(
     world, count = World.of(recipe.level), recipe.evaluation
     items, sketches = world.evaluation(count, "all"), world.evaluation(count, "all", style="sketch")
     shares, hits = retrieval(items)
-    found = {"retrieval": {"all": shares, "sketch": retrieval(sketches)[0]}, "items": {"r1": protocol.digits(hits)}}
+    found: dict[str, Any] = {"retrieval": {"all": shares, "sketch": retrieval(sketches)[0]}}
+    found["items"] = {"r1": protocol.digits(hits)}
     if said is None:
         return found
     told = {name: said(own) for name, own in protocol.captioned_scenes(world, count, items, sketches).items()}

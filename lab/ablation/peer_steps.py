@@ -15,6 +15,7 @@ from torch import nn
 
 from blip.config import to_json
 from blip.data.transforms import FINETUNE_SCALE, PRETRAIN_SCALE
+from blip.errors import InputError
 from blip.feed import PairFeed
 from blip.model import BLIP
 from blip.tasks.pretrain import Pretrain
@@ -69,7 +70,13 @@ def tuned_for_retrieval(steps: Steps, peer: Peer, model: Run) -> Run:
 
 def tuned_for_captions(steps: Steps, peer: Peer, model: Run) -> Run:
     """A pre-trained peer fine-tuned by its captioning loss on human-annotated pairs, with our captioner's budget."""
-    return _tuned(steps, peer, "captioner", steps.recipe.captioner, lambda parts: parts.captioning, model)
+
+    def losses(parts: Parts) -> Callable[[int], Lost]:
+        if parts.captioning is None:
+            raise InputError(f"{peer.name} makes no captions; fine-tune it for retrieval alone.")
+        return parts.captioning
+
+    return _tuned(steps, peer, "captioner", steps.recipe.captioner, losses, model)
 
 
 def operations(steps: Steps, peer: Peer | None = None) -> Run:

@@ -129,7 +129,7 @@ def _killed(
     with tempfile.TemporaryFile("w+") as said, subprocess.Popen(
         slowed, stdout=subprocess.PIPE, stderr=said, text=True
     ) as child:
-        for line in child.stdout:
+        for line in child.stdout or ():
             tiles += line.strip() == TILE
             if not tiles or line.strip() != sign or place(before, state(folder), child.pid, shards).phase != aim:
                 continue
@@ -152,7 +152,8 @@ def _killed(
 
 def _compared(unbroken: Ledger, broken: Ledger) -> dict[str, Any]:
     """The broken run's ledger against the unbroken one's: bytes, rows, invariants, what lies about."""
-    wanted, found = _bytes(unbroken.folder), _bytes(broken.folder)
+    folder = Path(broken.folder)
+    wanted, found = _bytes(Path(unbroken.folder)), _bytes(folder)
     rows = [ledger.table("candidates", ["row_id"])["row_id"].to_pylist() for ledger in (unbroken, broken)]
     return {
         "files_compared": len(wanted),
@@ -161,7 +162,7 @@ def _compared(unbroken: Ledger, broken: Ledger) -> dict[str, Any]:
         "lost": len(set(rows[0]) - set(rows[1])),
         "doubled": len(rows[1]) - len(set(rows[1])),
         "verify": all(finding.holds for finding in verify(broken)),
-        "left_over": sorted(path.name for path in broken.folder.rglob("*.unfinished")),
+        "left_over": sorted(path.name for path in folder.rglob("*.unfinished")),
     }
 
 

@@ -4,11 +4,13 @@ import tempfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
 from blip.capfilt import Job, run
+from blip.capfilt.job import CaptionerLike
+from blip.capfilt.scoring import FilterLike
 from blip.captioner import Captioner
 from blip.checkpoint.opening import load_any
 from blip.data.images import open_image
@@ -56,7 +58,7 @@ class Ours:
 
     def __init__(self, setting: Setting) -> None:
         self.setting, self.pairs = setting, chosen(setting.data, setting.images)
-        self._running = {"device": setting.device, "dtype": setting.precision, "tile": setting.batch}
+        self._running: dict[str, Any] = {"device": setting.device, "dtype": setting.precision, "tile": setting.batch}
         self._loaded = load_any(setting.folder / CAPTIONER)
         self._captioner = Captioner(self._loaded, NUCLEUS, **self._running)
         self._matcher = Matcher(load_any(setting.folder / FILTER), **self._running)
@@ -78,7 +80,9 @@ class Ours:
         """Caption and score every picture once."""
         clock = Clock(self.setting.device)
         captioner, matcher = Timed(self._captioner, clock, DECODING), Timed(self._matcher, clock, SCORING)
-        job = Job(captioner=captioner, filters={"itm": matcher}, seed=self.setting.seed + number)
+        # Each has, by __getattr__, all that what it times has.
+        speaks, judges = cast(CaptionerLike, captioner), cast(FilterLike, matcher)
+        job = Job(captioner=speaks, filters={"itm": judges}, seed=self.setting.seed + number)
         encoders = (self._captioner.model.image_encoder, self._matcher.model.image_encoder)
         with tempfile.TemporaryDirectory(prefix="capfilt-") as folder, clock.following(ENCODER, *encoders):
             watch = Stopwatch()

@@ -40,8 +40,9 @@ class Peer:
     def __init__(self, setting: Setting) -> None:
         transformers.utils.logging.disable_progress_bar()
         self.setting, self.pairs = setting, chosen(setting.data, setting.images)
-        captioner = transformers.BlipForConditionalGeneration.from_pretrained(setting.folder / CAPTIONER)
-        matcher = transformers.BlipForImageTextRetrieval.from_pretrained(setting.folder / FILTER)
+        # Any: of these classes transformers declares neither the parts nor a `to` that takes a device.
+        captioner: Any = transformers.BlipForConditionalGeneration.from_pretrained(setting.folder / CAPTIONER)
+        matcher: Any = transformers.BlipForImageTextRetrieval.from_pretrained(setting.folder / FILTER)
         self._captioner, self._filter = (model.to(setting.device).eval() for model in (captioner, matcher))
         self._processor = transformers.AutoProcessor.from_pretrained(setting.folder / CAPTIONER)
         self._pieces = self._processor.tokenizer

@@ -8,6 +8,7 @@ that it would be nearly the whole vocabulary, so the head's norm is scaled until
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -60,7 +61,7 @@ def write_weights(folder: Path, config: BlipConfig, words: list[str], *, seed: i
     )
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(seed)
-    kinds = {CAPTIONER: transformers.BlipForConditionalGeneration, FILTER: transformers.BlipForImageTextRetrieval}
+    kinds: dict[str, Any] = {CAPTIONER: transformers.BlipForConditionalGeneration, FILTER: transformers.BlipForImageTextRetrieval}
     for name, kind in kinds.items():
         model = kind(theirs)
         if name == CAPTIONER:

@@ -1,7 +1,7 @@
 """Seconds by part of a run, measured at its borders and inside models."""
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,7 +16,7 @@ class Clock:
     """
 
     def __init__(self, device: str) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = defaultdict(float)
         self._waits = device.startswith("cuda")
         self._open: list[str] = []
         self._since = 0.0

@@ -53,7 +53,7 @@ def main(options: Options) -> int:
     """Measure, print, record; 1 if a target is missed or the states disagree."""
     check_running(options.device, options.precision)
     check_counts(options, "batch", "rounds")
-    cases = {}
+    cases: dict[str, dict[str, Any]] = {}
     for side in SIDES:
         cases |= _cases(side, options)
     return concluded("encoder", options, {"how": HOW, "unit": "seconds a batch"}, cases)

@@ -70,7 +70,7 @@ def main(options: Options) -> int:
     check_running(options.device, options.precision)
     check_counts(options, "batch", "large_batch", "beams", "rounds")
     twins = captioners(named(options.size, image_size=options.image_size), device=options.device, seed=options.seed)
-    cases = {}
+    cases: dict[str, dict[str, Any]] = {}
     for batch in dict.fromkeys((options.batch, options.large_batch)):
         for strategy in STRATEGIES:
             cases |= _cases(Captions(twins, _decoding(strategy, options), batch, options))

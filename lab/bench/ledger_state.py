@@ -50,9 +50,9 @@ def place(before: State, after: State, pid: int, shards: int) -> Place:
             return Place(WRITING, shard, table)
         if data in new and entry not in new:
             return Place(ENTERING, shard, table)
-    shard = next((s for s in _shards(shards) if any(_entry(t, s) not in after for t in _TABLES)), None)
-    begun = any(_entry(table, shard) in new for table in _TABLES) if shard else False
-    return Place(BETWEEN if begun else CAPTIONING, shard)
+    ahead = next((s for s in _shards(shards) if any(_entry(t, s) not in after for t in _TABLES)), None)
+    begun = any(_entry(table, ahead) in new for table in _TABLES) if ahead else False
+    return Place(BETWEEN if begun else CAPTIONING, ahead)
 
 
 def _shards(count: int) -> Iterator[str]:

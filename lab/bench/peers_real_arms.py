@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from blip.config import BlipConfig, named
 from blip.data.loading import Loader
@@ -71,9 +70,10 @@ class Arm:
     """A model under a name: a new task, and how what was trained is measured."""
 
     name: str
-    task: Callable[[Photos, Setting, int], nn.Module]
+    task: Callable[[Photos, Setting, int], Pretrain | open_clip.PeerTask]
     """From photos, setting and the number of steps."""
-    evaluate: Callable[[nn.Module, Photos, HeldOut], dict[str, Any]]
+    evaluate: Callable[[Any, Photos, HeldOut], dict[str, Any]]
+    """From what `task` gives."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _coca(photos: Photos, setting: Setting, steps: int) -> open_clip.PeerTask:
     return open_clip.PeerTask(open_clip.coca(photos.config, special), open_clip.coca_losses(special.pad))
 
 
-def _measure_coca(task: nn.Module, photos: Photos, held_out: HeldOut) -> dict[str, Any]:
+def _measure_coca(task: open_clip.PeerTask, photos: Photos, held_out: HeldOut) -> dict[str, Any]:
     decoder = open_clip.CoCaDecoder(task.model, photos.config)
     return evaluation.of_coca(task.model, photos.tokenizer, held_out, decoder)
 

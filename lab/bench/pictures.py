@@ -13,6 +13,7 @@ from PIL import Image
 from blip.data.images import decode_image, open_image
 from blip.data.pairs import ImageRef, Pair
 from blip.data.tars import tar_members
+from blip.errors import InputError
 from lab.bench.alone import alone
 
 _DRAWN, _SIDE, _GRAIN = 32, 384, 24
@@ -81,7 +82,10 @@ def by_tarfile(path: Path, names: list[str]) -> dict[str, Any]:
         seconds = time.perf_counter() - begun
         for name in names:
             start = time.perf_counter()
-            picture = decode_image(tar.extractfile(name).read())
+            member = tar.extractfile(name)
+            if member is None:
+                raise InputError(f"{name} in {path} is no file; give a tar of pictures.")
+            picture = decode_image(member.read())
             clock.append(time.perf_counter() - start)
             colors.append(_color(picture))
     return {"colors": colors, "seconds_for_headers": round(seconds, 2), **_milliseconds(clock)}

@@ -157,17 +157,25 @@ class TextEmbeddings(nn.Module):
         return self.dropout(self.LayerNorm(self.word_embeddings(ids) + positions))
 
 
+class Layers(nn.Module):
+    """The layers under the name that published weights have for them."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(TextLayer(config) for _ in range(config.depth))
+
+
 class Text(nn.Module):
     """A text transformer: ids (R, L), an additive mask and image states, if any, to states (R, L, D)."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.embeddings = TextEmbeddings(config)
-        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(TextLayer(config) for _ in range(config.depth))})
+        self.encoder = Layers(config)
 
     def forward(self, ids: Tensor, mask: Tensor, states: Tensor | None = None) -> Tensor:
         x = self.embeddings(ids)
-        for layer in self.encoder["layer"]:
+        for layer in self.encoder.layer:
             x = layer(x, mask, states)
         return x
 
@@ -175,7 +183,7 @@ class Text(nn.Module):
 class LMHead(nn.Module):
     """States to logits over the vocabulary; the output matrix is the word embeddings'."""
 
-    def __init__(self, config: TextConfig, words: nn.Parameter) -> None:
+    def __init__(self, config: TextConfig, words: Tensor) -> None:
         super().__init__()
         norm = nn.LayerNorm(config.width, eps=config.eps)
         self.transform = nn.ModuleDict({"dense": nn.Linear(config.width, config.width), "LayerNorm": norm})
@@ -194,7 +202,7 @@ class TextDecoder(nn.Module):
         super().__init__()
         self.bert = Text(config)
         self.bert.embeddings = encoder.embeddings
-        for own, theirs in zip(self.bert.encoder["layer"], encoder.encoder["layer"], strict=True):
+        for own, theirs in zip(self.bert.encoder.layer, encoder.encoder.layer, strict=True):
             own.crossattention, own.intermediate, own.output = theirs.crossattention, theirs.intermediate, theirs.output
         self.cls = nn.ModuleDict({"predictions": LMHead(config, encoder.embeddings.word_embeddings.weight)})
 

@@ -38,6 +38,13 @@ class Published(nn.Module):
     """
 
     _followed = ("visual_encoder", "vision_proj", "text_encoder", "text_proj")
+    visual_encoder_m: Image
+    vision_proj_m: nn.Linear
+    text_encoder_m: Text
+    text_proj_m: nn.Linear
+    image_queue: Tensor
+    text_queue: Tensor
+    queue_ptr: Tensor
 
     def __init__(self, config: BlipConfig, queue: int, special: SpecialIds) -> None:
         super().__init__()

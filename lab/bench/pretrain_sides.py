@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from blip.checkpoint.published import published_state
 from blip.checkpoint.stored import Training
 from blip.config import BlipConfig
 from blip.draws import uniform
+from blip.errors import InputError
 from blip.model import BLIP
 from blip.schedules import Schedule
 from blip.tasks.batch import Losses, PairBatch
@@ -31,6 +33,12 @@ class Ours:
     batch: PairBatch
     optimizer: torch.optim.Optimizer
 
+    @classmethod
+    def of(cls, task: Pretrain, batch: PairBatch) -> Self:
+        """A task on its device and a batch, with an optimizer of their own."""
+        schedule = Schedule(steps=1, peak=RATE, kind="constant")
+        return cls(task, batch, build_optimizer(task, TrainConfig(schedule=schedule, weight_decay=DECAY)))
+
     def losses(self, name: str) -> dict[str, Tensor]:
         """The losses of the batch under a precision by name; changes nothing."""
         return self._losses(name).parts
@@ -46,7 +54,7 @@ class Ours:
         clip_gradients(self.task, None)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.task.after_step([losses.features])
+        self.task.after_step([] if losses.features is None else [losses.features])
 
     @property
     def module(self) -> nn.Module:
@@ -75,14 +83,18 @@ class Plain:
 
     def forward_backward(self, name: str) -> None:
         """Losses, and their gradients added to the parameters'."""
-        sum(self.losses(name).values()).backward()
+        self._total(name).backward()
 
     def step(self, name: str) -> None:
         """One optimizer step; nothing is clipped, as published."""
-        loss = sum(self.losses(name).values())
+        loss = self._total(name)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+
+    def _total(self, name: str) -> Tensor:
+        losses = self.losses(name)
+        return losses["itc"] + losses["itm"] + losses["lm"]
 
 
 def sides(
@@ -100,8 +112,7 @@ def sides(
     more = MAX_TOKENS - tokens.ids.shape[1]
     ids = F.pad(pairs.tokens.ids, (0, more), value=SPECIAL.pad)
     keep = F.pad(pairs.tokens.keep, (0, more), value=False)
-    schedule = Schedule(steps=1, peak=RATE, kind="constant")
-    ours = Ours(task, pairs, build_optimizer(task, TrainConfig(schedule=schedule, weight_decay=DECAY)))
+    ours = Ours.of(task, pairs)
     trained = [parameter for parameter in peer.parameters() if parameter.requires_grad]
     return ours, Plain(peer, pairs.images, ids, keep, torch.optim.AdamW(trained, lr=RATE, weight_decay=DECAY))
 
@@ -130,6 +141,8 @@ def both_losses(ours: Ours, plain: Plain) -> dict[str, tuple[float, float]]:
 
 
 def _training(task: Pretrain) -> Training:
+    if task.teacher is None:
+        raise InputError("The published step has a momentum encoder; give ours one too.")
     return Training(
         teacher=task.teacher.module.state_dict(),
         image_queue=task.image_queue.rows,

@@ -82,7 +82,7 @@ def main(options: Options) -> int:
 
 def ratios(folder: Path = RECORDS) -> list[Ratio]:
     """Every ratio with a target field in the records of a folder, in the order of their files."""
-    found = []
+    found: list[Ratio] = []
     for path in sorted(folder.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         found += _of(content["name"].removeprefix("bench-"), content["result"])

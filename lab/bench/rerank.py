@@ -85,7 +85,7 @@ def main(options: Options) -> int:
     for name, build in (("retrieval", _retrieval), ("vqa", _questions)):
         parts[name] = measured(name, build(options), options)
         print(_lines(name, parts[name]), flush=True)
-    result = {"how": HOW, "device": options.device, "precision": options.precision}
+    result: dict[str, Any] = {"how": HOW, "device": options.device, "precision": options.precision}
     result |= parts | {"reached": all(part["reached"] for part in parts.values()), "load_average_before": round(load, 2)}
     path = options.out or record_path("rerank", options.device, options.precision)
     settings = asdict(options) | {"out": path.name}
@@ -98,8 +98,7 @@ def measured(name: str, contest: Contest, options: Options) -> dict[str, Any]:
     """Agreement, then rounds in turn; the ratio of the medians, beside what the arithmetic allows."""
     ways = {"ours": contest.ours, "peer": contest.peer}
     with precision(torch.device(options.device), options.precision):
-        scores = [way() for way in ways.values()]
-        agreement = contest.agreement(*scores, TOLERANCES[options.precision])
+        agreement = contest.agreement(contest.ours(), contest.peer(), TOLERANCES[options.precision])
         limit = contest.limit()
         rounds: dict[str, list[tuple[float, float]]] = {"ours": [], "peer": []}
         for number in range(options.rounds):

@@ -10,7 +10,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
-def peak_mib() -> int:
-    """Most memory this process has held (Linux). getrusage would count what its parent held before."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+def peak_mib(process: int | str = "self") -> int:
+    """Most memory a process, by its id, has held (Linux). getrusage would count what its parent held before."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))

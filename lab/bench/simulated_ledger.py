@@ -19,10 +19,13 @@ _WORDS = [pa.array([f"{start}{number:02d}" for number in range(64)]) for start i
 _STEP, _MIXES = 0x9E3779B97F4A7C15, ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
 
 
-def simulate(folder: Path, images: int, seed: int, images_per_shard: int = IMAGES_PER_SHARD) -> Ledger:
+def simulate(
+    folder: Path, images: int, seed: int, images_per_shard: int = IMAGES_PER_SHARD, pictures: pa.Table | None = None
+) -> Ledger:
     """Write candidates and itm scores of so many images, with 1 web and 4 synthetic captions each.
 
-    Texts repeat as on the web: few often, most seldom. Equal texts have equal hashes.
+    Texts repeat as on the web: few often, most seldom. Equal texts have equal hashes. pictures: ref and sha256 of
+    pictures that really open; the images are these, round and round. By default references lead nowhere.
     """
     about = {
         "captioner": "simulated",
@@ -36,26 +39,33 @@ def simulate(folder: Path, images: int, seed: int, images_per_shard: int = IMAGE
     for number, first in enumerate(range(0, images, images_per_shard)):
         count = min(images_per_shard, images - first)
         rng = np.random.default_rng([seed, number])
-        candidates = _candidates(rng, number, first, count, pool=max(1, images))
+        candidates = _candidates(rng, number, first, count, pool=max(1, images), pictures=pictures)
         counts = {"images": count, "given_rows": count, "synthetic_rows": SYNTHETIC * count, "failed_captions": 0}
         ledger.write("candidates", shard_name(number), candidates, counts)
         ledger.write("scores/itm", shard_name(number), _scores(rng, candidates["row_id"]))
     return ledger
 
 
-def _candidates(rng: np.random.Generator, shard: int, first: int, count: int, pool: int) -> pa.Table:
+def _candidates(
+    rng: np.random.Generator, shard: int, first: int, count: int, *, pool: int, pictures: pa.Table | None
+) -> pa.Table:
     """The rows of one shard; pool: of so many texts they are drawn."""
     rows = count * EACH
     image = pa.array(np.repeat(np.arange(count), EACH))
     place = pa.array(np.tile(np.arange(EACH), count))
     keys = _digits(np.arange(first, first + count))
-    refs = pc.binary_join_element_wise(f"pairs/{shard:05d}.tar#", keys, "+4096", "")
     texts = (pool * rng.random(rows) ** 3).astype(np.int64)
     kind = pa.array(["web"] + ["synthetic"] * SYNTHETIC)
+    row_ids = _hex(rng, rows, 10)
+    if pictures is None:
+        refs = pc.binary_join_element_wise(f"pairs/{shard:05d}.tar#", keys, "+4096", "")
+        hashes = _hex(rng, count, 32)
+    else:
+        refs, hashes = pictures.select(["ref", "sha256"]).take(np.arange(first, first + count) % len(pictures)).columns
     columns = {
-        "row_id": _hex(rng, rows, 10),
+        "row_id": row_ids,
         "image_key": keys.take(image),
-        "image_sha256": _hex(rng, count, 32).take(image),
+        "image_sha256": hashes.take(image),
         "image_ref": refs.take(image),
         "caption": _captions(texts),
         "caption_hash": pa.array(_hashes(texts)),

@@ -43,5 +43,5 @@ def reported(call: Callable[..., Any]) -> Callable[..., Any]:
 if __name__ == "__main__":
     os.fsync = announced(os.fsync, float(sys.argv[1]))
     # The filter comes last in a tile, whether the tile is captioned anew or was before.
-    Matcher.__call__ = reported(Matcher.__call__)
+    Matcher.__call__ = reported(Matcher.__call__)  # type: ignore[method-assign]  # for this process alone
     sys.exit(main(sys.argv[2:]))

@@ -3,6 +3,7 @@
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -18,7 +19,8 @@ class Twins:
     """One model twice, in eval mode: ours with its tokenizer, and transformers'."""
 
     ours: Loaded
-    peer: transformers.PreTrainedModel
+    peer: Any
+    """One of transformers' BLIP classes; it does not declare the parts of its models."""
 
 
 def captioners(config: BlipConfig, *, device: str, seed: int) -> Twins:
@@ -31,7 +33,7 @@ def filters(config: BlipConfig, *, device: str, seed: int) -> Twins:
     return _twins(FILTER, transformers.BlipForImageTextRetrieval, config, device, seed)
 
 
-def _twins(name: str, kind: type, config: BlipConfig, device: str, seed: int) -> Twins:
+def _twins(name: str, kind: Any, config: BlipConfig, device: str, seed: int) -> Twins:
     with tempfile.TemporaryDirectory(prefix="bench-weights-") as folder:
         write_weights(Path(folder), config, vocabulary([]), seed=seed)
         ours = load_any(Path(folder) / name, device=torch.device(device))

@@ -134,7 +134,7 @@ def _job(options: Options, device: str) -> Job:
         image_size=options.image_size,
         vocab=options.vocab,
     )
-    notes = {"source": options.data, "device": kind_of(device), "precision": options.precision}
+    notes: dict[str, Any] = {"source": options.data, "device": kind_of(device), "precision": options.precision}
     torch.set_num_threads(options.run.threads_used)
     if notes["device"] == "cpu":
         notes["threads"] = options.run.threads_used
@@ -155,8 +155,8 @@ def _job(options: Options, device: str) -> Job:
 def _policy(options: Options, ledger: Ledger) -> Policy:
     name = filter_names(options.filter)[0]
     columns = [column for column in ledger.columns(f"scores/{name}", shard_name(0)) if column != "row_id"]
-    thresholds = {"web": options.web_threshold, "synthetic": options.synthetic_threshold}
-    return Policy(filter=name, column=deciding_column(columns), **thresholds)
+    column = deciding_column(columns)
+    return Policy(web=options.web_threshold, synthetic=options.synthetic_threshold, filter=name, column=column)
 
 
 def _plain(value: Any) -> Any:

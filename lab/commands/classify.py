@@ -69,8 +69,8 @@ def main(options: Options) -> int:
     source = PhotoSource(pairs.images, eval_transform(loaded.model.config.vision.image_size))
     rows = [
         _row(key, true[key], scores, labels)
-        for keys, scores in _scored(loaded, source, labels, options)
-        for key, scores in zip(keys, scores, strict=True)
+        for keys, each in _scored(loaded, source, labels, options)
+        for key, scores in zip(keys, each, strict=True)
     ]
     if not rows:
         raise InputError(f"{options.data} has no image that can be read; look at the data.")

@@ -1,6 +1,6 @@
 """`lab downstream`: every task of the paper in the generated world, from pre-training and from nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,7 +91,7 @@ def _new(like: Loaded) -> Loaded:
     return replace(like, model=BLIP(like.model.config).eval(), card=Card(stage="new"), fingerprint="")
 
 
-def _compared(name: str, runs: dict[str, Sequence[Run]]) -> dict[str, Any]:
+def _compared(name: str, runs: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
     """Both arms by seed, and the paired difference of the primary metric with its 95% t-interval."""
     metric = TASKS[name][1]
     values = {arm: [run.result[metric] for run in found] for arm, found in runs.items()}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -62,7 +63,7 @@ def main(options: Options) -> int:
     pairs = read_pairs(options.data, image_root=options.image_root)
     # An image without a text is no reject where there are no texts at all.
     rejects = sum(reject.kind != "text" or len(pairs) > 0 for reject in pairs.rejects)
-    result = {"model": loaded.fingerprint, "width": loaded.model.config.embed_dim, "rejects": rejects}
+    result: dict[str, Any] = {"model": loaded.fingerprint, "width": loaded.model.config.embed_dim, "rejects": rejects}
     if options.images:
         source = PhotoSource(pairs.images, eval_transform(loaded.model.config.vision.image_size))
         result["images"] = _write(options.out / IMAGES, _of_images(loaded, source, options.machine), loaded)

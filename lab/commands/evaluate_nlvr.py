@@ -46,13 +46,11 @@ def main(options: Options) -> int:
     """Judge, write the predictions, measure where labels are known."""
     if (options.world is None) == (options.data is None):
         raise InputError("Where do the statements come from? Give either --data with --images, or --world.")
-    if options.data is not None and options.images is None:
-        raise InputError("--data needs the folder of its images; give --images.")
+    data = _statements(options)
     opened = open_any(
         options.weights.weights, vocab=options.weights.vocab, image_size=options.weights.image_size
     ).opened
     model = trained(opened, options.weights.weights).to(options.machine.device)
-    data = _statements(options)
     verdicts = judged(model, opened.tokenizer, data, options.machine)
     write_predictions(options.out / PREDICTIONS, zip(data.ids, verdicts, strict=True))
     print(f"predictions: {options.out / PREDICTIONS}")
@@ -89,4 +87,6 @@ def write_predictions(path: Path, verdicts: Iterable[tuple[str, bool]]) -> None:
 def _statements(options: Options) -> StatementSet:
     if options.world is not None:
         return world_statements(World.of(options.world), options.world_statements, "held-out")
+    if options.data is None or options.images is None:
+        raise InputError("--data needs the folder of its images; give --images.")
     return file_statements(options.data, options.images)

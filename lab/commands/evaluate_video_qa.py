@@ -58,11 +58,11 @@ def main(options: Options) -> int:
     write_results(options.out / RESULTS, rows, "question_id")
     print(f"answers: {options.out / RESULTS}")
     counted, mark = {"questions": len(said), "videos": len(data.clips)}, opened.fingerprint
-    if None in data.answers:
+    truth = {name: answer for name, answer in zip(data.ids, data.answers, strict=True) if answer is not None}
+    if len(truth) < len(data.ids):
         path = write_summary(options.out, "evaluate video-qa", {"counted": counted}, options, model=mark)
         print(f"{len(said):,} questions, not all with answers to compare with\nsummary: {path}")
         return 0
-    truth = dict(zip(data.ids, data.answers, strict=True))
     found = {"accuracy": exact_accuracy(zip(data.ids, said, strict=True), truth)}
     report(options.out, "video-qa", found, options, model=mark, chance=chance(data), counted=counted)
     return 0
@@ -73,4 +73,4 @@ def _questions(options: Options, px: int) -> ClipQuestionSet:
         asked = clip_questions(World.of(options.footage.world), options.footage.world_clips, "held-out")
         return world_clip_questions(asked, px, options.frames)
     names = read_video_names(options.names) if options.names else None
-    return file_clip_questions(read_video_questions(options.footage.data, options.footage.videos, names), px, options.frames)
+    return file_clip_questions(read_video_questions(*options.footage.files(), names), px, options.frames)

@@ -76,7 +76,7 @@ def _clips(options: Options, px: int) -> _Clips:
         told = captioned_clips(World.of(options.footage.world), options.footage.world_clips, "held-out")
         rows = world_clips([one.clip for one in told], px, options.frames)
         return _Clips(rows, [one.caption for one in told], np.arange(len(told)), ceiling(told))
-    videos = read_video_captions(options.footage.data, options.footage.videos)
+    videos = read_video_captions(*options.footage.files())
     texts = [caption for one in videos for caption in one.captions]
     clip_of = np.repeat(np.arange(len(videos)), [len(one.captions) for one in videos])
     return _Clips(file_clips([one.path for one in videos], px, options.frames), texts, clip_of, {})

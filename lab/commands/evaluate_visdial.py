@@ -43,9 +43,7 @@ def main(options: Options) -> int:
     """Score every candidate, write the submission where it is asked for, measure where answers are known."""
     if (options.world is None) == (options.data is None):
         raise InputError("Give either --data with --images, or --world.")
-    if options.data is not None and options.images is None:
-        raise InputError("--data needs the folder of its images: give --images.")
-    loaded, data = options.weights.load(options.machine.device), _questions(options)
+    data, loaded = _questions(options), options.weights.load(options.machine.device)
     model = visdial_from(loaded.model).eval()
     scores = scored(model, loaded.tokenizer, data, options.machine, max_tokens=options.max_tokens)
     if options.submission is not None:
@@ -65,5 +63,7 @@ def main(options: Options) -> int:
 def _questions(options: Options) -> DialogSet:
     if options.world is not None:
         return world_dialogs(options.world, options.world_dialogs, "held-out")
+    if options.data is None or options.images is None:
+        raise InputError("--data needs the folder of its images: give --images.")
     relevance = read_relevance(options.relevance) if options.relevance else None
     return visdial_dialogs(read_visdial(options.data, options.images), relevance)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from blip.errors import InputError
 from blip.tasks.nlvr_training import SWAPPED
@@ -49,10 +48,7 @@ def main(options: Options) -> int:
     machine = Machine(
         batch=tuning.batch, workers=tuning.workers, precision=tuning.precision, device=tuning.device
     )
-
-    def evaluate() -> dict[str, Any]:
-        return measures(held_out, judged(model, begin.tokenizer, held_out, machine))
-
+    evaluate = (lambda: measures(held_out, judged(model, begin.tokenizer, held_out, machine))) if held_out else None
     result = tuned(
         model,
         begin.tokenizer,
@@ -60,7 +56,7 @@ def main(options: Options) -> int:
         tuning,
         model.config.vision.image_size,
         swapped=options.swapped,
-        evaluate=evaluate if held_out else None,
+        evaluate=evaluate,
         out=options.out,
     )
     if held_out:
@@ -76,7 +72,7 @@ def _sets(options: Options) -> tuple[StatementSet, StatementSet | None]:
         world = World.of(options.world)
         training = world_statements(world, options.world_statements, "train")
         return training, world_statements(world, HELD_OUT, "held-out")
-    if options.images is None:
+    if options.data is None or options.images is None:
         raise InputError("--data needs the folder of its images; give --images.")
     training = file_statements(options.data, options.images)
     held_out = file_statements(options.val, options.images) if options.val else None

@@ -45,8 +45,6 @@ def main(options: Options) -> int:
     """Train, measure on the held-out dialogs, save the model and summary.json."""
     if (options.world is None) == (options.data is None):
         raise InputError("Give either --data with --images, or --world.")
-    if options.data is not None and options.images is None:
-        raise InputError("--data needs the folder of its images: give --images.")
     if options.val is None and (options.relevance or options.val_images):
         raise InputError("--relevance and --val-images belong to --val: give it as well.")
     training, held_out = _sets(options)
@@ -74,6 +72,8 @@ def _sets(options: Options) -> tuple[DialogSet, DialogSet | None]:
     if options.world is not None:
         training = world_dialogs(options.world, options.world_dialogs)
         return training, world_dialogs(options.world, HELD_OUT, "held-out")
+    if options.data is None or options.images is None:
+        raise InputError("--data needs the folder of its images: give --images.")
     training = visdial_dialogs(read_visdial(options.data, options.images), answered=True)
     if options.val is None:
         return training, None

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from blip.answering import Ranker
 from blip.data.benchmarks.answers import read_answer_list, write_answer_list
@@ -79,10 +78,7 @@ def main(options: Options) -> int:
     machine = Machine(
         batch=tuning.batch, workers=tuning.workers, precision=tuning.precision, device=tuning.device
     )
-
-    def evaluate() -> dict[str, Any]:
-        return measures(held_out, answered(model, begin.tokenizer, held_out, ranker, machine))
-
+    evaluate = (lambda: measures(held_out, answered(model, begin.tokenizer, held_out, ranker, machine))) if held_out else None
     result = tuned(
         model,
         begin.tokenizer,
@@ -90,7 +86,7 @@ def main(options: Options) -> int:
         tuning,
         model.config.vision.image_size,
         smoothing=options.smoothing,
-        evaluate=evaluate if held_out else None,
+        evaluate=evaluate,
         out=options.out,
     )
     write_answer_list(options.out / ANSWERS, answers)

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,14 +48,13 @@ class Options:
 
 def main(options: Options) -> int:
     """Draw the sample, or write the estimates beside the ledger and into its data card."""
-    if (options.out is None) == (options.answers is None):
+    sheet = options.out or options.answers
+    if sheet is None or None not in (options.out, options.answers):
         raise InputError("ledger audit needs either --out, to draw a sample, or --answers, to evaluate one.")
     if not 0 < options.precision < 1:
         raise InputError(f"--precision {options.precision:g} cannot be; give a share between 0 and 1.")
     ledger = Ledger.open(options.ledger)
-    if options.answers is not None:
-        return _evaluate(ledger, options.answers, options)
-    return _draw(ledger, options.out, options)
+    return _draw(ledger, sheet, options) if options.answers is None else _evaluate(ledger, sheet, options)
 
 
 def _draw(ledger: Ledger, sheet: Path, options: Options) -> int:
@@ -141,9 +141,7 @@ def _line(name: str, found: dict[str, Any]) -> str:
     return f"{name:28}" + "".join(f"{interval(cell):>22}" for cell in cells)
 
 
-def interval(found: dict[str, float | None]) -> str:
+def interval(found: Mapping[str, float | None]) -> str:
     """A share with its interval, in percent."""
-    if found["value"] is None:
-        return "-"
-    value, low, high = (100 * found[name] for name in ("value", "low", "high"))
-    return f"{value:.1f} ({low:.1f} to {high:.1f})"
+    known = [100 * share for name in ("value", "low", "high") if (share := found[name]) is not None]
+    return "{:.1f} ({:.1f} to {:.1f})".format(*known) if len(known) == 3 else "-"

@@ -35,7 +35,7 @@ def main(options: Options) -> int:
 
 
 def _said(found: Difference, policy: Policy) -> str:
-    rows = [("", "before", "after")]
+    rows: list[tuple[str, ...]] = [("", "before", "after")]
     for name in ("captions", "kept", "vocabulary"):
         rows.append((name, *(f"{getattr(side, name):,}" for side in (found.before, found.after))))
     rows.append(("distinct texts", *(_number(side.distinct) for side in (found.before, found.after))))

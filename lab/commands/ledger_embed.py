@@ -63,7 +63,7 @@ def main(options: Options) -> int:
     about = About(
         model=loaded.fingerprint,
         weights=_absolute(options.weights.weights),
-        vocab=options.weights.vocab and str(options.weights.vocab.resolve()),
+        vocab=str(options.weights.vocab.resolve()) if options.weights.vocab else None,
         image_size=options.weights.image_size,
         shards=shards_digest(ledger),
         unread=unread,
@@ -98,10 +98,10 @@ def _images(model: Matcher, homes: Sequence[Pair], elsewhere: Mapping[str, Pair]
     features = np.full((len(homes), model.model.config.embed_dim), np.nan, np.float32)
     with images_bar(len(homes), "embed") as show:
         for start, pictures in _prepared(model, homes, elsewhere, machine):
-            read = [place for place, picture in enumerate(pictures) if picture is not None]
+            read = {start + place: picture for place, picture in enumerate(pictures) if picture is not None}
             if read:
-                stacked = torch.stack([pictures[place] for place in read]).to(machine.device)
-                features[[start + place for place in read]] = image_features(model, stacked)
+                stacked = torch.stack(list(read.values())).to(machine.device)
+                features[list(read)] = image_features(model, stacked)
             show(len(pictures))
     return features
 

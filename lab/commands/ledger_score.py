@@ -96,10 +96,9 @@ def _images(options: Options, ledger: Ledger) -> dict[str, Pair]:
     """Pairs by image key, where the ledger's own references do not do."""
     drawn = ledger.about["notes"].get("world")
     if options.data is not None:
-        pairs = read_pairs(options.data).images
-    elif drawn is not None:
-        world, count = World.of(drawn["level"]), ledger.about["data"]["images"]
-        pairs = as_pairs(world.web(count, drawn["noise"], start=drawn["start"]), world.level.px)
-    else:
+        return {pair.key: pair for pair in read_pairs(options.data).images}
+    if drawn is None:
         return {}
+    world, count = World.of(drawn["level"]), ledger.about["data"]["images"]
+    pairs = as_pairs(world.web(count, drawn["noise"], start=drawn["start"]), world.level.px)
     return {pair.key: pair for pair in pairs}

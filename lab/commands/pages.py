@@ -1,4 +1,4 @@
-"""`lab pages`: write the figures of README and of the weights' card anew from the committed records."""
+"""`lab pages`: write the figures of README, docs and the weights' card anew from the committed records."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from lab.pages import PAGES, ROOT, filled
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Fill README and the card of the shipped weights from lab/results."""
+    """Fill README, docs and the card of the shipped weights from lab/results."""
 
     check: bool = False
     """Only say which pages are out of date; exit status 1 if one is."""

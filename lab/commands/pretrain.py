@@ -1,6 +1,5 @@
 """`lab pretrain`: ITC, ITM and LM on your own image-text pairs (paper 3.2)."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 from blip.checkpoint import Card, save
 from blip.config import SHARING, SIZE_NAMES, BlipConfig, named, to_json
 from blip.data.loading import Loader
-from blip.data.pairs import Pair
+from blip.data.pairset import Selection
 from blip.data.readers import read_pairs
 from blip.data.sources import PhotoSource
 from blip.data.text import clean_caption
@@ -154,7 +153,7 @@ def _trained(options: Options, task: Pretrain, feed: PairFeed, batches: int) -> 
         return run(progress=progress)
 
 
-def _tokenizer(options: Options, training: Sequence[Pair]) -> Tokenizer:
+def _tokenizer(options: Options, training: Selection) -> Tokenizer:
     if options.vocab is not None:
         return Tokenizer.from_vocab(options.vocab)
     captions = (clean_caption(training[row].caption) for row in range(len(training)))

@@ -141,7 +141,7 @@ def _of_another(found: Gallery) -> list[str]:
 
 
 def _words(said: Sequence[str], found: Gallery) -> tuple[list[Words], list[list[Words]]]:
-    references = [[caption_words(text) for text in image.captions] for image in found.images]
+    references: list[list[Words]] = [[caption_words(text) for text in image.captions] for image in found.images]
     return [caption_words(text) for text in said], references
 
 

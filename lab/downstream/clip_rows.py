@@ -40,10 +40,16 @@ class Footage:
     def __post_init__(self) -> None:
         if (self.world is None) == (self.data is None):
             raise InputError("Where do the videos come from? Give either --data with --videos, or --world.")
-        if self.data is not None and self.videos is None:
-            raise InputError("--data needs the folder of its videos: give --videos.")
+        if self.world is None:
+            self.files()
         if self.world_clips < 1:
             raise InputError(f"--world-clips {self.world_clips} cannot be; give 1 or more.")
+
+    def files(self) -> tuple[Path, Path]:
+        """The list and the folder of the videos; InputError where one is missing."""
+        if self.data is None or self.videos is None:
+            raise InputError("--data needs the folder of its videos: give --videos.")
+        return self.data, self.videos
 
 
 class ClipRows(Generic[One]):

@@ -69,7 +69,9 @@ def world_dialogs(level: str, count: int, split: str = "train") -> DialogSet:
     if count < 1:
         raise InputError(f"{count} dialogs of the generated world cannot be; give 1 or more.")
     world = World.of(level)
-    images, asked, names, relevance = [], [], [], {}
+    images, asked = [], []
+    names: list[Name] = []
+    relevance: dict[Name, np.ndarray] = {}
     for dialog in dialogs(world, count, split):
         picture = dialog.picture(world.level.px)
         for at, one in enumerate(dialog.rounds):
@@ -104,12 +106,12 @@ def visdial_dialogs(
     def asked(row: int) -> Asked:
         dialog, at = places[row]
         one = dialog.rounds[at]
-        wrong = np.delete(np.arange(len(one.options)), [] if one.true is None else one.true)
+        wrong = [place for place in range(len(one.options)) if place != one.true]
         said, candidates = _said(dialog.rounds[:at]), data.candidates(one)
         return Asked(dialog.caption, said, one.question, candidates, one.true, wrong)
 
     count = len(places)
-    images = Made(count, lambda row: places[row][0].image)
+    images: Made[Image] = Made(count, lambda row: places[row][0].image)
     return DialogSet(images, Made(count, asked), names, relevance or {})
 
 

@@ -46,7 +46,8 @@ def run(
     tuning = Tuning(steps=steps, batch=BATCH, peak=PEAK, seed=seed)
     tuned(model, start.tokenizer, world_statements(world, TRAINING, "train"), tuning, px, out=out)
     found = measures(held_out, judged(model, start.tokenizer, held_out))
-    return found | {"chance": held_out.chance()["accuracy"], "one_picture": held_out.blind, "ceiling": 1.0}
+    one_picture = {} if held_out.blind is None else {"one_picture": held_out.blind}
+    return found | {"chance": held_out.chance()["accuracy"]} | one_picture | {"ceiling": 1.0}
 
 
 def begun(model: Model, *, drop_path: float = DROP_PATH) -> NLVR:
@@ -106,10 +107,8 @@ def judged(
 
 def measures(data: StatementSet, verdicts: Sequence[bool]) -> dict[str, float]:
     """accuracy, consistency (statements that are judged rightly of all their pairs), and each group's accuracy."""
-    labels, about = (
-        dict(zip(data.ids, data.truths, strict=True)),
-        dict(zip(data.ids, data.about, strict=True)),
-    )
+    labels = {name: truth for name, truth in zip(data.ids, data.truths, strict=True) if truth is not None}
+    about = dict(zip(data.ids, data.about, strict=True))
     scores = nlvr_scores(zip(data.ids, verdicts, strict=True), labels, about)
     right = {name: float(said == labels[name]) for name, said in zip(data.ids, verdicts, strict=True)}
     by_group = group_means(right, dict(zip(data.ids, data.groups, strict=True)))

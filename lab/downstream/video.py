@@ -108,7 +108,7 @@ def run_order(start: Loaded, level: str) -> dict[str, float]:
     rows = world_clips([one.clip for one in asked], model.config.vision.image_size, RETRIEVAL_FRAMES)
     tokens = caption_tokens(start.tokenizer, [one.text for one in asked])
     machine = Machine(device=str(next(model.parameters()).device), batch=64)
-    ahead = []
+    ahead: list[float] = []
     for clip in (clip for batch in clip_batches(rows, RETRIEVAL_FRAMES, machine) for clip in batch.split(1)):
         text = tokens.rows(torch.tensor([len(ahead)])).to(machine.device)
         there, back = clip_scores(model, torch.cat([clip, clip.flip(1)]), text).flatten().tolist()

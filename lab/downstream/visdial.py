@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,10 @@ def tuned(
         training.asked, start.tokenizer, negatives=negatives, max_length=length, seed=tuning.seed
     )
     machine = Machine(device=tuning.device, precision=tuning.precision, workers=tuning.workers)
-
-    def evaluate() -> dict[str, float]:
-        return measures(held_out, scored(task.model, start.tokenizer, held_out, machine, max_tokens=max_tokens))
-
+    judge = partial(scored, task.model, start.tokenizer, machine=machine, max_tokens=max_tokens)
+    evaluate = (lambda: measures(held_out, judge(held_out))) if held_out else None
     feed, config = BuiltFeed(loader, builder), tuning.config(len(loader))
-    result = fit("visdial", task, feed, config, out, evaluate=evaluate if held_out else None)
+    result = fit("visdial", task, feed, config, out, evaluate=evaluate)
     return task.model, result
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from blip.checkpoint.own import file_fingerprint
 from blip.config import BlipConfig, blip_config_from_json, to_json
 from blip.tokenizer import Tokenizer
-from lab.peers.kinds import Peer
+from lab.peers.kinds import Peer, PeerModel
 
 _ABOUT = "peer"
 
@@ -21,14 +20,14 @@ _ABOUT = "peer"
 class LoadedPeer:
     """A peer's model in eval mode; `config` are the sizes of the BLIP it is like."""
 
-    model: nn.Module
+    model: PeerModel
     config: BlipConfig
     tokenizer: Tokenizer
     fingerprint: str
     """The first 16 hex digits of the SHA-256 of the file's content."""
 
 
-def save(path: Path, model: nn.Module, config: BlipConfig, tokenizer: Tokenizer) -> str:
+def save(path: Path, model: PeerModel, config: BlipConfig, tokenizer: Tokenizer) -> str:
     """Write a peer, whole or not at all, and return the file's fingerprint."""
     about = {"config": to_json(config), "vocab": tokenizer.vocab, "context": model.context_length}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}

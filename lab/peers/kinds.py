@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
+from typing import TYPE_CHECKING, TypeAlias
 
 from torch import Tensor, nn
 
@@ -11,6 +12,12 @@ from blip.config import BlipConfig
 from blip.errors import InputError
 from blip.tokenizer import SpecialIds
 
+if TYPE_CHECKING:
+    from open_clip.coca_model import CoCa
+    from open_clip.model import CLIP
+
+PeerModel: TypeAlias = "CLIP | CoCa"
+"""A model of open_clip's."""
 Lost = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 """From what a peer's forward gives to its weighted losses by name."""
 
@@ -19,7 +26,7 @@ Lost = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 class Parts:
     """A peer's model and losses, by what it is trained for; the losses take the id of padding."""
 
-    model: Callable[[BlipConfig, SpecialIds, int], nn.Module]
+    model: Callable[[BlipConfig, SpecialIds, int], PeerModel]
     """A new model of a BLIP's sizes, for texts of so many tokens."""
     pretraining: Callable[[int], Lost]
     retrieval: Callable[[int], Lost]
@@ -37,7 +44,7 @@ class Peer:
     parts: Callable[[], Parts]
     """InputError where open_clip is not installed."""
 
-    def task(self, model: nn.Module, lost: Lost) -> nn.Module:
+    def task(self, model: PeerModel, lost: Lost) -> nn.Module:
         """The model with losses, as the training loop sees it."""
         return open_clip_models().PeerTask(model, lost)
 

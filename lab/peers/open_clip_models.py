@@ -17,8 +17,8 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 
 from blip.config import BlipConfig, TextConfig
+from blip.memory import Cache, Memory
 from blip.tasks.batch import Losses, PairBatch, TeacherFeatures
-from blip.text import Cache, Memory
 from blip.tokenizer import SpecialIds, Tokens
 
 CONTEXT = 30  # most tokens of a text, as many as BLIP reads in pre-training

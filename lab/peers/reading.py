@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from blip.data.text import clean_caption
 from blip.data.transforms import eval_transform
 from blip.generate import Decoding, generate
+from blip.generate.steps import Decoder
 from blip.tiles import TILE, filled
 from blip.tokenizer import Tokenizer
+from lab.peers.kinds import PeerModel
 from lab.peers.open_clip_models import CoCaDecoder, padded
 
 _TEXTS_AT_ONCE = 256
@@ -22,7 +24,7 @@ _NO_DRAWS = np.random.default_rng(0)  # the evaluation transform draws nothing
 
 
 @torch.inference_mode()
-def text_features(model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], device: str) -> Tensor:
+def text_features(model: PeerModel, tokenizer: Tokenizer, texts: Sequence[str], device: str) -> Tensor:
     """Features (T, E) of texts, as long as the model makes them."""
     context = model.context_length
     ids = padded(tokenizer([clean_caption(text) for text in texts], context), context).to(device)
@@ -36,7 +38,9 @@ def coca_captions(
     """A caption of each image of batches (b, 3, H, W), in order; there is no prompt."""
     special = tokenizer.special
     for batch in batches:
-        found = generate(decoder, decoder.remember(batch), decoding, prompt_ids=[special.cls], special=special)
+        # Its text answers what decoding calls of a text transformer, and no more.
+        speaks = cast(Decoder, decoder)
+        found = generate(speaks, decoder.remember(batch), decoding, prompt_ids=[special.cls], special=special)
         yield from (tokenizer.decode(image[0].ids) for image in found)
 
 
@@ -48,7 +52,7 @@ class CosineFilter:
     names the weights in a ledger; `image_size` is the side of the pictures the model sees.
     """
 
-    model: nn.Module
+    model: PeerModel
     tokenizer: Tokenizer
     image_size: int
     id: str

@@ -14,6 +14,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
+from typing import Any
 
 from lab.world.language import NUMBERS, PHRASES, Mention, plural
 from lab.world.levels import BACKGROUNDS, COLOURS, KINDS, SIZES
@@ -89,7 +90,9 @@ def read(caption: str) -> Claims:
     words = _PUNCTUATION.sub(" ", caption.lower()).split()
     mentions: list[Mention] = []
     relations: list[tuple[int, str, int]] = []
-    backgrounds, waiting, described, at = set(), None, {}, 0
+    backgrounds: set[str] = set()
+    described: dict[str, Any] = {}
+    waiting, at = None, 0
     while at < len(words):
         word = words[at]
         step = 1

@@ -28,7 +28,7 @@ class Event:
 
     def words(self) -> str:
         """The sentence that says so."""
-        if self.form == "moves":
+        if self.then is None:
             return f"{self.first.words()} moves {DIRECTIONS[self.direction]}"
         if self.form == "turns":
             return f"{Mention(self.first.kind).words()} turns from {self.first.colour} to {self.then.colour}"
@@ -36,7 +36,7 @@ class Event:
 
     def opposite(self) -> "Event":
         """What the same frames from last to first show."""
-        if self.form == "moves":
+        if self.then is None:
             return replace(self, direction=INVERSE[self.direction])
         return replace(self, first=self.then, then=self.first)
 
@@ -79,7 +79,7 @@ def order_queries(world: World, count: int, split: str = "train", start: int = 0
 def happens(event: Event, clip: Clip) -> bool:
     """Whether an event takes place in a clip, frame by frame."""
     firsts = _seen(event.first, clip)
-    if event.form == "moves":
+    if event.then is None:
         dx, dy = RELATIONS[event.direction]
         a, b = firsts[0][1], firsts[-1][1]
         return dx * (b.x - a.x) + dy * (b.y - a.y) >= APART

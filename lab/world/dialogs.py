@@ -14,7 +14,7 @@ from lab.world.draw import draw
 from lab.world.language import Mention
 from lab.world.scene import Scene, compose
 from lab.world.sets import World
-from lab.world.splits import sources
+from lab.world.splits import Source, sources
 from lab.world.talk import MOVES, Talk, Turn
 
 CANDIDATES, MOST_CANDIDATES = 20, 25
@@ -71,7 +71,7 @@ def dialogs(
     found = []
     for i, source in sources(world, "dialogs", split, count, start):
 
-        def build(source=source) -> Scene | None:
+        def build(source: Source = source) -> Scene | None:
             scene = compose(source.level, source.rng)
             return scene if len(scene.things) >= least and len(_lone_kinds(scene)) > 1 else None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from lab.figures import FILTERED, INK, KEPT, PAPER, QUIET
@@ -30,7 +31,6 @@ _WIDTH = _SIDE + 2 * _PAD
 _WRAP, _MOST_LINES = 36, 7
 _FRAME, _CARD = "#D0D7DE", "#FAFBFC"
 _NEVER = {"facecolor": _CARD, "edgecolor": _FRAME, "hatch": "////"}
-_PADS = {"w_pad": 0.09, "h_pad": 0.09}  # inches
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def text_worth(items: Sequence[WorldPair], title: str) -> Figure:
     """The share of clean text and of each noise kind, and how much of it is true, false, uninformative."""
     names = (CLEAN, *KINDS)
     counts = Counter((item.noise_kind, item.truth) for item in items)
-    figure = Figure(figsize=(7.2, 3.4), dpi=_DPI, facecolor=PAPER, layout="constrained")
+    figure = _figure(7.2, 3.4)
     axes = _plain_axes(figure, title)
     start = np.zeros(len(names))
     for truth, (label, colour) in TRUTHS.items():
@@ -106,7 +106,7 @@ def text_worth(items: Sequence[WorldPair], title: str) -> Figure:
 
 def worth_by_rate(world: World, rates: Sequence[float], count: int, title: str) -> Figure:
     """How much of `count` texts is true, false and uninformative at each rate of noise in [0, 1]."""
-    figure = Figure(figsize=(7.2, 3.2), dpi=_DPI, facecolor=PAPER, layout="constrained")
+    figure = _figure(7.2, 3.2)
     axes = _plain_axes(figure, title)
     worth = [Counter(item.truth for item in world.web(count, rate)) for rate in rates]
     start = np.zeros(len(rates))
@@ -128,9 +128,7 @@ def worth_by_rate(world: World, rates: Sequence[float], count: int, title: str) 
 def coverage(sets: Mapping[str, Sequence[WorldPair]], level: Level, title: str) -> Figure:
     """How often each set shows each kind in each colour; a cell that it never shows is hatched."""
     width = 0.62 * len(level.colour_names) + 1.3
-    size = (width * len(sets), 0.34 * len(level.kind_names) + 1.35)
-    figure = Figure(figsize=size, dpi=_DPI, facecolor=PAPER, layout="constrained")
-    figure.get_layout_engine().set(**_PADS)
+    figure = _figure(width * len(sets), 0.34 * len(level.kind_names) + 1.35)
     figure.suptitle(title, x=0.008, ha="left", size=11, color=INK, weight="bold")
     panels = figure.subplots(1, len(sets), squeeze=False)[0]
     for axes, (name, items) in zip(panels, sets.items(), strict=True):
@@ -151,8 +149,7 @@ def _grid(axes: Axes, items: Sequence[WorldPair], level: Level) -> None:
                 axes.text(x, y, f"{count:,}", ha="center", va="center", size=7.5, color=INK)
     for x, colour in enumerate(level.colour_names):
         value = tuple(part / 255 for part in COLOURS[colour])
-        frame = {"edgecolor": _FRAME, "linewidth": 0.6, "clip_on": False}
-        axes.add_patch(Rectangle((x - 0.47, -0.95), 0.94, 0.3, facecolor=value, **frame))
+        axes.add_patch(Rectangle((x - 0.47, -0.95), 0.94, 0.3, facecolor=value, edgecolor=_FRAME, linewidth=0.6, clip_on=False))
     axes.set(xlim=(-0.5, len(level.colour_names) - 0.5), ylim=(len(level.kind_names) - 0.5, -0.5))
     axes.set_xticks(range(len(level.colour_names)), level.colour_names)
     axes.set_yticks(range(len(level.kind_names)), level.kind_names)
@@ -161,8 +158,13 @@ def _grid(axes: Axes, items: Sequence[WorldPair], level: Level) -> None:
     axes.spines[:].set_visible(False)
 
 
+def _figure(width: float, height: float) -> Figure:
+    """A figure (inches) whose panels are laid out by what stands in them."""
+    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)
+    return Figure(figsize=(width, height), dpi=_DPI, facecolor=PAPER, layout=layout)
+
+
 def _plain_axes(figure: Figure, title: str) -> Axes:
-    figure.get_layout_engine().set(**_PADS)
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", size=11, color=INK, weight="bold", pad=10)
     axes.spines[["top", "right"]].set_visible(False)
@@ -204,8 +206,8 @@ def _lines(text: str) -> list[str]:
 
 
 def _card(axes: Axes, x: float, y: float, height: float, shown: Tile) -> None:
-    look = {"boxstyle": "round,pad=0,rounding_size=0.07", "edgecolor": _FRAME, "facecolor": _CARD}
-    axes.add_patch(FancyBboxPatch((x, y), _WIDTH, height, linewidth=0.8, **look))
+    style = "round,pad=0,rounding_size=0.07"
+    axes.add_patch(FancyBboxPatch((x, y), _WIDTH, height, boxstyle=style, edgecolor=_FRAME, facecolor=_CARD, linewidth=0.8))
     picture = axes.inset_axes((x + _PAD, y + _PAD, _SIDE, _SIDE), transform=axes.transData)
     picture.imshow(shown.image, interpolation="antialiased", aspect="auto")
     picture.set(xticks=[], yticks=[])

@@ -15,9 +15,8 @@ _HALF_TURN = [math.pi * step / 6 for step in range(7)]
 
 def shade(colour: Colour, factor: float) -> Colour:
     """Darker below 1, lighter above 1 (towards white)."""
-    if factor <= 1:
-        return tuple(round(c * factor) for c in colour)
-    return tuple(round(c + (255 - c) * (factor - 1)) for c in colour)
+    red, green, blue = (round(c * factor if factor <= 1 else c + (255 - c) * (factor - 1)) for c in colour)
+    return red, green, blue
 
 
 class Painter:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from lab.world.checker import check
 from lab.world.language import NUMBERS, full_caption, partial_caption
@@ -42,7 +43,7 @@ def near_miss(scene: Scene, level: Level, rng: random.Random) -> str:
 
     def write() -> str | None:
         altered = _altered(scene, level, rng)
-        return altered and full_caption(altered, level, rng)
+        return full_caption(altered, level, rng) if altered else None
 
     return _false(write, scene)
 
@@ -107,11 +108,11 @@ def _altered(scene: Scene, level: Level, rng: random.Random) -> Scene | None:
         other = (at + rng.randrange(1, len(scene.things))) % len(scene.things)
         return _swapped(scene, at, other)
     options = {"colour": level.colour_names, "kind": level.kind_names, "size": tuple(SIZES)}[part]
-    new = rng.choice([value for value in options if value != getattr(thing, part)])
+    new: dict[str, Any] = {part: rng.choice([value for value in options if value != getattr(thing, part)])}
     looks = {t.look for t in scene.things}
-    if replace(thing, **{part: new}).look in looks:
+    if replace(thing, **new).look in looks:
         return None
-    things = (replace(t, **{part: new}) if t.look == thing.look else t for t in scene.things)
+    things = (replace(t, **new) if t.look == thing.look else t for t in scene.things)
     return replace(scene, things=tuple(things))
 
 

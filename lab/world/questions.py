@@ -172,9 +172,12 @@ def _absent(scene: Scene, level: Level, rng: random.Random) -> Query | None:
 class Asked(Protocol):
     """What the two baselines know of a question, of a picture or of a clip."""
 
-    query: Query
-    text: str
-    answer: str
+    @property
+    def query(self) -> Query: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def answer(self) -> str: ...
 
 
 def chance(asked: Sequence[Asked]) -> dict[str, float]:

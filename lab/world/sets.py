@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from blip.data.pairs import Pair
+from blip.data.pairs import Origin, Pair
 from blip.errors import InputError
 from lab.world import noise as noises
 from lab.world.checker import check, meaning
@@ -34,7 +34,7 @@ class WorldPair:
     key: str
     scene: Scene
     caption: str
-    origin: str
+    origin: Origin
     truth: str
     noise_kind: str
     references: tuple[str, ...] = field(default=(), compare=False)

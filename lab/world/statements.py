@@ -150,7 +150,9 @@ def _same_colour(source: Source) -> tuple[Statement, list[Pictures]]:
     def make(colour: str) -> Scene:
         def build() -> Scene | None:
             scene = with_number(source, kind, 1)
-            at = next((i for i, t in enumerate(scene.things) if t.kind == kind), None) if scene else None
+            if scene is None:
+                return None
+            at = next((i for i, t in enumerate(scene.things) if t.kind == kind), None)
             return None if at is None else relooked(scene, at, kind, colour)
 
         return source.scene(build)

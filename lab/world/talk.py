@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from lab.world.answers import NO, NOTHING, YES, counted, described, named
 from lab.world.language import PHRASES, Mention
 from lab.world.levels import Level
-from lab.world.scene import Scene
+from lab.world.scene import Scene, Thing
 
 _SOMETHING = 0.8  # of the questions what stands beside a thing have an answer other than "nothing"
 
@@ -43,14 +43,17 @@ class Talk:
         found = [i for i, thing in enumerate(self.scene.things) if getattr(thing, part) == value]
         return found[0] if len(found) == 1 else None
 
-    def single(self, part: str, untold: str) -> list[str]:
-        """Values that only one thing has in a part, where another part of that thing was not told yet."""
+    def single(self, part: str, untold: str) -> dict[str, int]:
+        """Values that only one thing has in a part, and that thing, where another part of it was not told yet."""
         values = dict.fromkeys(getattr(thing, part) for thing in self.scene.things)
-        return [v for v in values if (at := self.only(part, v)) is not None and (at, untold) not in self.told]
+        found = {value: self.only(part, value) for value in values}
+        return {v: at for v, at in found.items() if at is not None and (at, untold) not in self.told}
 
-    def open(self, part: str) -> bool:
-        """Whether a part of the topic was not told yet."""
-        return self.topic is not None and (self.topic, part) not in self.told
+    def open(self, part: str) -> Thing | None:
+        """The topic, if a part of it was not told yet."""
+        if self.topic is None or (self.topic, part) in self.told:
+            return None
+        return self.scene.things[self.topic]
 
     def meant(self, question: str) -> int | None:
         """What "it" is in a question; None where it does not say so."""
@@ -73,19 +76,21 @@ def _plain(texts: Iterable[str], *parts: str) -> dict[str, tuple[str, ...]]:
 
 def _part(part: str, asked: Sequence[str]) -> Callable[[Talk], Turn | None]:
     def move(talk: Talk) -> Turn | None:
-        if not talk.open(part) or (part == "size" and not talk.level.sizes):
+        thing = talk.open(part)
+        if thing is None or (part == "size" and not talk.level.sizes):
             return None
-        value = getattr(talk.scene.things[talk.topic], part)
-        return Turn(talk.rng.choice(asked), part, _plain(described(value), part), talk.topic, refers=True)
+        told = _plain(described(getattr(thing, part)), part)
+        return Turn(talk.rng.choice(asked), part, told, talk.topic, refers=True)
 
     return move
 
 
 def _is_it(talk: Talk) -> Turn | None:
     """Asks for the topic's colour by naming one, half the time the right one."""
-    if not talk.open("colour"):
+    thing = talk.open("colour")
+    if thing is None:
         return None
-    colour = talk.scene.things[talk.topic].colour
+    colour = thing.colour
     if talk.rng.random() < 0.5:
         return Turn(f"is it {colour}?", "whether", _plain(YES), talk.topic, refers=True, implied=("colour",))
     wrong = talk.rng.choice([name for name in talk.level.colour_names if name != colour])
@@ -110,10 +115,10 @@ def _again(part: str, words: str) -> Callable[[Talk], Turn | None]:
 
 
 def _what_is_it(talk: Talk) -> Turn | None:
-    if not talk.open("kind"):
+    thing = talk.open("kind")
+    if thing is None:
         return None
-    truths = named(talk.scene.things[talk.topic], talk.level)
-    return Turn("what is it?", "thing", truths, talk.topic, refers=True)
+    return Turn("what is it?", "thing", named(thing, talk.level), talk.topic, refers=True)
 
 
 def _beside_it(talk: Talk) -> Turn | None:
@@ -164,8 +169,7 @@ def _coloured_thing(talk: Talk) -> Turn | None:
     colours = talk.single("colour", untold="kind")
     if not colours:
         return None
-    colour = talk.rng.choice(colours)
-    topic = talk.only("colour", colour)
+    colour, topic = talk.rng.choice(list(colours.items()))
     truths = named(talk.scene.things[topic], talk.level)
     return Turn(f"what is the {colour} thing?", "thing", truths, topic, implied=("colour",))
 

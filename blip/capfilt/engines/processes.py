@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
 
 from blip.capfilt.work import Made, Task, make
 from blip.capfilt.workers import ATTEMPTS, Recipe, Workers, agreed, dead
@@ -36,13 +38,14 @@ def processes(recipe: Recipe, devices: Sequence[str]) -> Iterator[Workers]:
 class _Process:
     """A worker process with one end of its pipe."""
 
+    _task: Task
+
     def __init__(self, recipe: Recipe, device: str) -> None:
         self._start, self._device = partial(_started, recipe, device), device
         self._process, self.pipe = self._start()
-        self._task: Task | None = None
         self._begun = 0
 
-    def opened(self) -> dict:
+    def opened(self) -> dict[str, Any]:
         """The `about` of its job, once it is open."""
         about = self._answer()
         if about is None:
@@ -84,7 +87,7 @@ class _Process:
         except OSError:
             return  # it died while idle; the pipe then says so to who waits for it
 
-    def _answer(self) -> object | None:
+    def _answer(self) -> Any:
         """What it sent, None where it is dead; an error of its own is raised here."""
         try:
             answer = self.pipe.recv()
@@ -100,7 +103,7 @@ def _done(busy: Collection[_Process]) -> _Process:
     return next(process for process in busy if process.pipe in ready)
 
 
-def _started(recipe: Recipe, device: str) -> tuple[object, Connection]:
+def _started(recipe: Recipe, device: str) -> tuple[SpawnProcess, Connection]:
     here, there = _SPAWN.Pipe()
     process = _SPAWN.Process(target=_work, args=(recipe, device, there), daemon=True)
     process.start()

@@ -86,11 +86,12 @@ class _Actor:
 class _Worker:
     """An actor as the engine sees it."""
 
+    due: "ObjectRef[Made]"
+    _task: Task
+
     def __init__(self, ray: Any, handle: "ActorHandle") -> None:
         self._ray, self._handle = ray, handle
-        self._opening = handle.about.remote()
-        self._task: Task | None = None
-        self.due: ObjectRef | None = None
+        self._opening: ObjectRef[dict[str, Any]] = handle.about.remote()
 
     def opened(self) -> dict[str, Any]:
         """The `about` of its job, once it is open."""

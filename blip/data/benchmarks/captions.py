@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from blip.data.benchmarks.reading import (
     Identity,
     Row,
@@ -35,11 +37,12 @@ _LAST_NUMBER = re.compile(r"(\d+)$")
 class CaptionedImage:
     """An image, its id in the benchmark, and its captions (none where they are not public).
 
+    `image` is what a `Pair` may hold: a reference, encoded bytes, or pixels (H,W,3) uint8 (the generated world).
     `domain` is that of NoCaps: in-domain, near-domain or out-domain.
     """
 
     image_id: Identity
-    image: ImageRef
+    image: ImageRef | bytes | np.ndarray
     captions: tuple[str, ...]
     domain: str | None = None
 

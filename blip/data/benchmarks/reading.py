@@ -2,15 +2,20 @@
 
 import json
 import os
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from blip.data.files import replacing
+from blip.data.jsons import parse_json
 from blip.data.pairs import ImageRef
 from blip.data.places import Place, is_url, local, open_file
 from blip.errors import InputError
+
+_BRIEF = reprlib.Repr()  # Python's own repr fails where lists nest too deep
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 60
 
 Identity = int | str
 """How a benchmark names an image, a question, a video."""
@@ -59,7 +64,10 @@ class Row:
 
     def numbers(self, name: str) -> tuple[float, ...]:
         """A list of numbers, not empty."""
-        return self._all(name, (int, float), "numbers")
+        try:
+            return tuple(map(float, self._all(name, (int, float), "numbers")))
+        except OverflowError:
+            raise InputError(f"{self.where}: {name!r} holds a number that is too large; correct it.") from None
 
     def rows(self, name: str, kind: str) -> list["Row"]:
         """A list of objects, not empty, each called `kind` and its number."""
@@ -186,7 +194,7 @@ def _check_once(rows: Sequence[Row], ids: Sequence[str], path: str) -> None:
 
 def _parsed(path: Place, text: str) -> object:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}); fetch it again.") from None
 
@@ -195,14 +203,14 @@ def _has_lines(text: str) -> bool:
     """Whether the first line is a whole object and others follow."""
     first, _, rest = text.strip().partition("\n")
     try:
-        return bool(rest) and isinstance(json.loads(first), dict)
+        return bool(rest) and isinstance(parse_json(first), dict)
     except ValueError:
         return False
 
 
 def _json_line(line: str, where: str) -> Row:
     try:
-        value = json.loads(line)
+        value = parse_json(line)
     except ValueError as error:
         raise InputError(f"{where} is not JSON ({error}); fetch the file again.") from None
     return _row(value, where)
@@ -215,5 +223,5 @@ def _row(value: object, where: str) -> Row:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = _BRIEF.repr(value)
     return f"{text if len(text) <= 40 else text[:40] + '...'} ({type(value).__name__})"

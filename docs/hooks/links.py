@@ -1,0 +1,46 @@
+"""From paths of the repository to pages of the site, so that one text serves both."""
+
+import posixpath
+import re
+from collections.abc import Callable
+
+# Texts outside docs that are pages of the site.
+PAGES = {
+    "README.md": "manual.md",
+    "CONTRIBUTING.md": "about/contributing.md",
+    "CHANGELOG.md": "about/changelog.md",
+    "SECURITY.md": "about/security.md",
+    "LICENSE": "about/license.md",
+    "CITATION.cff": "about/citation.md",
+    "lab/LOG.md": "about/log.md",
+    "blip/weights/README.md": "about/weights.md",
+}
+_LINK = re.compile(r"(\]\()([^)\s]+)(\))")
+
+
+def page_of(path: str) -> str:
+    """Where a file of the repository is found under `docs`; notebooks are pages of the tour."""
+    if path in PAGES:
+        return PAGES[path]
+    if path.startswith("notebooks/"):
+        return f"tour/{path.removeprefix('notebooks/').removesuffix('.ipynb')}.md"
+    return path.removeprefix("docs/") if path.startswith("docs/") else posixpath.join("..", path)
+
+
+def relinked(text: str, path: str) -> str:
+    """Markdown of the file `path` of the repository, its links rewritten for its page; MkDocs finds those that fail."""
+    return _LINK.sub(_rewriter(path), text)
+
+
+def _rewriter(path: str) -> Callable[[re.Match], str]:
+    here = posixpath.dirname(page_of(path)) or "."
+
+    def rewrite(found: re.Match) -> str:
+        opening, target, closing = found.groups()
+        name, mark, anchor = target.partition("#")
+        if not name or "://" in name or name.startswith("mailto:"):
+            return found.group()
+        meant = posixpath.normpath(posixpath.join(posixpath.dirname(path), name))
+        return f"{opening}{posixpath.relpath(page_of(meant), here)}{mark}{anchor}{closing}"
+
+    return rewrite
