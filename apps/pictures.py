@@ -98,7 +98,7 @@ def shrunk(image: Image.Image, side: int = SIDE) -> Picture:
     small = image.copy()
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     jpeg = io.BytesIO()
-    small.save(jpeg, format="JPEG", quality=88, subsampling=0)
+    small.save(jpeg, format="JPEG", quality=80, subsampling=0)
     return Picture(jpeg.getvalue())
 
 

@@ -13,6 +13,7 @@ from lab.claims_report import block as claims
 from lab.page_parts import markdown, number, percent, read_record, source
 from lab.planning_pages import BLOCKS as PLANNING
 from lab.task_pages import bench_report, downstream, peers_real, rerank
+from lab.trust_pages import BLOCKS as TRUST
 
 ROOT = Path(__file__).parents[1]
 _NAMES = ("README.md", "blip/weights/README.md", "docs/index.md", "docs/determinism.md", "docs/planning.md")
@@ -189,4 +190,5 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "rerank": rerank,
     "bench-report": bench_report,
     **PLANNING,
+    **TRUST,
 }

@@ -20,6 +20,7 @@ ROOMS = {
     "Search": "#search-found .picks button",
     "Find": "#search-found .card",
     "Try it": "#heat .tile",
+    "Run": "#run-start",
     "Claims": "#claims section",
 }
 """Rooms by the name of their tab or button, and what is seen in them at the end."""
@@ -33,7 +34,8 @@ def page(browser, tmp_path_factory):
     score(ledger, {"shared": FakeFilter("shared")}, images=images)
     words = ["--weights", str(WEIGHTS / "filter.safetensors"), "--device", "cpu"]
     assert main(["ledger", "embed", str(ledger.folder), *words]) == 0
-    with studio(ledger.folder) as address, opened(browser, address, 1440) as page:
+    home = {"BLIP_LAB_HOME": str(tmp_path_factory.mktemp("home"))}
+    with studio(ledger.folder, settings=home) as address, opened(browser, address, 1440) as page:
         yield page
 
 

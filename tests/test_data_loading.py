@@ -1,7 +1,11 @@
 """Loaders: order, exact resume, batches that no thread can change, bad pictures, shards."""
 
 import math
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -280,3 +284,16 @@ def test_keyed_draws_are_independent():
     error = 1 / math.sqrt(12 * len(values))
     assert np.abs(values.mean(0) - 0.5).max() < 5 * error
     assert np.abs(np.corrcoef(values.T) - np.eye(4)).max() < 5 / math.sqrt(len(values))
+
+
+def test_a_stream_that_is_left_open_ends_quietly_with_python(tmp_path):
+    script = tmp_path / "left_open.py"
+    script.write_text(
+        "import torch\nfrom blip.data.loading import Loader\nfrom blip.data.sources import ArraySource\n"
+        "images = torch.zeros(8, 4, 4, 3, dtype=torch.uint8)\n"
+        "source = ArraySource(images, ['a'] * 8, keys=list('abcdefgh'))\n"
+        "stream = Loader(source, 2, workers=2).stream()\nnext(stream)\nprint('done')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("done\n", "")

@@ -4,6 +4,7 @@ import hashlib
 import json
 import tarfile
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -137,6 +138,23 @@ def test_a_table_with_two_columns_of_one_name(photo):
     refused(lambda: read_pairs(photo / "pairs.parquet"), photo / "pairs.parquet", "more than one column 'caption'")
 
 
+def test_a_column_whose_name_is_not_utf8(photo):
+    path = photo / "pairs.parquet"
+    pq.write_table(pa.table({"image": ["0.jpg"], "caption": ["a"], "other": ["b"]}), path)
+    path.write_bytes(path.read_bytes().replace(b"other", b"oth\xe4r"))
+    refused(lambda: read_pairs(path), path, "not Parquet", "0xe4")
+
+
+@pytest.mark.parametrize("coded", [False, True])
+def test_a_path_in_a_table_that_is_not_utf8_loses_its_row_alone(photo, coded):
+    paths = pa.array([b"0.\xe4pg", b"0.jpg"], pa.binary()).view(pa.string())
+    table = pa.table({"image": paths.dictionary_encode() if coded else paths, "caption": ["a", "b"]})
+    pq.write_table(table, photo / "pairs.parquet")
+    pairs = read_pairs(photo / "pairs.parquet")
+    assert [pair.caption for pair in pairs] == ["b"]
+    assert ["is missing" in reject.reason for reject in pairs.rejects] == [True]
+
+
 def test_images_in_a_table_that_is_damaged_after_it_was_indexed(tmp_path):
     path = tmp_path / "pairs.parquet"
     pq.write_table(pa.table({"image": pa.array([encoded(picture())], pa.binary()), "caption": ["a"]}), path, compression="zstd")
@@ -221,6 +239,14 @@ def test_an_entry_that_cannot_be_does_not_exist(tmp_path, entry):
     assert ledger.entry("candidates", "00000") is None
     assert [one.shard for one in ledger.entries("candidates")] == ["00001"]
     assert isinstance(ledger.entry("candidates", "00001"), Entry)
+    assert not all(finding.holds for finding in verify(ledger))
+
+
+def test_a_shard_whose_column_has_a_name_that_is_not_utf8(tmp_path):
+    ledger = small_ledger(tmp_path / "ledger")
+    path = Path(ledger.path("scores/itm", "00000"))
+    path.write_bytes(path.read_bytes().replace(b"itm_prob", b"itm\xe4prob"))
+    refused(lambda: ledger.read("scores/itm", "00000"), path, "0xe4")
     assert not all(finding.holds for finding in verify(ledger))
 
 

@@ -202,7 +202,7 @@ class Ledger:
         path = self.path(table, shard)
         try:
             yield path
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last for a column's name
             raise InputError(
                 f"{path} cannot be read ({error}); delete its entry in manifest and run the job again."
             ) from None

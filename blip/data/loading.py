@@ -7,6 +7,7 @@ number of workers and wherever a run was stopped. A `Loader` knows the order; a 
 
 import itertools
 import math
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -161,7 +162,7 @@ class Loader(Generic[Loaded]):
             while waiting:
                 yield from self._take(waiting, end)
         finally:
-            pool.shutdown(cancel_futures=True)
+            self._end(pool)
 
     def stream(self) -> Iterator[Loaded]:
         """Batches without end, epoch after epoch."""
@@ -183,6 +184,12 @@ class Loader(Generic[Loaded]):
 
     def _identity(self) -> dict[str, int]:
         return {"samples": len(self.source), "seed": self.seed}
+
+    def _end(self, pool: ThreadPoolExecutor, over: Callable[[], bool] = sys.is_finalizing) -> None:
+        # An iterator that was left open is closed when Python ends: the threads are gone by then, and so are the names
+        # of modules that a shutdown reads (of ours, too, hence the default).
+        if not over():
+            pool.shutdown(cancel_futures=True)
 
     def _take(self, waiting: deque[tuple[int, Callable[[], Loaded | None]]], end: int) -> Iterator[Loaded]:
         after, finish = waiting.popleft()

@@ -38,7 +38,7 @@ def read_parquet(path: str, into: PairCollector, options: TableOptions) -> None:
                 into.add(
                     f"{Path(path).stem}/{number}", ref, captions(row, columns.caption), record=row
                 )
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # the last for a column's name
         into.lose(path, path, f"not Parquet: {error}", whole_file=True)
 
 
@@ -47,14 +47,31 @@ def _rows(file: pq.ParquetFile, names: list[str], caption: str) -> Iterator[tupl
     for batch in file.iter_batches(batch_size=_ROWS_A_READ, columns=names):
         at = batch.schema.get_field_index(caption)
         batch = batch.set_column(at, caption, _as_bytes(batch.column(at)))
-        for row in batch.to_pylist():
+        for row in _listed(batch, caption):
             yield number, row
             number += 1
+
+
+def _listed(batch: pa.RecordBatch, caption: str) -> list[dict]:
+    """The rows of a batch; text that is not UTF-8 gets surrogates, so that the row alone is rejected."""
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError:
+        plain = pa.RecordBatch.from_arrays([_as_bytes(column) for column in batch.columns], names=batch.schema.names)
+        return [
+            {name: _escaped(value) if name != caption else value for name, value in row.items()} for row in plain.to_pylist()
+        ]
+
+
+def _escaped(value: object) -> object:
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
 
 def _as_bytes(texts: pa.Array) -> pa.Array:
     """Text as bytes: in files Arrow does not check UTF-8, and one bad caption would end it all."""
     kind = texts.type
+    if pa.types.is_dictionary(kind):
+        return _as_bytes(texts.dictionary_decode())
     if pa.types.is_string(kind):
         return texts.cast(pa.binary())
     if pa.types.is_large_string(kind):

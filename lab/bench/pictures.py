@@ -113,11 +113,11 @@ def _ways(path: Path, pictures: int, seed: int) -> dict[str, Any]:
     }
 
 
-def drawn_jpeg(rng: np.random.Generator) -> bytes:
-    """Soft colors with the grain of a photo, about 50 kB."""
+def drawn_jpeg(rng: np.random.Generator, grain: float = _GRAIN) -> bytes:
+    """Soft colors with the grain of a photo, about 50 kB. grain: its standard deviation, of 255."""
     soft = Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8)).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
-    grain = rng.normal(0, _GRAIN, (_SIDE, _SIDE, 3))
-    pixels = np.clip(np.asarray(soft) + grain, 0, 255).astype(np.uint8)
+    noise = rng.normal(0, grain, (_SIDE, _SIDE, 3))
+    pixels = np.clip(np.asarray(soft) + noise, 0, 255).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=_QUALITY)
     return file.getvalue()

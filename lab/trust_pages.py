@@ -1,0 +1,45 @@
+"""What README says of runs that were killed, watched and given broken files, from the records."""
+
+from collections.abc import Callable
+
+from lab.page_parts import read_record, source
+
+
+def train_kills() -> str:
+    """Pre-training killed again and again ends with the bits of an unbroken run."""
+    record = read_record("bench/train-kill-cpu")
+    result = record["result"]
+    where = ", ".join(f"{count} {phase}" for phase, count in result["phases"].items())
+    differing = ", ".join(result["differing"]) or "nothing"
+    return (
+        f"{len(result['kills'])} kills over {result['steps']} steps ({where}): {differing} differs from an unbroken run; compared "
+        f"were {result['compared']}.\n\n{source(record)}"
+    )
+
+
+def soak() -> str:
+    """The memory of a long CapFilt run."""
+    record = read_record("bench/soak-cpu")
+    result, mib = record["result"], record["result"]["mib"]
+    return (
+        f"{result['images']:,} images, {result['captions']:,} captions in {result['seconds'] / 60:.0f} minutes: "
+        f"{mib['second_fifth']:,.0f} MiB in the second fifth of the run, {mib['last_fifth']:,.0f} in the last "
+        f"({100 * result['growth']:+.1f}%; flat is at most {100 * result['most_growth']:+.0f}%), {mib['most']:,.0f} at most. "
+        f"Invariants of the ledger that fail: {len(result['ledger_faults'])}.\n\n{source(record)}"
+    )
+
+
+def fuzz() -> str:
+    """Broken files for every reader."""
+    record = read_record("bench/fuzz-cpu")
+    result, total = record["result"], record["result"]["total"]
+    limits = result["limits"]
+    return (
+        f"{total['cases']:,} broken inputs for {len(result['targets'])} readers: {total['read']:,} were still readable, "
+        f"{total['refused']:,} refused with one sentence, {total['rejected_rows']:,} rows rejected with a reason. "
+        f"Crashes, hangs beyond {limits['seconds']:g} s, more than {limits['mib']:,} MiB, or rows not accounted for: "
+        f"{total['findings']}.\n\n{source(record)}"
+    )
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"train-kills": train_kills, "soak": soak, "fuzz": fuzz}
