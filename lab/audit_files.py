@@ -9,6 +9,7 @@
 import csv
 import html
 import io
+import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -84,9 +85,8 @@ def read_key(sheet: Path, ledger: Ledger) -> Key:
     path = key_path(sheet)
     try:
         found = parse_json(path.read_text(encoding="utf-8"))
-        policy: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found["policy"].items()}
         strata = [Stratum(**stratum) for stratum in found["strata"]]
-        key = Key(found["ledger"], Policy(**policy), found["seed"], strata, [_fact(row, strata) for row in found["rows"]])
+        key = Key(found["ledger"], _policy(found["policy"]), found["seed"], strata, [_fact(row, strata) for row in found["rows"]])
     except FileNotFoundError:
         raise InputError(f"There is no {path}, the key of {sheet.name}; put it back beside the answers.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -94,6 +94,15 @@ def read_key(sheet: Path, ledger: Ledger) -> Key:
     if key.ledger != identity(ledger):
         raise InputError(f"{path} belongs to another ledger than {ledger.folder}; give the one it was drawn from.")
     return key
+
+
+def _policy(stored: dict[str, Any]) -> Policy:
+    """A policy as a key holds it; TypeError where its names or terms are no text."""
+    lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
+    texts = [*itertools.chain(*lists.values()), *(stored[name] for name in ("filter", "column"))]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("its policy has names that are no text")
+    return Policy(**stored | lists)
 
 
 def read_answers(sheet: Path, key: Key) -> dict[str, str]:

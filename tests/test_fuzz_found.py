@@ -297,6 +297,14 @@ def test_a_key_of_an_audit_with_other_rows(beside, rows):
     refused(lambda: read_key(beside / "audit.csv", Ledger.open(beside / "ledger")), path)
 
 
+@pytest.mark.parametrize("wrong", [{"union": [[]]}, {"weighted_sum": [1]}, {"filter": None}, {"column": 3}])
+def test_a_key_of_an_audit_with_another_policy(beside, wrong):
+    path = beside / "audit-key.json"
+    key = json.loads(path.read_text())
+    path.write_text(json.dumps(key | {"policy": key["policy"] | wrong}))
+    refused(lambda: read_key(beside / "audit.csv", Ledger.open(beside / "ledger")), path)
+
+
 @pytest.mark.parametrize("line", ["row_id,matches\n", ""])
 def test_answers_with_a_field_that_is_too_long(beside, line):
     key = read_key(beside / "audit.csv", Ledger.open(beside / "ledger"))
