@@ -36,7 +36,7 @@ def address(ledger):
 def reviews(ledger):
     """What people said, nothing at first."""
     for path in ledger.folder.parent.glob(f"{beside(ledger.folder).name}*"):
-        path.unlink()
+        path.unlink(missing_ok=True)  # SQLite tidies up, too
     return Reviews(beside(ledger.folder), identity(ledger))
 
 

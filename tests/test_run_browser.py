@@ -16,7 +16,7 @@ from studio_ledgers import generated_ledger
 from apps.jobs import CANCELLED, DONE, RUNNING, Jobs
 from lab.cli import main
 
-PAIRS, CANDIDATES, THRESHOLD = 640, 6, 0.7
+PAIRS, CANDIDATES, THRESHOLD = 1_200, 6, 0.7
 SLOW = 4 * MS  # a whole job on a busy machine
 
 
@@ -105,7 +105,7 @@ def starts(page: Page, place) -> None:
     page.get_by_role("button", name="Start", exact=True).click()
     job = page.locator(".job.running")
     expect(job.locator(".sofar")).to_be_visible(timeout=MS)
-    expect(job.locator(".facts")).to_contain_text(f"of {PAIRS} images")
+    expect(job.locator(".facts")).to_contain_text(f"of {PAIRS:,} images")
     expect(job.locator(".log")).to_contain_text("capfilt:")
     before = done_images(page)
     page.wait_for_function(f"parseInt(document.querySelector('.job .facts b').innerText) > {before}", timeout=MS)
@@ -121,9 +121,12 @@ def finds_cancels_and_resumes(page: Page, jobs: Jobs, id: str) -> None:
     job.get_by_role("button", name="Cancel").focus()
     before = done_images(page)
     page.wait_for_function(f"parseInt(document.querySelector('.job .facts b').innerText) > {before}", timeout=MS)
+    pid = jobs.find(id).pid
+    os.kill(pid, signal.SIGSTOP)  # so that it is not done before it is cancelled
     page.keyboard.press("Enter")  # drawn anew meanwhile, the button still has the focus
     expect(job).to_have_class("job cancelled", timeout=MS)
     assert jobs.find(id).state == CANCELLED
+    os.kill(pid, signal.SIGCONT)
     time.sleep(0.5)
     kept = done_images(page)
     assert 0 < kept < PAIRS
@@ -146,7 +149,7 @@ def lands(page: Page, out, capsys) -> None:
             number = page.locator(f"#{origin}-scores .split .{side} b").inner_text()
             assert int(number.replace(",", "")) == summary[side][origin]
     assert page.locator(".card img").first.evaluate("image => image.naturalWidth > 0")
-    expect(page.locator("#where")).to_contain_text(f"of {PAIRS} images")
+    expect(page.locator("#where")).to_contain_text(f"of {PAIRS:,} images")
     enter(page)
     expect(page.locator(".job.done")).to_be_visible()
     page.get_by_role("link", name="The first ledger").click()

@@ -123,6 +123,7 @@ def _round(options: Options, browser: "Browser", ledger: Path, other: Path, numb
 
 
 def _decisions(options: Options, page: "Page") -> dict[str, list[float]]:
+    browsing.awake(page)
     return {
         KEY: browsing.turns(page, options.turns, button=False),
         BUTTON: browsing.turns(page, options.turns, button=True),
@@ -135,6 +136,7 @@ def _rooms(browser: "Browser", url: str, page: "Page") -> dict[str, list[float]]
     """The first openings of the other rooms; while Compare joins, somebody else turns a page."""
     found = {}
     with browsing.visit(browser, url, browsing.STUDIO_THERE) as (elsewhere, _):
+        browsing.awake(elsewhere)
         found[SIGN] = [browsing.opening(page, "Compare")]
         found[AT_ONCE] = browsing.turns(elsewhere, 1, button=False)
         found["first opening of Compare"] = [browsing.opened(page)]
@@ -146,6 +148,7 @@ def _rooms(browser: "Browser", url: str, page: "Page") -> dict[str, list[float]]
 
 def _paging(page: "Page", served: serving.Served, pages: int) -> Iterator[tuple[int, float]]:
     """The studio's MiB by the number of pages turned, every ten pages."""
+    browsing.awake(page)
     for turned in range(0, pages + 1, _STRETCH):
         if turned:
             browsing.turns(page, _STRETCH, button=True)
