@@ -108,9 +108,11 @@ def figure(found: Sequence[Ratio]) -> Figure:
     logs = [math.log2(one.advantage) for one in shown]
     axes.barh(range(len(shown)), logs, height=0.7, color=colours)
     for at, one in enumerate(shown):
+        end = max(logs[at], 0)
         if one.asked is not None:
             axes.vlines(math.log2(one.asked), at - 0.45, at + 0.45, color=INK, linewidth=1.6)
-        axes.text(max(logs[at], 0) + 0.06, at, f"{one.advantage:.2f}", va="center", size=7.5, color=INK)
+            end = max(end, math.log2(one.asked))  # the number never lies under the line
+        axes.text(end + 0.06, at, f"{one.advantage:.2f}", va="center", size=7.5, color=INK)
     axes.set_yticks(range(len(shown)), [one.label for one in shown])
     axes.set_xticks([math.log2(tick) for tick in _TICKS], [f"{tick:g}" for tick in _TICKS])
     axes.yaxis.set_minor_locator(NullLocator())
