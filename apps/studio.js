@@ -1,10 +1,22 @@
+// Rooms are seen a moment before they are at work; what people did in that moment would be lost.
+const asleep = new MutationObserver(() => {
+  for (const rooms of document.getElementsByClassName("rooms")) rooms.inert = true;
+});
+asleep.observe(document.documentElement, { childList: true, subtree: true });
+const wake = () => {
+  asleep.disconnect();
+  for (const rooms of document.getElementsByClassName("rooms")) rooms.inert = false;
+};
+
+const seen = (selector) => [...document.querySelectorAll(selector)].find((one) => one.offsetParent !== null && !one.closest("[inert]"));
+
 // The arrow keys turn pages, but not while something that uses them itself has the focus.
 document.addEventListener("keydown", (event) => {
   const turns = { ArrowLeft: "#previous-page, .previous-page", ArrowRight: "#next-page, .next-page" };
   if (!(event.key in turns) || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
   const at = document.activeElement;
   if (at && (at.isContentEditable || at.closest("input, textarea, select, [role=tab], [role=listbox]"))) return;
-  const button = [...document.querySelectorAll(turns[event.key])].find((one) => one.offsetParent !== null);
+  const button = seen(turns[event.key]);
   if (button && !button.disabled) {
     event.preventDefault();
     button.click();
@@ -94,7 +106,6 @@ const KEYS = {
   y: "#audit-yes", n: "#audit-no", u: "#audit-unsure",
   ArrowUp: "#review-previous, #audit-previous", ArrowDown: "#review-next, #audit-next",
 };
-const seen = (selector) => [...document.querySelectorAll(selector)].find((one) => one.offsetParent !== null);
 const writes = (at) => at && (at.isContentEditable || at.closest("textarea, select, [role=listbox], input:not([type=radio], [type=checkbox])"));
 const write = (area, words) => {
   area.value = words;

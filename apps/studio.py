@@ -9,6 +9,7 @@ from apps.links import ROOM
 from apps.rooms import Rooms
 from apps.service import Service
 from apps.tabs import claims, compare, decisions, review, run, search, try_it
+from apps.tabs.parts import when_first_opened
 from apps.theme import text
 from lab.runs import Home
 
@@ -21,21 +22,22 @@ def studio(rooms: Rooms, up: str = "") -> gr.Blocks:
     # Uploaded files go after an hour.
     with gr.Blocks(title="BLIP Lab Studio", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as demo:
         text(_banner(rooms.service, up), elem_id="banner")
-        with gr.Tabs() as tabs:
+        with gr.Tabs(elem_classes="rooms") as tabs:
             with gr.Tab("Decisions"):
                 decisions.build(rooms.service, demo, rooms.policy)
-            with gr.Tab("Review", id=ROOM):
-                review.build(rooms.desk, demo, tabs)
+            with gr.Tab("Review", id=ROOM) as reviewing:
+                when_first_opened(reviewing, demo, lambda _: review.build(rooms.desk, demo))
             with gr.Tab("Compare") as comparison:
-                compare.build(rooms.comparing, comparison)
+                when_first_opened(comparison, demo, lambda entered: compare.build(rooms.comparing, entered))
             with gr.Tab("Search") as finding:
-                search.build(rooms.searching, finding)
+                when_first_opened(finding, demo, lambda entered: search.build(rooms.searching, entered))
             with gr.Tab("Try it") as trying:
-                try_it.build(rooms.service, rooms.workbench, trying)
+                when_first_opened(trying, demo, lambda entered: try_it.build(rooms.service, rooms.workbench, entered))
             with gr.Tab("Run") as starting:
-                run.build(rooms.running, starting, up)
+                when_first_opened(starting, demo, lambda entered: run.build(rooms.running, entered, up))
             with gr.Tab("Claims") as deciding:
-                claims.build(Home.default(), deciding)
+                when_first_opened(deciding, demo, lambda entered: claims.build(Home.default(), entered))
+        review.follow_links(demo, tabs)
     return demo
 
 

@@ -4,6 +4,7 @@ Blue and vermillion can be told apart by colour-blind people (Okabe and Ito), an
 filtered; verdicts are also said in words. Text on its ground has a contrast of at least 4.5 (WCAG AA).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ DARK = {
 }
 QUIETLY: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """Settings of an event that shows no progress bar and is no public endpoint."""
+BUSY = QUIETLY | {"show_progress": "minimal"}
+"""Settings of an event that shows how long it has been at work."""
 
 _HERE = Path(__file__).parent
 
@@ -68,6 +71,14 @@ def theme() -> gr.themes.Base:
     )
     dark = {f"{name}_dark": value for name, value in _COLOURS.items()}
     return plain.set(**_COLOURS, **dark, block_title_text_weight="700", color_accent="var(--ink)", block_border_width="0px", block_border_width_dark="0px", input_border_width="1px")
+
+
+def in_turn(line: str, settings: Mapping[str, Any] = QUIETLY) -> dict[str, Any]:
+    """Settings of an event that is answered after all those of the same line that were asked before it.
+
+    Without a line the answer to an older question may come last, and what is on the screen is not what was asked.
+    """
+    return {**settings, "concurrency_id": line, "concurrency_limit": 1}
 
 
 def text(value: str = "", **settings: Any) -> gr.HTML:

@@ -15,6 +15,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 60
+AT_WORK = ".rooms:not([inert])"
+"""What is on the studio's page when a person can use it."""
 MS = 1000 * SECONDS
 _SERVE = "import sys; from lab.cli import main; sys.exit(main(['studio', '--no-open', *sys.argv[1:]]))"
 _FLAGS = [
@@ -87,9 +89,18 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def opened(
-    browser: Browser, address: str, width: int = 1280, scheme: str = "light", height: int = 900, query: str = ""
+    browser: Browser,
+    address: str,
+    width: int = 1280,
+    scheme: str = "light",
+    height: int = 900,
+    query: str = "",
+    at_work: str = AT_WORK,
 ) -> Iterator[Page]:
-    """A page in a browser session of its own. Errors in the console and requests to other machines fail the test."""
+    """A page in a browser session of its own. Errors in the console and requests to other machines fail the test.
+
+    at_work: what is on the page when a person can use it; "" where that is at once.
+    """
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     page = context.new_page()
     page.set_default_timeout(MS)
@@ -98,6 +109,8 @@ def opened(
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else complaints.append(r.url))
     page.goto(address + query)
+    if at_work:
+        page.wait_for_selector(at_work, state="attached")
     yield page
     context.close()
     assert complaints == []

@@ -144,14 +144,14 @@ def served(site):
 @pytest.mark.parametrize("path", ["", "tour/02_capfilt_step_by_step/", "reference/blip/objectives/", "determinism/"])
 def test_pages_load_fit_and_can_be_read(browser, served, path, width, scheme):
     """`opened` fails on errors in the console and on requests to another machine."""
-    with opened(browser, served, width, scheme, query=path) as page:
+    with opened(browser, served, width, scheme, query=path, at_work="") as page:
         page.wait_for_load_state("networkidle")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(CONTRAST) == []
 
 
 def test_the_search_finds_a_name(browser, served):
-    with opened(browser, served) as page:
+    with opened(browser, served, at_work="") as page:
         page.get_by_label("Search", exact=True).first.click()
         page.get_by_role("textbox", name="Search").fill("hard_negatives")
         page.locator(".md-search-result__link", has_text="Objectives").first.wait_for()

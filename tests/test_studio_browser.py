@@ -4,10 +4,11 @@ import re
 import time
 import urllib.error
 import urllib.request
+from threading import Event
 
 import pytest
 from browsing import CONTRAST, MS, ROOT, SECONDS, nameless, opened, studio
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 from studio_ledgers import ITEMS, generated_ledger
 
 from apps.theme import DARK, LIGHT
@@ -79,6 +80,25 @@ def test_a_number_beyond_the_slider_is_its_end(room):
         move(room, "web", typed)
         expect(room.locator("#web-scores .split .kept b")).to_have_text(str(kept), timeout=MS)
     assert room.locator(".toast-body").count() == 0
+
+
+def test_a_room_that_is_not_at_work_yet_cannot_be_touched(room):
+    """Its first answer is held back: what a person did now would be lost."""
+    held, free = [], Event()
+    room.route("**/queue/join*", lambda route: route.continue_() if free.is_set() else held.append(route))
+    room.reload()
+    expect(room.locator(".card")).to_have_count(12, timeout=MS)
+    expect(room.locator(".rooms[inert]")).to_have_count(1)
+    room.keyboard.press("ArrowRight")
+    with pytest.raises(TimeoutError, match="element is inert"):
+        room.locator("#next-page").click(timeout=1000)
+    where(room, "page 1 of 5")
+    free.set()
+    for route in held:
+        route.continue_()
+    room.locator("#next-page").click()
+    where(room, "page 2 of 5")
+    assert held
 
 
 def test_a_dragged_slider_arrives_at_its_last_position(room, ledger):

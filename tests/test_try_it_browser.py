@@ -233,18 +233,36 @@ def test_a_question_is_answered_when_there_is_a_model(browser, ledger, uploads, 
         assert chances == sorted(chances, reverse=True)
 
 
-def test_no_file_but_an_uploaded_one_is_read(address, ledger):
-    """A request made by hand that names a file of the machine in place of an uploaded one."""
-    with urllib.request.urlopen(f"{address}/config", timeout=60) as answer:
-        config = json.loads(answer.read())
-    place = next(part["id"] for part in config["components"] if part["props"].get("elem_id") == "try-file")
-    number = next(one["id"] for one in config["dependencies"] if [place, "upload"] in one["targets"])
-    named = {"path": str(ledger / "ledger.json"), "meta": {"_type": "gradio.FileData"}}
-    asked = {"data": [named, None], "fn_index": number, "session_hash": "tried"}
+def by_hand(address, dependency, data):
+    """What the server makes of a request that no page sent, in a session of its own."""
+    asked = {"data": data, "fn_index": dependency, "session_hash": "tried"}
     request = urllib.request.Request(
         f"{address}/gradio_api/queue/join", json.dumps(asked).encode(), {"Content-Type": "application/json"}
     )
     urllib.request.urlopen(request, timeout=60).close()
     with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash=tried", timeout=60) as events:
-        said = next(line for line in events if b"process_completed" in line)
-    assert json.loads(said.split(b":", 1)[1])["success"] is False
+        return json.loads(next(line for line in events if b"process_completed" in line).split(b":", 1)[1])
+
+
+def uploaded(address, data):
+    """The path of a file that a browser has uploaded."""
+    head = b'--edge\r\nContent-Disposition: form-data; name="files"; filename="one.png"\r\nContent-Type: image/png\r\n\r\n'
+    kind = {"Content-Type": "multipart/form-data; boundary=edge"}
+    request = urllib.request.Request(f"{address}/gradio_api/upload", head + data + b"\r\n--edge--\r\n", kind)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read())[0]
+
+
+def test_no_file_but_an_uploaded_one_is_read(address, ledger):
+    """A request made by hand that names a file of the machine in place of an uploaded one."""
+    with urllib.request.urlopen(f"{address}/config", timeout=60) as answer:
+        config = json.loads(answer.read())
+    tab = next(part["id"] for part in config["components"] if part["props"].get("label") == "Try it")
+    opened = next(one["outputs"][0] for one in config["dependencies"] if [tab, "select"] in one["targets"])
+    laid_out = next(one["id"] for one in config["dependencies"] if [opened, "change"] in one["targets"])
+    room = by_hand(address, laid_out, [])["output"]["render_config"]
+    place = next(part["id"] for part in room["components"] if part["props"].get("elem_id") == "try-file")
+    number = next(one["id"] for one in room["dependencies"] if [place, "upload"] in one["targets"])
+    named = {"path": str(ledger / "ledger.json"), "meta": {"_type": "gradio.FileData"}}
+    assert by_hand(address, number, [named, None])["success"] is False
+    assert by_hand(address, number, [named | {"path": uploaded(address, image("PNG"))}, None])["success"] is True

@@ -1,5 +1,6 @@
 """The room "Claims": what the records decide of the paper's claims, and the trainings behind them while they run."""
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -7,14 +8,16 @@ import gradio as gr
 
 from apps import experiment_charts as charts
 from apps.experiments import Training, curves, questions, trainings
-from apps.theme import QUIETLY, text
+from apps.theme import in_turn, text
 from blip.errors import InputError
 from lab.runs import RUNNING, Home
+
+_IN_TURN = in_turn("claims")
 
 _SECONDS = 5  # between two looks at the runs while one trains
 
 
-def build(home: Home, tab: gr.Tab) -> None:
+def build(home: Home, entered: Sequence[Any]) -> None:
     """Lay the room out and wire it, inside the tab that is open; runs are read when the tab is shown."""
     with gr.Row(elem_classes=["room", "experiments"], equal_height=False):
         with gr.Column(elem_classes="images", min_width=0):
@@ -32,9 +35,9 @@ def build(home: Home, tab: gr.Tab) -> None:
         return _runs(home, chosen)
 
     live = [table, run, drawn, timer]
-    tab.select(show, run, [decided, *live], **QUIETLY)
-    timer.tick(again, run, live, **QUIETLY)
-    run.input(lambda chosen: _losses(home, chosen), run, drawn, **QUIETLY)
+    gr.on(entered, show, run, [decided, *live], **_IN_TURN)
+    timer.tick(again, run, live, **_IN_TURN)
+    run.input(lambda chosen: _losses(home, chosen), run, drawn, **_IN_TURN)
 
 
 def _claims() -> str:

@@ -1,6 +1,6 @@
 """The room "Compare": the same images under two scores, and the captions on which they differ."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
@@ -15,9 +15,10 @@ from apps.pair_cards import counts_panel, pair_cards, where_line
 from apps.questions import SIZES
 from apps.scatter import scatter
 from apps.tabs.parts import parts
-from apps.theme import QUIETLY, text
+from apps.theme import QUIETLY, in_turn, text
 from blip.errors import InputError
 
+_IN_TURN = in_turn("compare")
 _ANY = next(iter(ORIGINS))
 _JOINING = '<p role="status">Pairing the captions of A and B, once. The other rooms stay open meanwhile.</p>'
 _UNSEEN = -1
@@ -57,8 +58,8 @@ class _Shown:
     page: gr.State
 
 
-def build(comparing: Comparing, room: gr.Tab) -> None:
-    """Lay the room out and wire it, inside the tab that is open."""
+def build(comparing: Comparing, entered: Sequence[Any]) -> None:
+    """Lay the room out and wire it, inside its own open tab."""
     box, page = gr.State(None), gr.State(_UNSEEN)
     with gr.Row(elem_classes="room", equal_height=False):
         with gr.Column(elem_classes="side", min_width=0):
@@ -86,9 +87,9 @@ def build(comparing: Comparing, room: gr.Tab) -> None:
             found = text(elem_id="compare-cards", elem_classes="found")
     asked = _Asked(a, b, a_limit, b_limit, origin, part, order, size, box, page)
     shown = _Shown(a_split, b_split, plot, counts, part, clear, where, back, on, found, page)
-    _wire(comparing, room, asked, shown)
+    _wire(comparing, asked, shown)
     _wire_areas(comparing, asked, shown, pointed)
-    _wire_columns(comparing, room, asked, shown, match)
+    _wire_columns(comparing, entered, asked, shown, match)
     opened.click(lambda typed: _opened(comparing, typed), [folder], [a, b, said], **QUIETLY)
 
 
@@ -123,7 +124,7 @@ def _toolbar() -> tuple[gr.Dropdown, gr.Dropdown]:
     return order, size
 
 
-def _wire(comparing: Comparing, room: gr.Tab, asked: _Asked, shown: _Shown) -> None:
+def _wire(comparing: Comparing, asked: _Asked, shown: _Shown) -> None:
     inputs, outputs = parts(asked), parts(shown)
 
     def turn(by: int | None) -> Any:
@@ -136,11 +137,11 @@ def _wire(comparing: Comparing, room: gr.Tab, asked: _Asked, shown: _Shown) -> N
         return show
 
     questions = [asked.origin.input, asked.part.input, asked.order.input, asked.size.input]
-    gr.on(questions, turn(None), inputs, outputs, trigger_mode="always_last", **QUIETLY)
+    gr.on(questions, turn(None), inputs, outputs, trigger_mode="always_last", **_IN_TURN)
     limits = [asked.a_limit.change, asked.b_limit.change]
-    gr.on(limits, turn(0), inputs, outputs, trigger_mode="always_last", **QUIETLY)
-    shown.back.click(turn(-1), inputs, outputs, **QUIETLY)
-    shown.on.click(turn(+1), inputs, outputs, **QUIETLY)
+    gr.on(limits, turn(0), inputs, outputs, trigger_mode="always_last", **_IN_TURN)
+    shown.back.click(turn(-1), inputs, outputs, **_IN_TURN)
+    shown.on.click(turn(+1), inputs, outputs, **_IN_TURN)
 
 
 def _wire_areas(comparing: Comparing, asked: _Asked, shown: _Shown, pointed: gr.Textbox) -> None:
@@ -154,11 +155,11 @@ def _wire_areas(comparing: Comparing, asked: _Asked, shown: _Shown, pointed: gr.
         return [None, *_answer(comparing, comparison, replace(chosen, box=None))]
 
     outputs = [asked.box, *parts(shown)]
-    pointed.change(select, [pointed, *parts(asked)], outputs, trigger_mode="always_last", **QUIETLY)
-    shown.clear.click(clear, parts(asked), outputs, **QUIETLY)
+    pointed.change(select, [pointed, *parts(asked)], outputs, trigger_mode="always_last", **_IN_TURN)
+    shown.clear.click(clear, parts(asked), outputs, **_IN_TURN)
 
 
-def _wire_columns(comparing: Comparing, room: gr.Tab, asked: _Asked, shown: _Shown, match: gr.Button) -> None:
+def _wire_columns(comparing: Comparing, entered: Sequence[Any], asked: _Asked, shown: _Shown, match: gr.Button) -> None:
     """Other columns, and the first visit, begin with thresholds that suit the scores."""
     outputs = [asked.a_limit, asked.b_limit, asked.box, *parts(shown)]
 
@@ -183,9 +184,9 @@ def _wire_columns(comparing: Comparing, room: gr.Tab, asked: _Asked, shown: _Sho
         return comparison.threshold_of("b", comparison.kept("a", chosen.a, chosen.synthetic), chosen.synthetic)
 
     chosen = [asked.a.input, asked.b.input]
-    gr.on(chosen, _after_a_sign(comparing, shown, begin), parts(asked), outputs, trigger_mode="always_last", **QUIETLY)
-    room.select(_after_a_sign(comparing, shown, enter), parts(asked), outputs, **QUIETLY)
-    match.click(as_many, parts(asked), [asked.b_limit], **QUIETLY)
+    gr.on(chosen, _after_a_sign(comparing, shown, begin), parts(asked), outputs, trigger_mode="always_last", **_IN_TURN)
+    gr.on(entered, _after_a_sign(comparing, shown, enter), parts(asked), outputs, **_IN_TURN)
+    match.click(as_many, parts(asked), [asked.b_limit], **_IN_TURN)
 
 
 def _after_a_sign(comparing: Comparing, shown: _Shown, answer: Callable[..., list[Any]]) -> Callable[..., Any]:

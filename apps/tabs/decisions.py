@@ -12,8 +12,10 @@ from apps.cards import cards
 from apps.questions import ALL, AS_WRITTEN, BORDERS, DISAGREE, ORDERS, SIZES, VIEWS, WRONG, Question
 from apps.service import Service
 from apps.tabs.parts import parts
-from apps.theme import QUIETLY, text
+from apps.theme import QUIETLY, in_turn, text
 from blip.capfilt import Policy
+
+_IN_TURN = in_turn("decisions")
 
 # A number typed beyond the slider's ends means its end.
 _WITHIN = "(...all) => all.map((value, at) => (at < 2 ? Math.min(1, Math.max(0, value)) : value))"
@@ -115,15 +117,21 @@ def _wire(service: Service, demo: gr.Blocks, asked: _Asked, shown: _Shown) -> No
         return lambda *values: show(*values, page=values[-1] + by)
 
     inputs, outputs = parts(asked), parts(shown)
+
+    def news(*values: Any) -> list[Any]:
+        """What came with the layout and still holds is not said again."""
+        came = (part.value if isinstance(part, gr.HTML) else None for part in outputs)
+        return [gr.skip() if known == value else value for known, value in zip(came, show(*values), strict=True)]
+
     # A new question begins at its first page; a moved threshold leaves a person where they are.
     questions = [asked.search.change, asked.view.input, asked.order.input, asked.opinion.input, asked.size.input]
     limits = [asked.web.change, asked.synthetic.change]
     # While an answer is on its way only the newest position waits: moves never queue up.
-    gr.on(questions, show, inputs, outputs, trigger_mode="always_last", **QUIETLY)
-    gr.on(limits, turn(0), inputs, outputs, trigger_mode="always_last", js=_WITHIN, **QUIETLY)
-    demo.load(show, inputs, outputs, **QUIETLY)
-    shown.back.click(turn(-1), inputs, outputs, **QUIETLY)
-    shown.on.click(turn(+1), inputs, outputs, **QUIETLY)
+    gr.on(questions, show, inputs, outputs, trigger_mode="always_last", **_IN_TURN)
+    gr.on(limits, turn(0), inputs, outputs, trigger_mode="always_last", js=_WITHIN, **_IN_TURN)
+    demo.load(news, inputs, outputs, **_IN_TURN).then(None, None, None, js="() => wake()", **QUIETLY)
+    shown.back.click(turn(-1), inputs, outputs, **_IN_TURN)
+    shown.on.click(turn(+1), inputs, outputs, **_IN_TURN)
 
 
 def _answer(service: Service, question: Question) -> list[Any]:

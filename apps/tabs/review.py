@@ -14,9 +14,11 @@ from apps.tabs import review_audit, review_export
 from apps.tabs.decisions import second_opinion
 from apps.tabs.parts import parts
 from apps.tabs.review_answers import Asked, Shown, answer, judged, named, place_shown, undone
-from apps.theme import QUIETLY, text
+from apps.theme import QUIETLY, in_turn, text
 from blip.capfilt import Policy
 from blip.errors import InputError
+
+_IN_TURN = in_turn("review")
 
 # The caption that is on the screen, and its version: a verdict is on what its reviewer saw.
 _SHOWN = "(...all) => [...all.slice(0, -1), reviewShown()]"
@@ -39,8 +41,17 @@ class _Keys:
     page_on: gr.Button
 
 
-def build(desk: Desk, demo: gr.Blocks, tabs: gr.Tabs) -> None:
-    """Lay the room out and wire it, inside the tab that is open in demo; a link selects it among the tabs."""
+def follow_links(demo: gr.Blocks, tabs: gr.Tabs) -> None:
+    """A link to a place in the review opens the room, which then goes there."""
+
+    def select(request: gr.Request) -> Any:
+        return gr.Tabs(selected=ROOM) if request.query_params.get("room") == ROOM else gr.skip()
+
+    demo.load(select, None, tabs, **QUIETLY)
+
+
+def build(desk: Desk, demo: gr.Blocks) -> None:
+    """Lay the room out and wire it, inside its own open tab in demo."""
     with gr.Row(elem_classes=["room", "reviewing"], equal_height=False):
         with gr.Column(elem_classes="side", min_width=0):
             reviewer = _reviewer(demo)
@@ -56,7 +67,7 @@ def build(desk: Desk, demo: gr.Blocks, tabs: gr.Tabs) -> None:
                 review_audit.build(desk, audit, web, synthetic, reviewer)
     _wire(desk, asked, shown, goto)
     _wire_keys(desk, asked, shown, keys)
-    _wire_link(desk, demo, tabs, asked, shown)
+    _wire_link(desk, demo, asked, shown)
 
 
 def _reviewer(demo: gr.Blocks) -> gr.Textbox:
@@ -124,8 +135,8 @@ def _wire(desk: Desk, asked: Asked, shown: Shown, goto: gr.Textbox) -> None:
     # What a person changes: a link that sets these parts has its answer already.
     changes = [part.input for part in (asked.queue, asked.search, asked.opinion, asked.web, asked.synthetic)]
     changes += [asked.search.submit, asked.search.blur]  # pasted text is no input to Gradio
-    newest = gr.on(changes, show, inputs, outputs, trigger_mode="always_last", js=_SHOWN, **QUIETLY)
-    chosen = goto.change(goes, [*inputs, goto], outputs, **QUIETLY)
+    newest = gr.on(changes, show, inputs, outputs, trigger_mode="always_last", js=_SHOWN, **_IN_TURN)
+    chosen = goto.change(goes, [*inputs, goto], outputs, **_IN_TURN)
     for event in (newest, chosen):
         event.then(None, [shown.link], None, js=_FOLLOW, **QUIETLY)
 
@@ -153,24 +164,22 @@ def _wire_keys(desk: Desk, asked: Asked, shown: Shown, keys: _Keys) -> None:
         keys.page_on: turn(+1),
     }
     for button, action in actions.items():
-        event = button.click(action, parts(asked), parts(shown), js=_SHOWN, **QUIETLY)
+        event = button.click(action, parts(asked), parts(shown), js=_SHOWN, **_IN_TURN)
         event.then(None, [shown.link], None, js=_FOLLOW, **QUIETLY)
 
 
-def _wire_link(desk: Desk, demo: gr.Blocks, tabs: gr.Tabs, asked: Asked, shown: Shown) -> None:
-    controls = [asked.queue, asked.web, asked.synthetic, asked.search, asked.opinion]
-    outputs = [tabs, *controls[1:], *parts(shown)]
+def _wire_link(desk: Desk, demo: gr.Blocks, asked: Asked, shown: Shown) -> None:
+    outputs = [asked.web, asked.synthetic, asked.search, asked.opinion, *parts(shown)]
 
     def load(request: gr.Request) -> list[Any]:
         words = dict(request.query_params)
-        here = words.get("room") == ROOM
         try:
-            place, refusal = place_of(words if here else {}, desk.ledger), ""
+            place, refusal = place_of(words if words.get("room") == ROOM else {}, desk.ledger), ""
         except InputError as error:
             place, refusal = Place(), str(error)
         opinion = place.opinion if place.opinion in desk.service.opinions else gr.skip()
         values = [place.policy.web, place.policy.synthetic, place.search, opinion]
         said = (refusal, "refused") if refusal else None
-        return [gr.Tabs(selected=ROOM) if here else gr.skip(), *values, *answer(desk, place, said)]
+        return [*values, *answer(desk, place, said)]
 
-    demo.load(load, None, outputs, **QUIETLY)
+    demo.load(load, None, outputs, **_IN_TURN)

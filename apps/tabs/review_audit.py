@@ -10,8 +10,10 @@ from apps.blind import Audit, Draw
 from apps.review_cards import notice
 from apps.reviewing import Desk
 from apps.reviews import Changed
-from apps.theme import QUIETLY, text
+from apps.theme import in_turn, text
 from blip.errors import InputError
+
+_IN_TURN = in_turn("audit")
 
 _SHOWN = "(...all) => [...all.slice(0, -1), auditShown()]"
 _ANSWERS = {"Yes · Y": "yes", "No · N": "no", "Unsure · U": "unsure"}
@@ -41,10 +43,10 @@ def build(desk: Desk, tab: gr.Tab, web: gr.Number, synthetic: gr.Number, reviewe
     steps = {back: _step(desk, audit, -1), on: _step(desk, audit, +1), undo: _undo(desk, audit)}
     steps |= {answers[word]: _say(desk, audit, word) for word in answers}
     for button, action in steps.items():
-        button.click(action, inputs, outputs, js=_SHOWN, **QUIETLY)
+        button.click(action, inputs, outputs, js=_SHOWN, **_IN_TURN)
     changes = [tab.select, web.change, synthetic.change, size.change, seed.change]
-    gr.on(changes, _step(desk, audit, 0), inputs, outputs, trigger_mode="always_last", js=_SHOWN, **QUIETLY)
-    estimate.click(_estimated(audit), inputs, [pane, result, said], **QUIETLY)
+    gr.on(changes, _step(desk, audit, 0), inputs, outputs, trigger_mode="always_last", js=_SHOWN, **_IN_TURN)
+    estimate.click(_estimated(audit), inputs, [pane, result, said], **_IN_TURN)
 
 
 def _step(desk: Desk, audit: Audit, by: int) -> Callable[..., list[Any]]:

@@ -1,5 +1,6 @@
 """The room "Run": CapFilt over one's own pairs, as jobs that go on while nobody looks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +9,12 @@ import gradio as gr
 from apps.job_cards import board, refused
 from apps.running import Running
 from apps.tabs.parts import parts
-from apps.theme import QUIETLY, text
+from apps.theme import in_turn, text
 from apps.wanted import Wanted
 from blip.errors import InputError
 from blip.generate import Decoding
 
+_IN_TURN = in_turn("run")
 _SECONDS = 2  # between two looks at the jobs while one waits or runs
 _NUCLEUS, _BEAM = "Nucleus", "Beam"
 _KINDS = "a folder, shards/*.tar, pairs.json, .csv, .parquet"
@@ -44,7 +46,7 @@ class _Shown:
     timer: gr.Timer
 
 
-def build(running: Running, tab: gr.Tab, up: str) -> None:
+def build(running: Running, entered: Sequence[Any], up: str) -> None:
     """Lay the room out and wire it, inside the tab that is open; jobs are read when the tab is shown.
 
     up: the way from the page to the studio's own address.
@@ -60,7 +62,7 @@ def build(running: Running, tab: gr.Tab, up: str) -> None:
     # What a card's button says: apps/studio.js writes it here.
     action = gr.Textbox(label="Job and what to do", visible="hidden", elem_id="run-action")
     shown = _Shown(notice, jobs, gr.Timer(_SECONDS, active=False))
-    _wire(running, tab, up, (asked, start, action), shown)
+    _wire(running, entered, up, (asked, start, action), shown)
 
 
 def _new_job(running: Running) -> _Asked:
@@ -83,12 +85,12 @@ def _new_job(running: Running) -> _Asked:
         threshold = gr.Number(Wanted.threshold, label="Threshold", step=0.01, min_width=0, elem_id="run-threshold")
         batch = gr.Number(Wanted.batch, label="Batch", elem_id="run-batch", **whole)
     choice = [gr.update(visible=True), gr.update(visible=False)]
-    strategy.change(lambda chosen: choice if chosen == _NUCLEUS else choice[::-1], [strategy], [top_p, beams], **QUIETLY)
+    strategy.change(lambda chosen: choice if chosen == _NUCLEUS else choice[::-1], [strategy], [top_p, beams], **_IN_TURN)
     return _Asked(data, captioner, filter, strategy, top_p, beams, candidates, threshold, batch, first, out)
 
 
 def _wire(
-    running: Running, tab: gr.Tab, up: str, asking: tuple[_Asked, gr.Button, gr.Textbox], shown: _Shown
+    running: Running, entered: Sequence[Any], up: str, asking: tuple[_Asked, gr.Button, gr.Textbox], shown: _Shown
 ) -> None:
     asked, start, action = asking
     outputs = parts(shown)
@@ -110,10 +112,10 @@ def _wire(
             return _answer(running, up, str(error))
         return _answer(running, up)
 
-    tab.select(show, [asked.out], [*outputs, asked.out], **QUIETLY)
-    shown.timer.tick(lambda: _answer(running, up)[1:], None, outputs[1:], **QUIETLY)
-    start.click(begin, parts(asked), [*outputs, asked.out], **QUIETLY)
-    action.change(act, [action], outputs, **QUIETLY)
+    gr.on(entered, show, [asked.out], [*outputs, asked.out], **_IN_TURN)
+    shown.timer.tick(lambda: _answer(running, up)[1:], None, outputs[1:], **_IN_TURN)
+    start.click(begin, parts(asked), [*outputs, asked.out], **_IN_TURN)
+    action.change(act, [action], outputs, **_IN_TURN)
 
 
 def _wanted(values: tuple[Any, ...]) -> Wanted:

@@ -1,5 +1,6 @@
 """The room "Search": images for a text and captions for an image, with the ledger's verdicts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +9,11 @@ import gradio as gr
 from apps.search_cards import found_images, found_texts, picks, portrait, said
 from apps.searching import RESULTS, Query, Searching
 from apps.tabs.parts import parts
-from apps.theme import QUIETLY, text
+from apps.theme import BUSY, in_turn, text
 from blip.capfilt import Policy
 from blip.errors import InputError
 
-_BUSY: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
+_IN_TURN, _BUSY = in_turn("search"), in_turn("search", BUSY)
 _SHORTLISTS = (12, 24, 48, 128)
 _RERANK, _COSINE = "ITM re-ranks", "ITC alone"
 _PICKS = 24  # images to choose from at once
@@ -41,8 +42,8 @@ class _Sources:
     page: gr.State
 
 
-def build(searching: Searching, room: gr.Tab) -> None:
-    """Lay the room out and wire it, inside the tab that is open."""
+def build(searching: Searching, entered: Sequence[Any]) -> None:
+    """Lay the room out and wire it, inside its own open tab."""
     query, page = gr.State(None), gr.State(0)
     with gr.Row(elem_classes="room", equal_height=False):
         with gr.Column(elem_classes="side", min_width=0):
@@ -62,7 +63,7 @@ def build(searching: Searching, room: gr.Tab) -> None:
             pick = gr.Textbox(label="Chosen image", visible="hidden", elem_id="search-pick")
             asked, found = text(elem_id="search-asked"), text(elem_id="search-found")
     inputs = _Asked(query, web, synthetic, shortlist, ranking)
-    _wire(searching, room, inputs, _Sources(words, find, file, pick, others, page), [asked, found])
+    _wire(searching, entered, inputs, _Sources(words, find, file, pick, others, page), [asked, found])
 
 
 def _limit(origin: str) -> gr.Slider:
@@ -72,7 +73,7 @@ def _limit(origin: str) -> gr.Slider:
         return gr.Slider(0, 1, value=value, step=0.01, label=label, buttons=[], elem_id=f"search-{origin}")
 
 
-def _wire(searching: Searching, room: gr.Tab, asked: _Asked, sources: _Sources, shown: list[gr.HTML]) -> None:
+def _wire(searching: Searching, entered: Sequence[Any], asked: _Asked, sources: _Sources, shown: list[gr.HTML]) -> None:
     def again(*values: Any) -> list[str]:
         return _answer(searching, values)
 
@@ -95,10 +96,10 @@ def _wire(searching: Searching, room: gr.Tab, asked: _Asked, sources: _Sources, 
     gr.on([sources.words.submit, sources.find.click], by_text, [sources.words, *inputs], outputs, **_BUSY)
     sources.file.upload(by_file, [sources.file, *inputs], outputs, **_BUSY)
     sources.pick.change(by_pick, [sources.pick, *inputs], outputs, **_BUSY)
-    sources.others.click(others, [sources.page], [asked.query, sources.page, *shown], **QUIETLY)
+    sources.others.click(others, [sources.page], [asked.query, sources.page, *shown], **_IN_TURN)
     changes = [asked.web.change, asked.synthetic.change, asked.shortlist.input, asked.ranking.input]
     gr.on(changes, again, inputs, shown, trigger_mode="always_last", **_BUSY)
-    room.select(again, inputs, shown, **QUIETLY)
+    gr.on(entered, again, inputs, shown, **_IN_TURN)
 
 
 def _answer(searching: Searching, values: tuple[Any, ...]) -> list[str]:

@@ -8,14 +8,16 @@ import gradio as gr
 
 from apps.service import Service
 from apps.tabs.try_it_answers import LEDGER, METHODS, SCENES, Answers
-from apps.theme import QUIETLY, text
+from apps.theme import BUSY, in_turn, text
 from apps.trials import Draw
 from apps.trying import Workbench
 from blip.explain import default_layer
 
 TEXTS = "a red ball\na blue car\na photo of a dog"
 
-_BUSY: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
+# What is shown of an image: its own line each, so that the quick need not wait for the slow.
+_IMAGE = in_turn("try-image")
+_CAPTIONS, _MATCH, _LOOK, _ASK = (in_turn(f"try-{name}", BUSY) for name in ("captions", "match", "look", "ask"))
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class _Parts:
     answers: gr.HTML
 
 
-def build(service: Service, workbench: Workbench, tab: gr.Tab) -> None:
+def build(service: Service, workbench: Workbench, entered: Sequence[Any]) -> None:
     """Lay the room out and wire it, inside its own open tab; nothing is computed before the tab is chosen."""
     with gr.Row(elem_classes=["room", "trying"], equal_height=False):
         with gr.Column(elem_classes="side", min_width=0):
@@ -60,7 +62,7 @@ def build(service: Service, workbench: Workbench, tab: gr.Tab) -> None:
                 with gr.Column(elem_classes="pane", min_width=0):
                     asked = _asked(workbench)
     parts = _Parts(**image, **drawn, **ranked, **looked, **asked)
-    _wire(service, workbench, tab, parts)
+    _wire(service, workbench, entered, parts)
 
 
 def _image() -> dict[str, Any]:
@@ -119,7 +121,7 @@ def _asked(workbench: Workbench) -> dict[str, Any]:
     return {"question": question, "answers": text(elem_id="answers")}
 
 
-def _wire(service: Service, workbench: Workbench, tab: gr.Tab, parts: _Parts) -> None:
+def _wire(service: Service, workbench: Workbench, entered: Sequence[Any], parts: _Parts) -> None:
     answer = Answers(service, workbench)
     chosen, where = [parts.chosen, parts.portrait], [parts.source, parts.page]
     introduced = ([parts.chosen, *parts.draw], [parts.said, parts.looked_at])
@@ -130,20 +132,20 @@ def _wire(service: Service, workbench: Workbench, tab: gr.Tab, parts: _Parts) ->
 
     def follow(event: Any) -> None:
         """All that is said of an image, once it is there."""
-        event = event.then(answer.introduce, *introduced, **_BUSY).then(answer.match, *matched, **_BUSY)
-        event.then(answer.look, *looked, **_BUSY).then(answer.ask, *asked, **_BUSY)
+        event = event.then(answer.introduce, *introduced, **_CAPTIONS).then(answer.match, *matched, **_MATCH)
+        event.then(answer.look, *looked, **_LOOK).then(answer.ask, *asked, **_ASK)
 
-    follow(tab.select(answer.begin, [parts.chosen, *where], [*chosen, parts.picks, parts.back], **QUIETLY))
-    follow(parts.file.upload(answer.upload, [parts.file, parts.chosen], [*chosen, parts.file], **QUIETLY))
-    follow(parts.pick.change(answer.pick, [parts.pick, parts.source, parts.chosen], chosen, **QUIETLY))
+    follow(gr.on(entered, answer.begin, [parts.chosen, *where], [*chosen, parts.picks, parts.back], **_IMAGE))
+    follow(parts.file.upload(answer.upload, [parts.file, parts.chosen], [*chosen, parts.file], **_IMAGE))
+    follow(parts.pick.change(answer.pick, [parts.pick, parts.source, parts.chosen], chosen, **_IMAGE))
     pages = [parts.picks, parts.page, parts.back, parts.on]
-    parts.source.input(lambda source: answer.turn(source, 0), [parts.source], pages, **QUIETLY)
-    parts.back.click(lambda source, page: answer.turn(source, page - 1), where, pages, **QUIETLY)
-    parts.on.click(lambda source, page: answer.turn(source, page + 1), where, pages, **QUIETLY)
+    parts.source.input(lambda source: answer.turn(source, 0), [parts.source], pages, **_IMAGE)
+    parts.back.click(lambda source, page: answer.turn(source, page - 1), where, pages, **_IMAGE)
+    parts.on.click(lambda source, page: answer.turn(source, page + 1), where, pages, **_IMAGE)
     seed = parts.draw[-1]
-    gr.on([part.change for part in parts.draw], answer.draw, *drawn, trigger_mode="always_last", **_BUSY)
-    parts.again.click(lambda number: int(number or 0) + 1, [seed], [seed], **QUIETLY)
-    parts.texts.change(answer.match, *matched, trigger_mode="always_last", **_BUSY)
+    gr.on([part.change for part in parts.draw], answer.draw, *drawn, trigger_mode="always_last", **_CAPTIONS)
+    parts.again.click(lambda number: int(number or 0) + 1, [seed], [seed], **_CAPTIONS)
+    parts.texts.change(answer.match, *matched, trigger_mode="always_last", **_MATCH)
     looks = [parts.looked_at.input, parts.method.input, parts.layer.input]
-    gr.on(looks, answer.look, *looked, trigger_mode="always_last", **_BUSY)
-    parts.question.submit(answer.ask, *asked, **_BUSY)
+    gr.on(looks, answer.look, *looked, trigger_mode="always_last", **_LOOK)
+    parts.question.submit(answer.ask, *asked, **_ASK)

@@ -5,7 +5,6 @@ was asked for is there, pictures decoded included.
 """
 
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -102,20 +101,9 @@ def visit(browser: "Browser", url: str, there: str) -> Iterator[tuple["Page", fl
     context.close()
 
 
-def awake(page: "Page") -> None:
-    """Wait until the page answers: a view is there a moment before its buttons are at work."""
-    from playwright.sync_api import TimeoutError
-
-    last = time.monotonic() + MS / 1000
-    where = page.evaluate("bench.one('#where b').innerText")
-    while time.monotonic() < last:
-        page.click("#next-page")
-        try:
-            page.wait_for_function("old => bench.one('#where b').innerText !== old && bench.whole('#cards')", arg=where, timeout=1000)
-            return
-        except TimeoutError:
-            continue
-    raise InputError("The studio's page does not answer; look at it with lab studio.")
+def at_work(page: "Page") -> float:
+    """Milliseconds from the page's request until it can be used: a view is there a moment before its buttons are."""
+    return round(page.wait_for_function("() => bench.one('.rooms:not([inert])') && performance.now()").json_value(), 1)
 
 
 def turns(page: "Page", count: int, *, button: bool) -> list[float]:
