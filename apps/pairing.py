@@ -23,22 +23,22 @@ FROM {view}
 """
 _SAME_ROWS = "SELECT row AS a_row, row AS b_row FROM {a}"
 _COUNTERPARTS = """
-WITH a AS (SELECT row, image_key, synthetic, caption_hash, {among_equals} AS place FROM {a}),
-b AS (SELECT row, image_key, synthetic, caption_hash, {among_equals} AS place FROM {b}),
-equal AS (
-    SELECT a.row AS a_row, b.row AS b_row FROM a JOIN b USING (image_key, synthetic, caption_hash, place)
-),
+WITH a AS (SELECT row, {text}, {among_equals} AS place FROM {a} SEMI JOIN {b} USING ({text})),
+b AS (SELECT row, {text}, {among_equals} AS place FROM {b} SEMI JOIN {a} USING ({text})),
+equal AS (SELECT a.row AS a_row, b.row AS b_row FROM a JOIN b USING ({text}, place)),
 a_left AS (
-    SELECT row, image_key, {among_left} AS place FROM a WHERE synthetic AND row NOT IN (SELECT a_row FROM equal)
+    SELECT row, image_key, {among_left} AS place FROM {a} WHERE synthetic AND row NOT IN (SELECT a_row FROM equal)
 ),
 b_left AS (
-    SELECT row, image_key, {among_left} AS place FROM b WHERE synthetic AND row NOT IN (SELECT b_row FROM equal)
+    SELECT row, image_key, {among_left} AS place FROM {b} WHERE synthetic AND row NOT IN (SELECT b_row FROM equal)
 )
 SELECT a_row, b_row FROM equal UNION ALL
 SELECT a_left.row, b_left.row FROM a_left JOIN b_left USING (image_key, place)
 """
+_TEXT = "image_key, synthetic, caption_hash"
 _PLACES = {
-    "among_equals": "row_number() OVER (PARTITION BY image_key, synthetic, caption_hash ORDER BY row)",
+    "text": _TEXT,
+    "among_equals": f"row_number() OVER (PARTITION BY {_TEXT} ORDER BY row)",
     "among_left": "row_number() OVER (PARTITION BY image_key ORDER BY row)",
 }
 _PAIRS = """
