@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lab.bench.growth_fit import Fit
 from lab.figures import FILTERED, INK, KEPT, PAPER, QUIET
@@ -59,6 +60,8 @@ def _points(axes: Axes, points: Sequence[Mapping[str, Any]], axis: str, values: 
     axes.scatter([point[axis] for point in points], values, color=INK, s=16, zorder=3)
     axes.set_xlabel(_AXES[axis], color=QUIET, size=8)
     axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(0, 1.15 * max(values))
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(length=0, labelsize=7.5, labelcolor=INK)
