@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 60
@@ -125,6 +125,7 @@ def nameless(page: Page) -> list[str]:
 
 def violations(page: Page) -> list[str]:
     """What axe-core finds against WCAG 2 A and AA on the page as it is: rule, place and HTML of each."""
+    expect(page.locator(".pending")).to_have_count(0, timeout=MS)  # Gradio fades what waits for its answer
     page.evaluate(_STILL)
     found = Axe().run(page, options=_WCAG).response["violations"]
     return [
