@@ -43,6 +43,7 @@ def page(browser, tmp_path_factory):
 def room(request, page: Page) -> Page:
     """A room, open, with everything in it."""
     if request.param == "Find":
+        page.get_by_role("tab", name="Search").click()
         page.get_by_label("Find images by a text").fill("a red ball")
         page.get_by_role("button", name="Find", exact=True).click()
     else:
