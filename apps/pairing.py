@@ -36,7 +36,7 @@ SELECT a_row, b_row FROM equal UNION ALL
 SELECT a_left.row, b_left.row FROM a_left JOIN b_left USING (image_key, place)
 """
 _TEXT = "image_key, synthetic, caption_hash"
-_PLACES = {
+_FRAGMENTS = {
     "text": _TEXT,
     "among_equals": f"row_number() OVER (PARTITION BY {_TEXT} ORDER BY row)",
     "among_left": "row_number() OVER (PARTITION BY image_key ORDER BY row)",
@@ -77,5 +77,5 @@ def pair_table(connection: duckdb.DuckDBPyConnection, a: str, b: str, table: str
     Columns: pair (from 1), a_row, b_row, synthetic, same (the same text), and of either side score, level and
     truth; other_bytes where the picture is not the same file. one_ledger: rows are their own counterparts.
     """
-    rows = (_SAME_ROWS if one_ledger else _COUNTERPARTS).format(a=a, b=b, **_PLACES)
+    rows = (_SAME_ROWS if one_ledger else _COUNTERPARTS).format(a=a, b=b, **_FRAGMENTS)
     connection.execute(_PAIRS.format(table=table, rows=rows, a=a, b=b))

@@ -57,7 +57,7 @@ def css() -> str:
 
 
 def head() -> str:
-    """What the page's head gets: the arrow keys turn pages."""
+    """What the page's head gets: apps/studio.js."""
     return f"<script>{(_HERE / 'studio.js').read_text(encoding='utf-8')}</script>"
 
 

@@ -18,9 +18,8 @@ from apps.trying import Workbench
 def layout(tmp_path, monkeypatch):
     """The studio with every room laid out at once."""
     monkeypatch.setattr(apps.studio, "when_first_opened", lambda tab, demo, build: build([demo.load, tab.select]))
-    folder = tmp_path
-    ledger = generated_ledger(folder / "ledger").folder
-    running = Running(Jobs(folder / "jobs"), Weights.of(None, None, None), ledger)
+    ledger = generated_ledger(tmp_path / "ledger").folder
+    running = Running(Jobs(tmp_path / "jobs"), Weights.of(None, None, None), ledger)
     shared = Shared(workbench=Workbench(open_models(None, None, None, None)), running=running)
     with ExitStack() as opened:
         yield apps.studio.studio(open_rooms(opened, ledger, shared))
