@@ -135,7 +135,16 @@ document.addEventListener("keydown", (event) => {
 });
 
 // What is on the screen: a verdict is on that and on its version, whatever has happened since.
+let chosen = ""; // A caption that was clicked and is on its way: like a link, a place without a version.
+document.addEventListener("click", (event) => {
+  chosen = event.target.closest('[data-send="#review-goto"]')?.dataset.words ?? chosen;
+}, true);
+const arrived = (link) => {
+  chosen = "";
+  history.replaceState(null, "", link);
+};
 const reviewShown = () => {
+  if (chosen) return chosen;
   const focus = document.querySelector("#review-focus [data-row]");
   // While a link is being opened its caption is not there yet: it has a place, but no version to judge.
   return focus ? `${focus.dataset.row} ${focus.dataset.version}` : new URLSearchParams(location.search).get("row") ?? "";

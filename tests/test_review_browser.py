@@ -1,12 +1,14 @@
 """The room "Review" as people use it: by keyboard, two at once, by links, blind, and out again as a data set."""
 
 import re
+import time
 from contextlib import ExitStack
+from threading import Event
 
 import browsing
 import pyarrow.parquet as pq
 import pytest
-from browsing import CONTRAST, MS, nameless, studio
+from browsing import CONTRAST, MS, SECONDS, nameless, studio
 from playwright.sync_api import Page, expect
 from studio_ledgers import STRANGE, generated_ledger
 
@@ -75,6 +77,13 @@ def press(page: Page, key: str) -> None:
 def search(page: Page, words: str) -> None:
     page.get_by_label("Search", exact=True).fill(words)
     page.get_by_label("Search", exact=True).press("Enter")
+
+
+def wait_for(page: Page, what) -> None:
+    last = time.monotonic() + SECONDS
+    while not what():
+        assert time.monotonic() < last
+        page.wait_for_timeout(20)
 
 
 def note_says(page: Page, text: str) -> None:
@@ -240,6 +249,25 @@ def test_queues_search_and_clicks(opened, ledger):
     at(page, 5)
     page.locator(".line").nth(1).click()
     at(page, 2)
+
+
+def test_a_chosen_caption_is_not_lost_to_a_search_that_was_still_on_its_way(opened):
+    page = opened()
+    held, free = [], Event()
+    page.route("**/queue/join*", lambda route: route.continue_() if free.is_set() else held.append(route))
+    page.get_by_label("Search", exact=True).press("Enter")
+    page.locator(".line").nth(4).click()
+    wait_for(page, lambda: len(held) >= 2)
+    page.wait_for_timeout(300)
+    asked, *others = held
+    asked.continue_()  # its answer sends the search once more, which the click has left
+    wait_for(page, lambda: len(held) > 1 + len(others))
+    free.set()
+    for route in held[1:]:
+        route.continue_()
+    at(page, 5)
+    page.wait_for_timeout(1000)
+    at(page, 5)
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (900, "dark")])

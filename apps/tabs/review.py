@@ -136,9 +136,9 @@ def _wire(desk: Desk, asked: Asked, shown: Shown, goto: gr.Textbox) -> None:
     changes = [part.input for part in (asked.queue, asked.search, asked.opinion, asked.web, asked.synthetic)]
     changes += [asked.search.submit, asked.search.blur]  # pasted text is no input to Gradio
     newest = gr.on(changes, show, inputs, outputs, trigger_mode="always_last", js=_SHOWN, **_IN_TURN)
+    newest.then(None, [shown.link], None, js=_FOLLOW, **QUIETLY)
     chosen = goto.change(goes, [*inputs, goto], outputs, **_IN_TURN)
-    for event in (newest, chosen):
-        event.then(None, [shown.link], None, js=_FOLLOW, **QUIETLY)
+    chosen.then(None, [shown.link], None, js="(link) => arrived(link)", **QUIETLY)
 
 
 def _wire_keys(desk: Desk, asked: Asked, shown: Shown, keys: _Keys) -> None:
