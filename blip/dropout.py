@@ -62,7 +62,9 @@ def _as_of(keys: _Keys) -> Iterator[None]:
 
 def dropped(x: Tensor, rate: float) -> Tensor:
     """Dropout of x (R, ...): each value is 0 with probability `rate`, else divided by 1 - rate."""
-    if _current.get() is None or rate == 0.0:
+    if rate == 0.0:
+        return x
+    if _current.get() is None:
         # As F.dropout, but on a CPU, too, what is kept for the backward pass is a mask of bytes.
         return torch.native_dropout(x, rate, True)[0]
     return x * (draws(x.shape, x.device) >= rate).to(x.dtype) / (1 - rate)

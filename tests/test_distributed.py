@@ -241,6 +241,14 @@ def test_keyed_dropout_drops_its_share_and_keeps_the_mean():
     assert torch.equal(plain, torch.nn.functional.dropout(torch.ones(4, 5), 0.3))
 
 
+def test_dropout_of_rate_0_neither_draws_nor_copies():
+    x, before = torch.ones(4, 5), torch.get_rng_state()
+    assert dropped(x, 0.0) is x
+    with keyed(0, 0, 0, 4):
+        assert dropped(x, 0.0) is x
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_recomputed_blocks_draw_again_what_they_drew():
     kept, again = pretrain(), Pretrain(jobs.model(recompute=True), ObjectiveConfig(queue=10))
     config = replace(CONFIG, schedule=replace(CONFIG.schedule, steps=2))
