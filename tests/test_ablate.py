@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,6 +176,51 @@ def test_several_at_once_find_the_same(done, tmp_path):
     assert sorted(found) == [0, 1] and "TQDM_DISABLE" not in os.environ
     assert json.dumps(found[0]) == json.dumps(record["result"]["arms"]["web, 1"]["seeds"]["0"])
     assert found[0]["worth"] != found[1]["worth"]
+
+
+LONG = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from lab.ablation.engine import do
+from lab.ablation.plan import Cell
+from lab.ablation.scales import scaled
+from lab.ablation.table import NONE
+from lab.runs import Home
+smoke = scaled("smoke")
+long = replace(smoke, pretrain=replace(smoke.pretrain, samples=10**7))
+do([Cell(NONE, seed) for seed in range(4)], long, Home(Path(sys.argv[1])), jobs=2)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_outlives_who_began_it(number, tmp_path):
+    """However the command ends, its workers save what they train, and begin no other cell."""
+    begun = subprocess.Popen([sys.executable, "-c", LONG, str(tmp_path)], cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: len(list(tmp_path.glob("runs/*/pretrain/metrics.jsonl"))) == 2)
+        workers = [int(one.name) for one in Path("/proc").glob("[0-9]*") if parent_of(one) == begun.pid]
+        assert len(workers) >= 2
+    finally:
+        begun.send_signal(number)
+        begun.wait()
+    wait_for(lambda: not any(Path(f"/proc/{one}").exists() for one in workers))
+    assert [row["state"] for row in Home(tmp_path).rows()] == ["interrupted"] * 2
+    assert len({path.parent.parent for path in tmp_path.glob("runs/*/pretrain/checkpoints/*")}) == 2
+
+
+def wait_for(come):
+    end = time.monotonic() + 60
+    while not come():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def parent_of(process):
+    try:
+        return int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def test_a_record_keeps_the_seeds_and_arms_that_were_not_asked_for(tmp_path):

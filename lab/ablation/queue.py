@@ -9,7 +9,7 @@ from multiprocessing.pool import AsyncResult
 from pathlib import Path
 
 from blip.data.files import replacing
-from lab.ablation.engine import SPAWNED, do_one, quiet
+from lab.ablation.engine import SPAWNED, do_for_parent, end_with_parent, quiet
 from lab.ablation.plan import Cell, Pace, missing, results
 from lab.ablation.table import Ablation
 from lab.ablations import ABLATIONS
@@ -63,14 +63,14 @@ def work(
     """
     end = time.monotonic() + seconds
     waiting, running, done = by_value(recipe, home), dict[AsyncResult, Queued](), list[Queued]()
-    with quiet(), SPAWNED.Pool(jobs) as workers:  # leaving it ends processes that are still at work
+    with quiet(), SPAWNED.Pool(jobs, end_with_parent) as workers:  # leaving it ends processes that are still at work
         ready: list[AsyncResult] = []
         while time.monotonic() < end:
             if ready or not running:  # only then has anything changed
                 for one in startable(waiting, running.values(), recipe, home, room=jobs - len(running), end=end):
                     waiting.remove(one)
                     failed = lambda error, one=one: told(f"{one.name} failed: {error}")
-                    running[workers.apply_async(do_one, (one.cell, recipe, home), error_callback=failed)] = one
+                    running[workers.apply_async(do_for_parent, (one.cell, recipe, home), error_callback=failed)] = one
             if not running:
                 break
             time.sleep(_POLL)
