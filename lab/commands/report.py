@@ -13,6 +13,7 @@ from lab.arms_report import arms_csv, arms_markdown
 from lab.claim_records import Measured
 from lab.claims_report import FOLDER, SMOKE, decided_of, latex, read_records, refused_of, table, table_csv
 from lab.figures import save
+from lab.secondary import secondary_markdown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,8 @@ class Options:
     records: Path = FOLDER
     """Folder of the records; by default the committed ones."""
     out: Path = Path("runs/report")
-    """Folder of the claims (claims.md, .tex, .csv), of what each arm was worth (arms.md, .csv), and of figures."""
+    """Folder of the claims (claims.md, .tex, .csv), of what else their arms differ in (outcomes.md), of what each arm
+    was worth (arms.md, .csv), and of figures."""
 
 
 def main(options: Options) -> int:
@@ -33,7 +35,7 @@ def main(options: Options) -> int:
         none = f"No record in {options.records} decides a claim at cpu or gpu scale; run lab ablate NAME first."
         raise InputError(next(iter(refused), none))
     texts = {"claims.md": "\n\n".join([table(found), *refused]), "claims.tex": latex(found), "claims.csv": table_csv(found)}
-    texts |= {"arms.md": arms_markdown(records), "arms.csv": arms_csv(records)}
+    texts |= {"outcomes.md": secondary_markdown(records), "arms.md": arms_markdown(records), "arms.csv": arms_csv(records)}
     for name, text in texts.items():
         with replacing(options.out / name) as file:
             file.write((text.rstrip("\n") + "\n").encode())
