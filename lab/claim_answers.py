@@ -9,7 +9,7 @@ from lab.ablations import ablation
 from lab.claim import R1, Claim, Difference
 from lab.claim_records import BEST, Measured, best
 from lab.claims import CLAIMS
-from lab.claims_report import PAPERS_COLUMNS, SMOKE, Decided, published
+from lab.claims_report import PAPERS_COLUMNS, SMOKE, Decided, published, wanted_seeds
 from lab.page_parts import markdown, percent
 from lab.stats import EQUIVALENT, OPPOSITE, REPRODUCED
 from lab.tour import TOUR, chapter_of
@@ -39,10 +39,15 @@ def sentence(one: Decided) -> str:
     claim, row = one.claim, one.row
     needed = f", of {row['fewest_seeds']} that a verdict needs" if row["seeds"] < row["fewest_seeds"] else ""
     seeds = f"{row['seeds']} {'seed' if row['seeds'] == 1 else 'seeds'}{needed}"
-    why = _MEANS.get(row["verdict"], "" if needed else "the interval holds 0 and more than what counts")
+    why = _MEANS.get(row["verdict"], "" if needed else f"the interval holds 0 and more than what counts{_wanting(one)}")
     own = "" if claim.published is None else f" In the paper {published(claim)} ({PAPERS_COLUMNS})."
     said = f"{value(claim, row['effect'])} ({interval(claim, row)}; {seeds}, scale `{one.scale}`)"
     return f"**{row['verdict'].capitalize()}: {claim.says}** {said}{'; ' + why if why else ''}.{own}"
+
+
+def _wanting(one: Decided) -> str:
+    wanted = wanted_seeds(one)
+    return f"; at this mean and spread {f'{wanted} seeds' if wanted else 'not even 100 seeds'} would decide it"
 
 
 def value(claim: Claim, number: float, *, unit: bool = True) -> str:

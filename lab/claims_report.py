@@ -15,6 +15,7 @@ from lab.claim import Claim
 from lab.claims import CLAIMS
 from lab.page_parts import markdown
 from lab.records import RESULTS
+from lab.stats import UNDECIDED, seeds_wanted
 from lab.verdicts import undeclared
 
 FOLDER = RESULTS / "ablations"
@@ -83,7 +84,13 @@ def cells(one: Decided) -> list[str]:
     intervals = [_points(bounds) for bounds in (row["interval"], row["items_interval"] or (None, None))]
     said = f"{one.claim.says} ({one.scale})"
     effect, margin = f"{100 * row['effect']:+.1f}", f"{100 * row['margin']:.1f}"
-    return [said, published(one.claim), effect, *intervals, margin, str(row["seeds"]), row["verdict"]]
+    return [said, published(one.claim), effect, *intervals, margin, _seeds(one), row["verdict"]]
+
+
+def wanted_seeds(one: Decided) -> int | None:
+    """How many seeds would decide an undecided claim at its mean and spread; None beyond 100."""
+    row = one.row
+    return seeds_wanted(list(row["values"].values()), margin=row["margin"], least=row["fewest_seeds"])
 
 
 def published(claim: Claim) -> str:
@@ -127,10 +134,20 @@ def block() -> str:
         f"Effects in points of the claim's primary metric, counted so that the claim is positive. In the paper: "
         f"{PAPERS_COLUMNS}, single runs. Intervals: paired t over seeds, which decides; over items, a bootstrap that "
         "speaks of these models alone. Equivalent: the whole interval is smaller "
-        "than the smallest effect that counts, which was stated before the run."
+        "than the smallest effect that counts, which was stated before the run. Seeds of an undecided claim: how many "
+        "there are, of how many would decide it if mean and spread stayed what they are; who adds seeds after a look is somewhat "
+        "too sure of the interval."
     )
     refused = [line for sentence in refused_of(records) for line in (sentence, "")]
     return "\n".join([table(found), "", said, "", *refused, f"`lab ablate NAME --scale SCALE` at {commits}; written by `lab pages`."])
+
+
+def _seeds(one: Decided) -> str:
+    """The seeds of a claim, and of an undecided one how many would do."""
+    seeds = str(one.row["seeds"])
+    if one.row["verdict"] != UNDECIDED:
+        return seeds
+    return f"{seeds} of {wanted_seeds(one) or 'over 100'}"
 
 
 def _points(bounds: Sequence[float | None]) -> str:

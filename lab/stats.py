@@ -73,6 +73,23 @@ def verdict(effect: Effect, *, margin: float, least: int) -> str:
     return OPPOSITE if high < 0 else UNDECIDED
 
 
+def seeds_wanted(differences: Sequence[float], *, margin: float, least: int, most: int = 100) -> int | None:
+    """How many seeds would give a verdict if mean and spread of the differences stayed what they are.
+
+    A plan, not a promise: both move with further seeds, and who adds seeds after a look is somewhat too sure of the
+    interval. None beyond `most`, and where one seed says nothing of spread.
+    """
+    values = np.asarray(differences, dtype=float)
+    if len(values) < 2:
+        return None
+    mean, spread = abs(float(values.mean())), float(values.std(ddof=1))
+    for n in range(max(len(values), least), most + 1):
+        half = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * spread / np.sqrt(n)
+        if half < mean or mean + half < margin:
+            return n
+    return None
+
+
 def item_interval(
     differences: np.ndarray, *, draws: int = 2_000, seed: int = 0, confidence: float = CONFIDENCE
 ) -> Interval:

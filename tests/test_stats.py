@@ -15,6 +15,7 @@ from lab.stats import (
     correlation,
     item_interval,
     paired_effect,
+    seeds_wanted,
     verdict,
 )
 
@@ -84,6 +85,32 @@ def test_verdicts(low, high, n, said):
 
 def test_without_a_margin_nothing_is_equivalent():
     assert verdict(paired_effect([0.0, 0.0, 0.0]), margin=0.0, least=3) == UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("differences", "margin", "wanted"),
+    [
+        # Mean 1 and deviation 1: t of 0.975 over the root of n is 1.05 at 6 seeds and 0.92 at 7.
+        ((0.0, 1.0, 2.0), 0.0, 7),
+        ((0.0, -1.0, -2.0), 0.0, 7),
+        # Mean 0 and deviation 1 inside a margin of 1: the same.
+        ((-1.0, 0.0, 1.0), 1.0, 7),
+        ((-1.0, 0.0, 1.0), 0.0, None),
+        ((0.10, 0.11, 0.12), 0.0, 5),  # sure at once, but not before the claim's fewest seeds
+        ((0.3,), 0.1, None),
+    ],
+)
+def test_how_many_seeds_would_decide(differences, margin, wanted):
+    assert seeds_wanted(differences, margin=margin, least=5) == wanted
+
+
+def test_as_many_seeds_as_are_wanted_decide_when_nothing_changes():
+    values = np.random.default_rng(5).normal(0.3, 1.0, 4)
+    wanted = seeds_wanted(values, margin=0.0, least=4)
+    for n, decides in ((wanted, True), (wanted - 1, False)):
+        drawn = np.random.default_rng(6).normal(size=n)
+        alike = (drawn - drawn.mean()) / drawn.std(ddof=1) * values.std(ddof=1) + values.mean()
+        assert (verdict(paired_effect(alike), margin=0.0, least=4) != UNDECIDED) is decides
 
 
 def test_true_nulls_are_seldom_decided():
