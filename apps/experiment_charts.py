@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from html import escape
 
 from apps.experiments import Curve, Question, Training
-from lab.claims_report import Decided, published
+from lab.claims_report import Decided, published, wanted_seeds
 from lab.runs import DONE, RUNNING
-from lab.stats import EQUIVALENT, OPPOSITE, REPRODUCED
+from lab.secondary import HOW, OUTCOMES, Outcome, Outcomes, leaves_out_0, told
+from lab.stats import EQUIVALENT, OPPOSITE, REPRODUCED, UNDECIDED, Effect
 
 _WIDE, _TALL = 240, 26  # of a claim's line, in units of its view box
 _BOX = (46, 8, 352, 108)  # left, top, right, bottom of a curve's plot
@@ -29,7 +30,7 @@ def summary(questions: Sequence[Question]) -> str:
     unmeasured = sum(len(question.open) for question in questions)
     counts = {name: verdicts.count(name) for name in dict.fromkeys((REPRODUCED, OPPOSITE, EQUIVALENT, *verdicts))}
     said = "".join(f"<div><dt>{escape(name)}</dt><dd>{count}</dd></div>" for name, count in counts.items())
-    return f'<dl class="verdicts">{said}<div><dt>not measured</dt><dd>{unmeasured}</dd></div></dl>'
+    return f'<dl class="tally">{said}<div><dt>not measured</dt><dd>{unmeasured}</dd></div></dl>'
 
 
 def runs(trainings: Sequence[Training]) -> str:
@@ -59,8 +60,32 @@ def _question(question: Question) -> str:
     more = f'<ul class="waiting">{waiting}</ul><p class="quiet">Not measured: <code>{escape(question.command)}</code></p>'
     return (
         f'<section class="pane claims"><h3>{escape(question.asks)}<span class="quiet">{escape(question.source)}</span></h3>'
-        f"{rows}{more if question.open else ''}</section>"
+        f"{rows}{_outcomes(question.outcomes)}{more if question.open else ''}</section>"
     )
+
+
+def _outcomes(found: Sequence[Outcomes]) -> str:
+    """The other outcomes of a question's claims, folded away; bold where the interval leaves out 0."""
+    if not found:
+        return ""
+    head = "".join(f'<th scope="col">{escape(one.name)}</th>' for one in OUTCOMES)
+    rows = "".join(
+        f'<tr><th scope="row">{escape(claim.says)}</th>'
+        f"{''.join(_outcome(*pair) for pair in zip(effects, OUTCOMES, strict=True))}</tr>"
+        for claim, effects in found
+    )
+    return (
+        f'<details class="outcomes"><summary>Other outcomes</summary><p class="quiet">{escape(HOW)}</p>'
+        '<div class="scroll" tabindex="0" role="region" aria-label="Other outcomes"><table class="runs"><thead><tr>'
+        f'<th scope="col">claim</th>{head}</tr></thead><tbody>{rows}</tbody></table></div></details>'
+    )
+
+
+def _outcome(effect: Effect | None, outcome: Outcome) -> str:
+    if effect is None:
+        return "<td>–</td>"
+    mean, bounds = told(effect, outcome)
+    return f"<td>{f'<b>{mean}</b>' if leaves_out_0(effect) else mean}<span>{bounds}</span></td>"
 
 
 def _claim(one: Decided, reach: float) -> str:
@@ -70,11 +95,18 @@ def _claim(one: Decided, reach: float) -> str:
     interval = "one seed, no interval" if low is None else f"{100 * low:+.1f} to {100 * high:+.1f}"
     paper = published(one.claim)
     beside = "" if paper == "-" else f"<span>paper {escape(paper)}</span>"
+    beside += _wanting(one) if verdict == UNDECIDED else ""
     return (
         f'<article class="claim"><p>{escape(one.claim.says)}</p>{_line(one, reach)}'
         f'<p class="found"><b>{effect}</b> <span>{interval}</span></p>'
         f'<p class="judged"><b>{escape(verdict)}</b><span>{row["seeds"]} seeds, {escape(one.scale)}</span>{beside}</p></article>'
     )
+
+
+def _wanting(one: Decided) -> str:
+    """How many seeds would decide an undecided claim, if mean and spread stayed what they are."""
+    wanted = wanted_seeds(one)
+    return f"<span>{f'{wanted} seeds' if wanted else 'over 100 seeds'} would decide</span>"
 
 
 def _line(one: Decided, reach: float) -> str:

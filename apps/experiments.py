@@ -11,9 +11,11 @@ from pathlib import Path
 from blip.errors import InputError
 from blip.log import read_rows
 from lab.ablations import ablation
+from lab.claim_records import best
 from lab.claims import CLAIMS
 from lab.claims_report import FOLDER, Decided, decided_of, read_records
 from lab.runs import DONE, INTERRUPTED, RUNNING, Home
+from lab.secondary import Outcomes, secondary
 
 MOST_POINTS = 240
 """Points of a curve that are drawn; longer ones are averaged into as many."""
@@ -33,6 +35,8 @@ class Question:
     decided: tuple[Decided, ...]
     open: tuple[str, ...]
     """What the claims without a record say."""
+    outcomes: tuple[Outcomes, ...]
+    """Of the claims that R@1 decides, by the best record."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,12 @@ class Curve:
 
 def questions(folder: Path = FOLDER) -> list[Question]:
     """Every ablation that decides a claim, in the claims' order; InputError where a record is none."""
-    found = defaultdict(list)
-    for one in decided_of(read_records(folder)):
+    found, records = defaultdict(list), read_records(folder)
+    for one in decided_of(records):
         found[one.claim.id].append(one)
+    outcomes = {name: tuple(secondary(shown)) for name, shown in best(records).items()}
     names = dict.fromkeys(claim.ablation for claim in CLAIMS)
-    return [_question(name, found) for name in names]
+    return [_question(name, found, outcomes.get(name, ())) for name in names]
 
 
 def trainings(home: Home) -> list[Training]:
@@ -84,12 +89,12 @@ def curves(home: Home, run: str) -> list[Curve]:
     return [Curve(name, _thinned([(row["step"], row[name]) for row in rows if name in row])) for name in names]
 
 
-def _question(name: str, found: dict[str, list[Decided]]) -> Question:
+def _question(name: str, found: dict[str, list[Decided]], outcomes: tuple[Outcomes, ...]) -> Question:
     table, claims = ablation(name), [claim for claim in CLAIMS if claim.ablation == name]
     decided = tuple(one for claim in claims for one in found.get(claim.id, ()))
     unknown = tuple(claim.says for claim in claims if claim.id not in found)
     command = f"lab ablate {name} --scale cpu --seeds {max(claim.seeds for claim in claims)}"
-    return Question(table.question, table.source, command, decided, unknown)
+    return Question(table.question, table.source, command, decided, unknown, outcomes)
 
 
 def _training(home: Home, run: str, state: str, seconds: float | None) -> Training:

@@ -23,6 +23,8 @@ class Outcome:
     factor: float = 100.0
 
 
+Outcomes = tuple[Claim, list[Effect | None]]
+"""A claim with its effect in every outcome; None where one is missing."""
 OUTCOMES = (
     Outcome("R@1 (decides)", R1),
     Outcome("R@1, other style", "worth.retrieval.sketch.r1"),
@@ -39,8 +41,8 @@ HOW = (
 )
 
 
-def secondary(shown: Measured) -> list[tuple[Claim, list[Effect | None]]]:
-    """The claims of an ablation that R@1 decides, each with its effect in every outcome; None where one is missing."""
+def secondary(shown: Measured) -> list[Outcomes]:
+    """The claims of an ablation that R@1 decides, each with its effect in every outcome."""
     claims = [one.claim for one in shown.decided if one.claim.in_recalls]
     return [(claim, [_effect(shown, claim, outcome) for outcome in OUTCOMES]) for claim in claims]
 
@@ -54,6 +56,14 @@ def secondary_markdown(records: Sequence[Mapping[str, Any]]) -> str:
 def leaves_out_0(effect: Effect) -> bool:
     """Whether the interval lies on one side of 0."""
     return effect.interval.low > 0 or effect.interval.high < 0
+
+
+def told(effect: Effect, outcome: Outcome) -> tuple[str, str]:
+    """An effect and its interval as people read them."""
+    if effect.n == 1:
+        return f"{outcome.factor * effect.interval.mean:+.1f}", "one seed"
+    mean, low, high = (f"{outcome.factor * one:+.1f}" for one in (effect.interval.mean, effect.interval.low, effect.interval.high))
+    return mean, f"{low} to {high}"
 
 
 def _effect(shown: Measured, claim: Claim, outcome: Outcome) -> Effect | None:
@@ -72,8 +82,5 @@ def _row(claim: Claim, effects: Iterable[Effect | None]) -> list[str]:
 def _cell(effect: Effect | None, outcome: Outcome) -> str:
     if effect is None:
         return "-"
-    told = f"{outcome.factor * effect.interval.mean:+.1f}"
-    if effect.n == 1:
-        return f"{told} (one seed)"
-    low, high = (f"{outcome.factor * bound:+.1f}" for bound in (effect.interval.low, effect.interval.high))
-    return f"**{told}** ({low} to {high})" if leaves_out_0(effect) else f"{told} ({low} to {high})"
+    mean, bounds = told(effect, outcome)
+    return f"{f'**{mean}**' if leaves_out_0(effect) else mean} ({bounds})"

@@ -59,6 +59,18 @@ def test_every_claim_is_there_with_its_verdict_or_its_command(room):
     assert nameless(room) == []
 
 
+def test_other_outcomes_are_a_table_that_opens(room):
+    folded = room.locator("#claims details.outcomes").first
+    table = folded.locator("table")
+    expect(table).to_be_hidden()
+    folded.locator("summary").click()
+    expect(table).to_be_visible()
+    pane = room.locator("#claims section").first
+    assert table.locator("tbody tr").count() == pane.locator(".claim").count()
+    assert room.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert room.evaluate(CONTRAST) == []
+
+
 def test_a_training_moves_on_the_screen_while_it_runs(room, home):
     place, run = home
     expect(room.locator("#runs")).to_contain_text(run, timeout=MS)

@@ -21,7 +21,9 @@ def records(tmp_path: Path) -> Path:
     """One record: five seeds in which captioner and filter gain 0.1 together, and each of them nothing."""
     worth = {"none": 0.5, "both": 0.6, "F": 0.5, "C": 0.5}
     found = {arm: {seed: _measured(r1 + 0.001 * seed * (arm == "both")) for seed in SEEDS} for arm, r1 in worth.items()}
-    record = {"result": {"ablation": "table1", "scale": "cpu", "claims": decided("table1", found)}, "commit": "0" * 12}
+    arms = {arm: {"about": arm, "seeds": {str(seed): one for seed, one in own.items()}} for arm, own in found.items()}
+    result = {"ablation": "table1", "scale": "cpu", "arms": arms, "claims": decided("table1", found)}
+    record = {"result": result, "commit": "0" * 12}
     folder = tmp_path / "ablations"
     folder.mkdir()
     (folder / "table1-cpu.json").write_text(json.dumps(record))
@@ -68,6 +70,20 @@ def test_every_claim_is_decided_or_named_with_its_command(records):
     assert "<dt>reproduced</dt><dd>3</dd>" in html and "<dt>equivalent</dt><dd>2</dd>" in html
     assert "<b>+10.2</b> <span>+10.0 to +10.4</span>" in html
     assert html.count('class="forest"') == 5
+    assert html.count('<details class="outcomes">') == 1
+    # R@1 is there again, with an interval that leaves out 0; this record has no other outcome.
+    assert "<td><b>+10.2</b><span>+10.0 to +10.4</span></td><td>–</td>" in html
+
+
+def test_an_undecided_claim_says_how_many_seeds_would_decide(records):
+    path = records / "table1-cpu.json"
+    record = json.loads(path.read_text())
+    row = next(one for one in record["result"]["claims"] if one["claim"] == "capfilt")
+    # Mean 1 point and deviation 1 point: an interval of 7 seeds would leave out 0.
+    row |= {"values": {"0": 0.0, "1": 0.01, "2": 0.02}, "seeds": 3, "verdict": "undecided", "margin": 0.001}
+    path.write_text(json.dumps(record))
+    html = charts.claims(questions(records))
+    assert html.count("seeds would decide</span>") == 1 and "<span>7 seeds would decide<" in html
 
 
 def test_a_record_that_is_none_is_named(records):
