@@ -1,7 +1,8 @@
 """The paper's claims, and what the field asked next, as data: each is decided by one number a seed.
 
-Everything here was stated before a cell ran: the primary metric, the direction, the smallest effect that counts and
-the fewest seeds. A share of 0.01 is a point of the paper's tables.
+Everything here was stated before its cells ran: the primary metric, the direction, the smallest effect that counts and
+the fewest seeds. A claim that other results suggested says so in its note. A share of 0.01 is a point of the paper's
+tables.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,8 @@ from functools import partial
 
 from lab import paper
 from lab.claim import POINT, R1, Claim, Correlated, Difference, over
+
+_STRICT = "worth.captions.all.strictly_true"
 
 
 def _table1(ablation: str) -> Sequence[Claim]:
@@ -156,7 +159,17 @@ def _beyond() -> Sequence[Claim]:
         source=nguyen,
         note="A correlation over captioners of different training; they found that it does not predict it.",
     )
-    return [*found[:4], score, *found[4:]]
+    stricter = Claim(
+        id="stricter-synthetic",
+        ablation="strictness",
+        says="A stricter threshold for synthetic captions alone makes what a student says truer.",
+        value=over("synthetic 0.8", "0.5", _STRICT),
+        margin=POINT,
+        seeds=5,
+        source="beyond the paper",
+        note="Stated after the outcomes of Table 1 at 0.5 were seen, before any other threshold was tried.",
+    )
+    return [*found[:4], score, *found[4:], stricter]
 
 
 def _epochs() -> Sequence[Claim]:
@@ -177,11 +190,10 @@ def _epochs() -> Sequence[Claim]:
 
 
 def _peers() -> Sequence[Claim]:
-    strict = "worth.captions.all.strictly_true"
     rows = (
         ("blip-over-clip", "BLIP retrieves better than CLIP", "CLIP", R1),
         ("blip-over-coca", "BLIP retrieves better than CoCa", "CoCa", R1),
-        ("blip-over-coca-captions", "BLIP says more that is strictly true than CoCa", "CoCa", strict),
+        ("blip-over-coca-captions", "BLIP says more that is strictly true than CoCa", "CoCa", _STRICT),
     )
     claim = partial(Claim, ablation="peers", margin=POINT, source="beyond the paper", note=_ITS_OWN)
     equal = [

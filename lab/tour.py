@@ -36,6 +36,7 @@ _NEXT = (
     "rounds",
     "filters",
     "threshold",
+    "strictness",
     "objectives",
     "nlvr",
     "peers",

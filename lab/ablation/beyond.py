@@ -58,6 +58,21 @@ THRESHOLD = Ablation(
     "beyond the paper",
     (Sweep(name="sweep", about="every threshold over one ledger"),),
 )
+STRICTNESS = Ablation(
+    "strictness",
+    "Should synthetic captions have a stricter threshold than the web's?",
+    "beyond the paper",
+    (
+        replace(CAPFILT, name="0.5", about="the published threshold for both"),
+        *(
+            replace(CAPFILT, name=name, about=about, mix=Mix(policy=policy))
+            for name, about, policy in (
+                ("synthetic 0.8", "0.8 for synthetic captions, 0.5 for the web's", Policy(synthetic=0.8)),
+                ("0.8", "0.8 for both", Policy(web=0.8, synthetic=0.8)),
+            )
+        ),
+    ),
+)
 NOISE = Ablation(
     "noise",
     "How does the gain depend on the noise of the web?",
@@ -171,4 +186,4 @@ PEERS = Ablation(
         PeerArm(name="CoCa, equal operations", about="as many floating-point operations as BLIP", peer=COCA, equal_operations=True),
     ),
 )
-BEYOND = (MIXES, CAPTIONERS, NLVR, THRESHOLD, NOISE, CANDIDATES, SAMPLING, ROUNDS, FILTERS, OBJECTIVES, PEERS)
+BEYOND = (MIXES, CAPTIONERS, NLVR, THRESHOLD, STRICTNESS, NOISE, CANDIDATES, SAMPLING, ROUNDS, FILTERS, OBJECTIVES, PEERS)

@@ -16,8 +16,8 @@ class Options:
     """Run an ablation in the generated world, or on your own pairs: --data, --human and --val. What is done is kept:
     stop it, start it again, add seeds or arms.
 
-    Names: table1, table2, table3, table4, bias, table12, table13, table1-larger, mixes, captioners, nlvr, threshold, noise,
-    candidates, sampling, rounds, filters, objectives, peers, table1-epochs.
+    Names: table1, table2, table3, table4, bias, table12, table13, table1-larger, mixes, captioners, nlvr, threshold,
+    strictness, noise, candidates, sampling, rounds, filters, objectives, peers, table1-epochs.
     """
 
     name: Annotated[str, Positional, arg(metavar="NAME")]
