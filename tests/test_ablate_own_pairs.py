@@ -32,6 +32,7 @@ from lab.ablations import ABLATIONS, ablation
 from lab.cli import main
 from lab.rounds import Steps
 from lab.runs import Home, Run
+from lab.verdicts import decided
 
 REFUSED = {"bias", "threshold", "nlvr", "noise", "peers"}
 NOUNS = ("dog", "cat", "boat", "tree", "child", "horse")
@@ -91,7 +92,8 @@ def test_table_1_is_measured_without_truth(done):
     for arm in result["arms"].values():
         found = arm["seeds"]["0"]["worth"]
         assert set(found) == {"retrieval", "captions", "items"}  # no filter quality: nobody knows the truth
-        assert set(found["captions"]["all"]) == {"cider", "bleu4", "chance_cider"}
+        assert set(found["captions"]["all"]) == {"cider", "bleu4", "chance_cider", "strictly_true"}
+        assert found["captions"]["all"]["strictly_true"] is None
         recalls, hits = found["retrieval"]["all"], [int(digit) for digit in found["items"]["r1"]]
         assert recalls["images"] == 6 and len(hits) == 6 + 12
         assert recalls["tr1"] == pytest.approx(np.mean(hits[:6])) and recalls["ir1"] == pytest.approx(np.mean(hits[6:]))
@@ -100,6 +102,12 @@ def test_table_1_is_measured_without_truth(done):
         assert found["retrieval"]["chance"]["tr1"] == pytest.approx(2 / 12)
     assert {row["claim"] for row in result["claims"]} == {"capfilt", "filter", "captioner", "both-over-filter", "both-over-captioner"}
     assert {row["verdict"] for row in result["claims"]} == {"undecided"}  # one seed
+
+
+def test_a_claim_about_truth_is_left_open(done):
+    _, result = done
+    found = {arm: {0: result["arms"]["both"]["seeds"]["0"]} for arm in ("0.5", "synthetic 0.8")}
+    assert decided("strictness", found) == []
 
 
 def test_the_record_says_what_the_pairs_were(done):
