@@ -18,6 +18,8 @@ from lab.trust_pages import BLOCKS as TRUST
 ROOT = Path(__file__).parents[1]
 _NAMES = ("README.md", "blip/weights/README.md", "docs/index.md", "docs/determinism.md", "docs/planning.md")
 PAGES = tuple(ROOT / page for page in _NAMES)
+OVERVIEW = ROOT / "docs" / "claims.png"
+"""All decided claims in one picture."""
 _BLOCK = re.compile(r"(<!-- lab:([\w-]+) -->\n).*?(<!-- /lab -->)", re.DOTALL)
 
 

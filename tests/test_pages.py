@@ -5,7 +5,9 @@ import re
 import pytest
 
 from blip.errors import InputError
-from lab.pages import BLOCKS, PAGES, filled, markdown, read_record
+from lab.claims_overview import is_drawn_from
+from lab.claims_report import decided_of, read_records
+from lab.pages import BLOCKS, OVERVIEW, PAGES, filled, markdown, read_record
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
@@ -18,6 +20,10 @@ def test_every_figure_is_the_records_own(page):
 def test_every_block_stands_on_a_page():
     used = {name for page in PAGES for name in re.findall(r"<!-- lab:([\w-]+) -->", page.read_text())}
     assert used == set(BLOCKS)
+
+
+def test_the_picture_of_the_claims_is_drawn_from_the_records():
+    assert is_drawn_from(OVERVIEW, decided_of(read_records())), "run: lab pages"
 
 
 def test_what_is_typed_into_a_block_is_replaced():

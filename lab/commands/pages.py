@@ -1,14 +1,17 @@
 """`lab pages`: write the figures of README, docs and the weights' card anew from the committed records."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from blip.errors import InputError
-from lab.pages import PAGES, ROOT, filled
+from lab.claims_overview import drawn, is_drawn_from
+from lab.claims_report import decided_of, read_records
+from lab.pages import OVERVIEW, PAGES, ROOT, filled
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Fill README, docs and the card of the shipped weights from lab/results."""
+    """Fill README, docs and the card of the shipped weights from lab/results, and draw the picture of the claims."""
 
     check: bool = False
     """Only say which pages are out of date; exit status 1 if one is."""
@@ -23,7 +26,17 @@ def main(options: Options) -> int:
     for page, new in stale.items():
         if not options.check:
             page.write_text(new, encoding="utf-8")
-        print(f"{page.relative_to(ROOT)}: {'out of date' if options.check else 'written'}")
+        _told(page, options)
+    found = decided_of(read_records())
+    if not is_drawn_from(OVERVIEW, found):
+        stale[OVERVIEW] = ""
+        if not options.check:
+            OVERVIEW.write_bytes(drawn(found))
+        _told(OVERVIEW, options)
     if not stale:
         print("every page says what the records say")
     return 1 if options.check and stale else 0
+
+
+def _told(page: Path, options: Options) -> None:
+    print(f"{page.relative_to(ROOT)}: {'out of date' if options.check else 'written'}")
