@@ -10,13 +10,14 @@ from pathlib import Path
 
 from blip.errors import InputError
 from lab.claims_report import block as claims
+from lab.findings_pages import BLOCKS as FINDINGS
 from lab.page_parts import markdown, number, percent, read_record, source
 from lab.planning_pages import BLOCKS as PLANNING
 from lab.task_pages import bench_report, downstream, peers_real, rerank
 from lab.trust_pages import BLOCKS as TRUST
 
 ROOT = Path(__file__).parents[1]
-_NAMES = ("README.md", "blip/weights/README.md", "docs/index.md", "docs/determinism.md", "docs/planning.md")
+_NAMES = ("README.md", "blip/weights/README.md", "docs/index.md", "docs/findings.md", "docs/determinism.md", "docs/planning.md")
 PAGES = tuple(ROOT / page for page in _NAMES)
 OVERVIEW = ROOT / "docs" / "claims.png"
 """All decided claims in one picture."""
@@ -191,6 +192,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "peers-real": peers_real,
     "rerank": rerank,
     "bench-report": bench_report,
+    **FINDINGS,
     **PLANNING,
     **TRUST,
 }

@@ -1,0 +1,43 @@
+"""The page of findings: notebook by notebook what the records decide, in sentences, and the other outcomes."""
+
+from collections.abc import Callable, Mapping
+
+from lab.claim_answers import answer, at_threshold, most_worth, summary
+from lab.claim_records import Measured, best, where_from
+from lab.claims import CLAIMS
+from lab.claims_report import read_records
+from lab.secondary import secondary_markdown
+from lab.tour import TOUR, Chapter
+
+
+def findings() -> str:
+    """How many claims have which verdict; then under each notebook's question its claims, each in a sentence."""
+    records = read_records()
+    shown = best(records)
+    parts = [_chapter(one, shown) for one in TOUR if any(name in shown for name in one.ablations)]
+    return "\n\n".join([summary(records), *parts])
+
+
+def outcomes() -> str:
+    """The other outcomes of the claims that R@1 decides."""
+    return secondary_markdown(read_records())
+
+
+def _chapter(chapter: Chapter, shown: Mapping[str, Measured]) -> str:
+    measured = [shown[name] for name in chapter.ablations if name in shown]
+    said = [line for one in measured for line in (*_described(one), answer([one])) if line]
+    from_ = [f"- `{one.name}`: {where_from(one)}" for one in measured]
+    still = [f"`{name}`" for name in chapter.ablations if name not in shown]
+    missing = [f"Not measured yet: {', '.join(still)}."] if still else []
+    title = f"### {chapter.asks}\n\n[Notebook {chapter.number}](../notebooks/{chapter.file})"
+    return "\n\n".join([title, *said, *missing, "\n".join(from_)])
+
+
+def _described(one: Measured) -> list[str]:
+    """What an ablation without a claim says."""
+    if any(claim.ablation == one.name for claim in CLAIMS):
+        return []
+    return [at_threshold(one) if one.name == "threshold" else most_worth(one)]
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"findings": findings, "outcomes": outcomes}
