@@ -39,6 +39,7 @@ _NEXT = (
     "strictness",
     "objectives",
     "nlvr",
+    "rates",
     "peers",
 )
 TOUR = (

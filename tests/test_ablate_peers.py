@@ -232,8 +232,23 @@ def test_only_arms_with_peers_need_open_clip(scale, tmp_path):
         for arm in table.arms:
             steps = missing([Cell(arm, 0)], scaled(scale), home).values()
             needing[table.name, arm.name] = any(needs_open_clip(step) for step in steps)
-    named = {("filters", name) for name in FILTERS} | {("peers", arm.name) for arm in ablation("peers").arms[1:]}
+    named = {("filters", name) for name in FILTERS}
+    named |= {(table, arm.name) for table in ("peers", "rates") for arm in ablation(table).arms if not arm.name.startswith("BLIP")}
     assert {key for key, needs in needing.items() if needs} == named
+
+
+def test_a_peer_has_its_own_learning_rate_and_the_search_finds_its_run(tmp_path):
+    """A rate of the search and the peer's own, where they are equal, are one run; another rate is another."""
+    recipe, home = scaled("cpu"), Home(tmp_path)
+
+    def pre_training(arm):
+        return [key for key, step in missing([Cell(arm, 0)], recipe, home).items() if step.kind.endswith("-pretrain")]
+
+    tried = {arm.name: pre_training(arm) for arm in ablation("rates").arms}
+    for arm, peer in zip(ablation("peers").arms[1:3], (CLIP, COCA), strict=True):
+        assert pre_training(arm) == tried[f"{peer.name}, {peer.peak(recipe.pretrain.peak):g}"]
+    assert len({key for keys in tried.values() for key in keys}) == 8
+    assert replace(CLIP, rate=1 / 3).peak(1.5e-3) == 5e-4
 
 
 WITHOUT = """

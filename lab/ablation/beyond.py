@@ -11,6 +11,7 @@ from lab.ablation.peer_arms import CLIP_SCORES, PeerArm, clip_scored, flops, itc
 from lab.ablation.table import CAPFILT, MORE_WEB, NONE, TRUTH, Ablation
 from lab.mixes import SYNTHETIC, UNFILTERED, Mix
 from lab.peers.kinds import CLIP, COCA
+from lab.recipes import CELL
 
 MIXES = Ablation(
     "mixes",
@@ -114,6 +115,7 @@ ROUNDS = Ablation(
     "beyond the paper (its future work)",
     tuple(replace(CAPFILT, name=f"{n} rounds", about="rounds of CapFilt", rounds=n) for n in (1, 2, 3)),
 )
+_AT = "peak of the learning rate in pre-training"
 _BY_CLIP = Policy(filter=CLIP_SCORES, column="cosine")
 FILTERS = Ablation(
     "filters",
@@ -174,6 +176,22 @@ NLVR = Ablation(
         replace(CAPFILT, name="both", measures=(nlvr,)),
     ),
 )
+RATES = Ablation(
+    "rates",
+    "At which learning rate does each model learn most?",
+    "beyond the paper",
+    (
+        *(
+            replace(NONE, name=f"BLIP, {peak:g}", about=_AT, everywhere=(f"pretrain.peak={peak:g}",))
+            for peak in (5e-4, 1e-3, 1.5e-3, 3e-3)
+        ),
+        *(
+            PeerArm(name=f"{peer.name}, {peak:g}", about=_AT, peer=replace(peer, rate=peak / CELL.pretrain.peak))
+            for peer in (CLIP, COCA)
+            for peak in (2.5e-4, 5e-4, 1e-3, 1.5e-3)
+        ),
+    ),
+)
 PEERS = Ablation(
     "peers",
     "Does BLIP learn more from the same web than open_clip's CLIP and CoCa of like size?",
@@ -186,4 +204,4 @@ PEERS = Ablation(
         PeerArm(name="CoCa, equal operations", about="as many floating-point operations as BLIP", peer=COCA, equal_operations=True),
     ),
 )
-BEYOND = (MIXES, CAPTIONERS, NLVR, THRESHOLD, STRICTNESS, NOISE, CANDIDATES, SAMPLING, ROUNDS, FILTERS, OBJECTIVES, PEERS)
+BEYOND = (MIXES, CAPTIONERS, NLVR, THRESHOLD, STRICTNESS, NOISE, CANDIDATES, SAMPLING, ROUNDS, FILTERS, OBJECTIVES, RATES, PEERS)

@@ -43,6 +43,7 @@ def pretrained(steps: Steps, peer: Peer, *, equal_operations: bool = False) -> R
     says pairs and samples.
     """
     costs = [operations(steps), operations(steps, peer)] if equal_operations else []
+    steps = _at_own_rate(steps, peer)
     more = {"operations_of": _BLIP} if equal_operations else {}
     made = step(f"{peer.name.lower()}-pretrain", _config(steps, {"captioner", "filter"}) | {"peer": peer.name} | more, *costs)
 
@@ -136,6 +137,12 @@ def _train(task: nn.Module, feed: PairFeed, steps: Steps, stage: Stage, folder: 
     with bar(stage.steps, name) as show:
         train(task.to(recipe.device), feed, config, out=folder / "training", progress=show)
     task.eval()
+
+
+def _at_own_rate(steps: Steps, peer: Peer) -> Steps:
+    stage = steps.recipe.pretrain
+    recipe = replace(steps.recipe, pretrain=replace(stage, peak=peer.peak(stage.peak)))
+    return Steps(steps.home, recipe, steps.seed, steps.ground)
 
 
 def _new_task(steps: Steps, peer: Peer | None, tokenizer: Tokenizer, context: int) -> nn.Module:

@@ -17,7 +17,8 @@ class Options:
     stop it, start it again, add seeds or arms.
 
     Names: table1, table2, table3, table4, bias, table12, table13, table1-larger, mixes, captioners, nlvr, threshold,
-    strictness, noise, candidates, sampling, rounds, filters, objectives, peers, table1-epochs.
+    strictness, noise, candidates, sampling, rounds, filters, objectives, rates, peers,
+    table1-epochs.
     """
 
     name: Annotated[str, Positional, arg(metavar="NAME")]
