@@ -247,7 +247,7 @@ def test_a_peer_has_its_own_learning_rate_and_the_search_finds_its_run(tmp_path)
     tried = {arm.name: pre_training(arm) for arm in ablation("rates").arms}
     for arm, peer in zip(ablation("peers").arms[1:3], (CLIP, COCA), strict=True):
         assert pre_training(arm) == tried[f"{peer.name}, {peer.peak(recipe.pretrain.peak):g}"]
-    assert len({key for keys in tried.values() for key in keys}) == 8
+    assert len({key for keys in tried.values() for key in keys}) == 9
     assert replace(CLIP, rate=1 / 3).peak(1.5e-3) == 5e-4
 
 

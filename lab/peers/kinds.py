@@ -84,5 +84,5 @@ def _coca() -> Parts:
     )
 
 
-CLIP = Peer("CLIP", speaks=False, parts=_clip)
-COCA = Peer("CoCa", speaks=True, parts=_coca)
+CLIP = Peer("CLIP", speaks=False, parts=_clip, rate=1 / 6)
+COCA = Peer("CoCa", speaks=True, parts=_coca, rate=1 / 3)
