@@ -63,18 +63,29 @@ TABLE2 = Ablation(
         replace(CAPFILT, name="beam, truth", about="beam search, truth as filter", decoding=_BEAM, mix=TRUTH, measures=(worth, diversity)),
     ),
 )
+_SHARED = (
+    ("all", "all parameters"),
+    ("all-but-ca", "all but cross-attention"),
+    ("all-but-sa", "all but self-attention, the paper's choice"),
+    ("none", "nothing"),
+)
 TABLE3 = Ablation(
     "table3",
     "What should text encoder and decoder share in pre-training?",
     "Table 3",
     tuple(
         replace(NONE, name=name, about=about, student=(f"sharing={name}",), measures=(worth, cost))
-        for name, about in (
-            ("all", "all parameters"),
-            ("all-but-ca", "all but cross-attention"),
-            ("all-but-sa", "all but self-attention, the paper's choice"),
-            ("none", "nothing"),
-        )
+        for name, about in _SHARED
+    ),
+)
+TABLE3_RATES = Ablation(
+    "table3-rates",
+    "Is what should be shared the same at every learning rate?",
+    "beyond the paper",
+    tuple(
+        replace(NONE, name=f"{name}, {peak:g}", about=about, student=(f"sharing={name}",), everywhere=(f"pretrain.peak={peak:g}",))
+        for name, about in _SHARED
+        for peak in (5e-4, 1e-3, 1.5e-3)
     ),
 )
 TABLE4 = Ablation(
@@ -118,7 +129,7 @@ TABLE13 = Ablation(
     ),
 )
 PAPER = (TABLE1, TABLE2, TABLE3, TABLE4, BIAS, TABLE12, TABLE13, LARGER)
-ABLATIONS = {one.name: one for one in (*PAPER, *BEYOND, EPOCHS)}
+ABLATIONS = {one.name: one for one in (*PAPER, *BEYOND, EPOCHS, TABLE3_RATES)}
 """In the order of the claims."""
 
 

@@ -50,7 +50,7 @@ TOUR = (
     Chapter("04_questions_dialogs_videos", "How far does a short fine-tuning go, and what can the method not see?"),
     Chapter("05_does_capfilt_help", "Does CapFilt help?", ("table1", "table1-larger", "table1-epochs")),
     Chapter("06_decoding", "Nucleus sampling or beam search?", ("table2",)),
-    Chapter("07_text_sharing", "What should text encoder and decoder share?", ("table3",)),
+    Chapter("07_text_sharing", "What should text encoder and decoder share?", ("table3", "table3-rates")),
     Chapter("08_captioner_filter_sharing", "Should captioner and filter be one model?", ("table4", "bias")),
     Chapter("09_longer_or_new", "Is the gain only longer training, and does it need a new model?", ("table12", "table13")),
     Chapter("10_what_the_field_asked_next", "How should captions be mixed, drawn, filtered and trained on?", _NEXT),
