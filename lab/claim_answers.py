@@ -35,14 +35,15 @@ def answer(shown: Sequence[Measured], only: Sequence[str] = ()) -> str:
 
 
 def sentence(one: Decided) -> str:
-    """A decided claim in a sentence: verdict, what it says, effect, interval, seeds, the paper's own effect."""
+    """A decided claim in a sentence: verdict, what it says, effect, interval, seeds, the paper's own effect, its note."""
     claim, row = one.claim, one.row
     needed = f", of {row['fewest_seeds']} that a verdict needs" if row["seeds"] < row["fewest_seeds"] else ""
     seeds = f"{row['seeds']} {'seed' if row['seeds'] == 1 else 'seeds'}{needed}"
     why = _MEANS.get(row["verdict"], "" if needed else f"the interval holds 0 and more than what counts{_wanting(one)}")
     own = "" if claim.published is None else f" In the paper {published(claim)} ({PAPERS_COLUMNS})."
     said = f"{value(claim, row['effect'])} ({interval(claim, row)}; {seeds}, scale `{one.scale}`)"
-    return f"**{row['verdict'].capitalize()}: {claim.says}** {said}{'; ' + why if why else ''}.{own}"
+    note = f" *{claim.note}*" if claim.note else ""
+    return f"**{row['verdict'].capitalize()}: {claim.says}** {said}{'; ' + why if why else ''}.{own}{note}"
 
 
 def _wanting(one: Decided) -> str:

@@ -136,7 +136,7 @@ def block() -> str:
         "speaks of these models alone. Equivalent: the whole interval is smaller "
         "than the smallest effect that counts, which was stated before the run. Seeds of an undecided claim: how many "
         "there are, of how many would decide it if mean and spread stayed what they are; who adds seeds after a look is somewhat "
-        "too sure of the interval."
+        "too sure of the interval. Notes on single claims: docs/findings.md."
     )
     refused = [line for sentence in refused_of(records) for line in (sentence, "")]
     return "\n".join([table(found), "", said, "", *refused, f"`lab ablate NAME --scale SCALE` at {commits}; written by `lab pages`."])
