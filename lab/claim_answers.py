@@ -7,7 +7,7 @@ from typing import Any
 from lab.ablation.scales import SCALES
 from lab.ablations import ablation
 from lab.claim import R1, Claim, Difference
-from lab.claim_records import BEST, Measured, best
+from lab.claim_records import BEST, Measured, best, paired
 from lab.claims import CLAIMS
 from lab.claims_report import PAPERS_COLUMNS, SMOKE, Decided, published, wanted_seeds
 from lab.page_parts import markdown, percent
@@ -83,15 +83,20 @@ def summary(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def most_worth(shown: Measured) -> str:
-    """Of an ablation that states no claim: the arm with the highest mean R@1, which is no verdict."""
-    values = {name: 100 * mean(own.values()) for name, own in shown.of(R1).items()}
+    """Of an ablation that states no claim: the arm with the highest mean R@1 over the seeds of all, which is no verdict."""
+    values = {name: 100 * mean(own.values()) for name, own in paired(shown.of(R1)).items()}
     if shown.is_smoke or not values:
         return f"*{ablation(shown.name).question} Not measured yet: `{shown.command}`.*"
     first, last = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
     return (
         f"**{ablation(shown.name).question}** *{first}* has the highest mean R@1 ({values[first]:.1f}%) and *{last}* the lowest "
-        f"({values[last]:.1f}%) of {len(values)} arms; no claim was stated before, so this is no verdict."
+        f"({values[last]:.1f}%) of {len(values)} arms, {_seeds_of(shown)}; no claim was stated before, so this is no verdict."
     )
+
+
+def _seeds_of(shown: Measured) -> str:
+    count = min(len(own) for own in paired(shown.of(R1)).values())
+    return f"{count} {'seed' if count == 1 else 'seeds'}"
 
 
 def at_threshold(shown: Measured, threshold: float = 0.5) -> str:

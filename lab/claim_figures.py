@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from lab.claim import Claim, Difference
 from lab.claim_answers import gained, value
 from lab.claim_figures_parts import BAND, R1, Metric, dress, head, legend, not_measured, page, told_of
-from lab.claim_records import Measured
+from lab.claim_records import Measured, paired
 from lab.claims import CLAIMS
 from lab.claims_report import Decided
 from lab.figures import FILTERED, INK, KEPT, PAPER, QUIET
@@ -48,7 +48,8 @@ def claims(shown: Sequence[Measured], title: str, only: Sequence[str] = ()) -> F
 
 
 def arms(shown: Measured, title: str, metrics: Sequence[Metric] = (R1,), among: Sequence[str] = ()) -> Figure:
-    """A panel a metric: each arm's value by seed (dots, joined where the seed is equal) and its mean.
+    """A panel a metric: each arm's value by seed (dots, joined where the seed is equal), and its mean over the seeds
+    that all arms share.
 
     among: only these arms; by default all. Arms that have no such metric have an empty line.
     """
@@ -146,13 +147,14 @@ def _effect(axes: Axes, at: int, one: Decided, factor: float) -> None:
 
 
 def _dots(axes: Axes, names: Sequence[str], values: Mapping[str, Mapping[str, float]], metric: Metric) -> None:
+    shared = paired(values)
     for seed in sorted({seed for own in values.values() for seed in own}, key=int):
         rows = [n for n, name in enumerate(names) if seed in values.get(name, {})]
         found = [metric.factor * values[names[n]][seed] for n in rows]
         axes.plot(found, rows, color=QUIET, linewidth=0.6, alpha=0.6, marker="o", markersize=3.5, markeredgewidth=0)
     for at, name in enumerate(names):
         if name in values:
-            mean = float(np.mean(list(values[name].values())))
+            mean = float(np.mean(list(shared[name].values())))
             axes.plot([metric.factor * mean] * 2, [at - 0.28, at + 0.28], color=KEPT, linewidth=2.4, solid_capstyle="butt")
             axes.annotate(metric.told(mean), (metric.factor * mean, at), xytext=(5, 5), textcoords="offset points", size=7.5, color=KEPT)
     axes.margins(x=0.18)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lab.claim_figures_parts import COLOURS, LINES, MARKS, Metric, dress, legend, not_measured, page
-from lab.claim_records import Measured
+from lab.claim_records import Measured, paired
 
 Pairs = tuple[Metric, Metric]
 """What stands on the horizontal and on the vertical axis."""
@@ -37,14 +37,14 @@ def against(shown: Measured, title: str, pairs: Sequence[Pairs], among: Sequence
 def along(
     shown: Measured, title: str, x: str, groups: Mapping[str, Mapping[float, str]], metrics: Sequence[Metric]
 ) -> Figure:
-    """A panel a metric: a line a group over numbers, with the seeds as small marks.
+    """A panel a metric: a line a group over numbers, with the seeds as small marks; seeds that all arms share.
 
     groups: by name the arm that stands at each number of the horizontal axis, which is named `x`.
     """
     figure, panels = page(title, [shown], (1.2 + 3.5 * len(metrics), 3.1), len(metrics))
     for axes, metric in zip(panels, metrics, strict=True):
         dress(axes, x, metric.name)
-        values = shown.of(metric.path)
+        values = paired(shown.of(metric.path))
         for at, (name, arms) in enumerate(groups.items()):
             _line(axes, at, name, {n: values[arm] for n, arm in arms.items() if arm in values}, metric)
         axes.set_xticks(sorted({number for arms in groups.values() for number in arms}))

@@ -66,6 +66,15 @@ class Measured:
         return {arm: own for arm, own in known.items() if own}
 
 
+def paired(values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Values by arm and seed at the seeds that all arms share, so that means differ by arms alone; all, if none is shared.
+
+    A record has more seeds of an arm that another ablation has run too.
+    """
+    shared = set.intersection(*(set(own) for own in values.values())) if values else set()
+    return {arm: {seed: one for seed, one in own.items() if not shared or seed in shared} for arm, own in values.items()}
+
+
 def measured(name: str, scale: str, folder: Path | None = None) -> Measured:
     """The best record of an ablation with at least one cell, gpu before cpu; a smoke run where there is none.
 

@@ -15,7 +15,7 @@ from lab.ablations import ABLATIONS
 from lab.claim_answers import answer, at_threshold, most_worth, scales, summary, verdicts
 from lab.claim_figures_arms import against, along
 from lab.claim_figures_parts import BIAS, R1, STRICT, Metric
-from lab.claim_records import Measured, best, measured, where_from
+from lab.claim_records import Measured, best, measured, paired, where_from
 from lab.claims import CLAIMS
 from lab.stats import UNDECIDED
 from lab.tour import TOUR, chapter_of
@@ -232,8 +232,16 @@ def test_what_is_shared_is_drawn_with_the_papers_parameters():
 def test_an_ablation_without_a_claim_is_described_and_not_judged():
     found = {"greedy": {0: cell(0.3), 1: cell(0.5)}, "t 0.5": {0: cell(0.6)}}
     said = most_worth(shown("sampling", found))
-    assert "*t 0.5* has the highest mean R@1 (60.0%) and *greedy* the lowest (40.0%) of 2 arms" in said
+    assert "*t 0.5* has the highest mean R@1 (60.0%) and *greedy* the lowest (30.0%) of 2 arms, 1 seed;" in said
     assert "Not measured yet" in most_worth(shown("sampling", {})) and UNDECIDED not in said
+
+
+def test_means_are_of_the_seeds_that_all_arms_share():
+    """Another ablation has run one arm with more seeds, which happen to be better."""
+    values = {"a": {"0": 0.5, "1": 0.9}, "b": {"0": 0.6}}
+    assert paired(values) == {"a": {"0": 0.5}, "b": {"0": 0.6}}
+    assert paired({"a": {"1": 0.9}, "b": {"0": 0.6}}) == {"a": {"1": 0.9}, "b": {"0": 0.6}}
+    assert paired({}) == {}
 
 
 def test_draws_without_choice_are_all_alike_and_warm_ones_are_not():
