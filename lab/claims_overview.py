@@ -35,7 +35,8 @@ def overview(found: Sequence[Decided]) -> Figure:
     """A line a claim under its table: effect and 95% interval in points, the verdict in mark and colour.
 
     The axis is linear up to a point and logarithmic beyond, since effects reach from tenths to tens. A hollow triangle
-    is the paper's own effect, the mean of its COCO TR@1 and IR@1. Correlations have no points and are left out.
+    is the paper's own effect, the mean of its COCO TR@1 and IR@1; a star says that the claim has a note. Correlations
+    have no points and are left out.
     """
     shown = [one for one in found if isinstance(one.claim.value, Difference)]
     order = list(dict.fromkeys(one.claim.source for one in shown))
@@ -50,10 +51,10 @@ def overview(found: Sequence[Decided]) -> Figure:
     axes.axvline(0, color=INK, linewidth=0.8)
     for at, line in enumerate(lines):
         _draw(axes, at, line)
-    axes.set(xlim=(-60, 60), ylim=(len(lines) - 0.4, -0.6), yticks=[])
+    axes.set(xlim=(-100, 100), ylim=(len(lines) - 0.4, -0.6), yticks=[])
     axes.set_xticks(_TICKS, [f"{tick:+d}" if tick else "0" for tick in _TICKS])
     axes.minorticks_off()
-    figure.legend(handles=_keys(), loc="upper right", ncols=6, fontsize=8, frameon=False, labelcolor=INK, borderaxespad=0.6)
+    figure.legend(handles=_keys(), loc="upper right", ncols=7, fontsize=8, frameon=False, labelcolor=INK, borderaxespad=0.6)
     return figure
 
 
@@ -74,7 +75,7 @@ def is_drawn_from(path: Path, found: Sequence[Decided]) -> bool:
 
 
 def _fingerprint(found: Sequence[Decided]) -> str:
-    told = [(one.claim.says, one.claim.published, one.scale, one.row) for one in found]
+    told = [(one.claim.says, one.claim.published, bool(one.claim.note), one.scale, one.row) for one in found]
     return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
@@ -93,7 +94,8 @@ def _draw(axes: Axes, at: int, line: str | Decided) -> None:
         axes.plot([100 * bound for bound in row["interval"]], [at, at], color=colour, linewidth=1.6, solid_capstyle="butt")
     axes.plot(effect, at, mark, color=colour, markersize=5, markerfacecolor=PAPER if row["verdict"] == UNDECIDED else colour)
     axes.annotate(line.claim.says, (-0.015, at), size=7.5, color=INK, ha="right", **words)
-    axes.annotate(f"{value(line.claim, row['effect'], unit=False)}  {row['verdict']}", (1.015, at), size=7.5, color=colour, **words)
+    star = " *" if line.claim.note else ""
+    axes.annotate(f"{value(line.claim, row['effect'], unit=False)}  {row['verdict']}{star}", (1.015, at), size=7.5, color=colour, **words)
 
 
 def _keys() -> list[Line2D]:
@@ -102,4 +104,5 @@ def _keys() -> list[Line2D]:
         for name, (colour, mark) in _LOOKS.items()
     ]
     paper = Line2D([], [], linestyle="", marker="v", color=INK, markerfacecolor="none", markersize=4.5, label="the paper")
-    return [*marks, paper, Line2D([], [], linewidth=6, color=BAND, label="too small to count")]
+    band = Line2D([], [], linewidth=6, color=BAND, label="too small to count")
+    return [*marks, paper, band, Line2D([], [], linestyle="", marker="$*$", color=INK, markersize=5, label="has a note")]
