@@ -96,8 +96,9 @@ def _claim(one: Decided, reach: float) -> str:
     paper = published(one.claim)
     beside = "" if paper == "-" else f"<span>paper {escape(paper)}</span>"
     beside += _wanting(one) if verdict == UNDECIDED else ""
+    note = f'<span class="note">{escape(one.claim.note)}</span>' if one.claim.note else ""
     return (
-        f'<article class="claim"><p>{escape(one.claim.says)}</p>{_line(one, reach)}'
+        f'<article class="claim"><p>{escape(one.claim.says)}{note}</p>{_line(one, reach)}'
         f'<p class="found"><b>{effect}</b> <span>{interval}</span></p>'
         f'<p class="judged"><b>{escape(verdict)}</b><span>{row["seeds"]} seeds, {escape(one.scale)}</span>{beside}</p></article>'
     )

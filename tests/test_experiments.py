@@ -83,6 +83,7 @@ def test_an_undecided_claim_says_how_many_seeds_would_decide(records):
     row |= {"values": {"0": 0.0, "1": 0.01, "2": 0.02}, "seeds": 3, "verdict": "undecided", "margin": 0.001}
     path.write_text(json.dumps(record))
     html = charts.claims(questions(records))
+    assert 'class="note"' not in html  # claims of Table 1 have none
     assert html.count("seeds would decide</span>") == 1 and "<span>7 seeds would decide<" in html
 
 
