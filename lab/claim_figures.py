@@ -12,15 +12,13 @@ from matplotlib.lines import Line2D
 
 from lab.claim import Claim, Difference
 from lab.claim_answers import gained, value
-from lab.claim_figures_parts import BAND, R1, Metric, dress, head, legend, not_measured, page, told_of
+from lab.claim_figures_parts import BAND, LOOKS, R1, Metric, dress, head, legend, not_measured, page, told_of
 from lab.claim_records import Measured, paired
 from lab.claims import CLAIMS
 from lab.claims_report import Decided
 from lab.figures import FILTERED, INK, KEPT, PAPER, QUIET
-from lab.stats import EQUIVALENT, OPPOSITE, REPRODUCED, UNDECIDED
+from lab.stats import UNDECIDED
 
-_COLOURS = {REPRODUCED: KEPT, OPPOSITE: FILTERED, EQUIVALENT: INK, UNDECIDED: QUIET}
-_MARKS = {REPRODUCED: "o", OPPOSITE: "X", EQUIVALENT: "D", UNDECIDED: "o"}
 _WIDTH, _ROW, _PANEL = 9.4, 0.42, 0.62  # inches: a page, a claim, what a panel of claims takes besides
 _WRAP = 48  # characters of a claim's line
 _BESIDE: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "linespacing": 1.1, "size": 7.5, "annotation_clip": False}
@@ -135,12 +133,12 @@ def _forest(axes: Axes, name: str, rows: Sequence[Row]) -> None:
 
 def _effect(axes: Axes, at: int, one: Decided, factor: float) -> None:
     row, said = one.row, one.row["verdict"]
-    colour, effect = _COLOURS[said], factor * row["effect"]
+    (colour, mark), effect = LOOKS[said], factor * row["effect"]
     if None not in row["interval"]:
         low, high = (factor * bound for bound in row["interval"])
         axes.plot([low, high], [at, at], color=colour, linewidth=1.8, solid_capstyle="butt")
     inside = PAPER if said == UNDECIDED else colour
-    axes.plot(effect, at, _MARKS[said], color=colour, markersize=6, markerfacecolor=inside)
+    axes.plot(effect, at, mark, color=colour, markersize=6, markerfacecolor=inside)
     seeds = f"{row['seeds']} seed{'s' * (row['seeds'] != 1)}"
     told = f"{value(one.claim, row['effect'], unit=False)}  {said}\n{seeds}, {one.scale}"
     axes.annotate(told, (1.015, at), color=colour, **_BESIDE)

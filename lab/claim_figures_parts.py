@@ -11,11 +11,14 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from lab import claim
 from lab.claim_records import Measured
 from lab.figures import FILTERED, INK, KEPT, PAPER, QUIET
+from lab.stats import EQUIVALENT, OPPOSITE, REPRODUCED, UNDECIDED
 
 COLOURS = (KEPT, FILTERED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK)
 """Told apart by colour-blind people; each stands with a mark or a line style of its own."""
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+LOOKS = {REPRODUCED: (KEPT, "o"), OPPOSITE: (FILTERED, "X"), EQUIVALENT: (INK, "D"), UNDECIDED: (QUIET, "o")}
+"""Colour and mark of a verdict."""
 GRID, BAND = "#E4E8EC", "#EEF1F4"
 _SMOKE = "smoke run: says nothing"
 

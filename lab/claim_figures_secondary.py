@@ -48,8 +48,7 @@ def _panel(axes: Axes, outcome: Outcome, rows: Sequence[tuple[Claim, Effect | No
             axes.annotate("-", (0.5, at), xycoords=("axes fraction", "data"), color=QUIET, ha="center", va="center")
             continue
         mean, low, high = (outcome.factor * one for one in (effect.interval.mean, effect.interval.low, effect.interval.high))
-        sure = math.isfinite(low) and leaves_out_0(effect)
-        colour = (KEPT if mean > 0 else FILTERED) if sure else QUIET
+        colour = (KEPT if mean > 0 else FILTERED) if leaves_out_0(effect) else QUIET
         if math.isfinite(low):
             axes.plot([low, high], [at, at], color=colour, linewidth=1.6, solid_capstyle="butt")
         axes.plot(mean, at, "o", color=colour, markersize=5)

@@ -19,12 +19,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from lab.claim import Difference
 from lab.claim_answers import gained, value
-from lab.claim_figures_parts import BAND, dress
+from lab.claim_figures_parts import BAND, LOOKS, dress
 from lab.claims_report import Decided
-from lab.figures import FILTERED, INK, KEPT, PAPER, QUIET, png
-from lab.stats import EQUIVALENT, OPPOSITE, REPRODUCED, UNDECIDED
+from lab.figures import INK, PAPER, png
+from lab.stats import UNDECIDED
 
-_LOOKS = {REPRODUCED: (KEPT, "o"), OPPOSITE: (FILTERED, "X"), EQUIVALENT: (INK, "D"), UNDECIDED: (QUIET, "o")}
 _WIDTH, _ROW, _AROUND = 11.0, 0.235, 1.1  # inches: the picture, a line, what stands above and below
 _TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)
 _LEFT = 0.535  # of the width: the claims' words
@@ -85,7 +84,7 @@ def _draw(axes: Axes, at: int, line: str | Decided) -> None:
         axes.annotate(line, (-0.015, at), size=8.5, weight="bold", color=INK, ha="right", **words)
         return
     row = line.row
-    colour, mark = _LOOKS[row["verdict"]]
+    colour, mark = LOOKS[row["verdict"]]
     margin, effect = 100 * row["margin"], 100 * row["effect"]
     axes.barh(at, 2 * margin, left=-margin, height=1, color=BAND)
     if (published := gained(line.claim)) is not None:
@@ -101,7 +100,7 @@ def _draw(axes: Axes, at: int, line: str | Decided) -> None:
 def _keys() -> list[Line2D]:
     marks = [
         Line2D([], [], linestyle="", marker=mark, color=colour, markerfacecolor=PAPER if name == UNDECIDED else colour, markersize=5, label=name)
-        for name, (colour, mark) in _LOOKS.items()
+        for name, (colour, mark) in LOOKS.items()
     ]
     paper = Line2D([], [], linestyle="", marker="v", color=INK, markerfacecolor="none", markersize=4.5, label="the paper")
     band = Line2D([], [], linewidth=6, color=BAND, label="too small to count")
