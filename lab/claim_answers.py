@@ -6,7 +6,7 @@ from typing import Any
 
 from lab.ablation.scales import SCALES
 from lab.ablations import ablation
-from lab.claim import R1, Claim, Difference
+from lab.claim import R1, Claim
 from lab.claim_records import BEST, Measured, best, paired
 from lab.claims import CLAIMS
 from lab.claims_report import PAPERS_COLUMNS, SMOKE, Decided, published, wanted_seeds
@@ -53,7 +53,7 @@ def _wanting(one: Decided) -> str:
 
 def value(claim: Claim, number: float, *, unit: bool = True) -> str:
     """An effect as its metric is told: points of a share, a correlation as it is."""
-    if isinstance(claim.value, Difference):
+    if claim.in_points:
         return f"{100 * number:+.1f}{' points' if unit else ''}"
     return f"{'r = ' if unit else ''}{number:+.2f}"
 
@@ -154,7 +154,7 @@ def _lines(shown: Measured, only: Sequence[str]) -> list[str]:
 
 
 def _row(claim: Claim, found: Decided | None, shown: Measured | None) -> list[str]:
-    margin = f"{100 * claim.margin:.1f}" if isinstance(claim.value, Difference) else f"{claim.margin:.1f}"
+    margin = f"{100 * claim.margin:.1f}" if claim.in_points else f"{claim.margin:.1f}"
     link = chapter_of(claim.ablation).link
     if found is None:
         scale = shown.scale if shown else BEST[-1]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from lab.claim import Claim, Difference
+from lab.claim import Claim
 from lab.claim_answers import gained, value
 from lab.claim_figures_parts import BAND, LOOKS, R1, Metric, dress, head, legend, not_measured, page, told_of
 from lab.claim_records import Measured, paired
@@ -101,11 +101,11 @@ def _forests(rows: Sequence[Row]) -> Figure:
 
 def _axis(claim: Claim) -> str:
     """The name of the axis that a claim's effect stands on."""
-    if not isinstance(claim.value, Difference):
+    if not claim.in_points:
         return "correlation, the claim is to the right"
     if claim.in_recalls:
         return "effect in points of R@1 (mean of TR@1 and IR@1), the claim is to the right"
-    metric = " and ".join(dict.fromkeys(told_of(path) for _, path, _ in claim.value.terms))
+    metric = " and ".join(dict.fromkeys(told_of(path) for path in claim.value.metrics))
     return f"effect in points: {metric}; the claim is to the right"
 
 
@@ -113,7 +113,7 @@ def _forest(axes: Axes, name: str, rows: Sequence[Row]) -> None:
     dress(axes, name)
     axes.grid(axis="y", visible=False)
     for at, (claim, one) in enumerate(rows):
-        factor = 100 if isinstance(claim.value, Difference) else 1
+        factor = 100 if claim.in_points else 1
         axes.barh(at, 2 * factor * claim.margin, left=-factor * claim.margin, height=1, color=BAND)
         if (published := gained(claim)) is not None:
             axes.plot(published, at, "v", color=INK, markerfacecolor="none", markersize=5)

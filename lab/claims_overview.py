@@ -17,7 +17,6 @@ from matplotlib.lines import Line2D
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from lab.claim import Difference
 from lab.claim_answers import gained, value
 from lab.claim_figures_parts import BAND, LOOKS, dress
 from lab.claims_report import Decided
@@ -37,7 +36,7 @@ def overview(found: Sequence[Decided]) -> Figure:
     is the paper's own effect, the mean of its COCO TR@1 and IR@1; a star says that the claim has a note. Correlations
     have no points and are left out.
     """
-    shown = [one for one in found if isinstance(one.claim.value, Difference)]
+    shown = [one for one in found if one.claim.in_points]
     order = list(dict.fromkeys(one.claim.source for one in shown))
     shown.sort(key=lambda one: order.index(one.claim.source))
     lines = [line for source, own in groupby(shown, lambda one: one.claim.source) for line in (source, *own)]

@@ -42,8 +42,8 @@ HOW = (
 
 
 def secondary(shown: Measured) -> list[Outcomes]:
-    """The claims of an ablation that R@1 decides, each with its effect in every outcome."""
-    claims = [one.claim for one in shown.decided if one.claim.in_recalls]
+    """The claims of an ablation that a difference in R@1 decides, each with its effect in every outcome."""
+    claims = [one.claim for one in shown.decided if one.claim.in_recalls and isinstance(one.claim.value, Difference)]
     return [(claim, [_effect(shown, claim, outcome) for outcome in OUTCOMES]) for claim in claims]
 
 

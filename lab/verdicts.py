@@ -52,8 +52,7 @@ def undeclared(claim: Claim, budgets: Budgets, seeds: Sequence[str]) -> str | No
 
 
 def _decided(claim: Claim, found: Found) -> dict[str, Any] | None:
-    by_seed = {seed: claim.value.of({arm: found[arm][seed] for arm in claim.value.arms}) for seed in seeds_of(claim, found)}
-    values = {seed: value for seed, value in by_seed.items() if value is not None}
+    values = claim.value.each({seed: {arm: found[arm][seed] for arm in claim.value.arms} for seed in seeds_of(claim, found)})
     if not values:
         return None
     effect = paired_effect(list(values.values()))
