@@ -6,6 +6,9 @@ from functools import partial
 from lab.claim import POINT, R1, Claim, Correlated, Difference, over
 
 _STRICT = "worth.captions.all.strictly_true"
+_NOTES = {
+    "objectives": "At one learning rate for all, the best for the whole with seed 0 (lab ablate rates); a part of it may want another."
+}
 
 
 def _beyond() -> Sequence[Claim]:
@@ -32,7 +35,7 @@ def _beyond() -> Sequence[Claim]:
         ("lm", "objectives", "LM helps.", over("ITC + ITM + LM", "no LM"), "beyond the paper"),
     )  # fmt: skip
     found = [
-        Claim(id=name, ablation=ablation, says=says, value=value, margin=POINT, source=source)
+        Claim(id=name, ablation=ablation, says=says, value=value, margin=POINT, source=source, note=_NOTES.get(ablation, ""))
         for name, ablation, says, value, source in rows
     ]
     score = Claim(
