@@ -62,7 +62,11 @@ def from_scratch() -> str:
         strict, auc = found["captioner"]["all"]["strictly_true"], found["filter"]["auc"]
         rows.append([_SETS[name], f"{found['pairs']:,}", percent(strict), number(auc["mismatched"]), number(auc["near_miss"])])
     head = ["pre-trained on", "pairs", "strictly true", "AUC mismatched", "AUC near miss"]
-    said = f"The whole run took {sum(record['result']['seconds'].values()) / 60:.0f} minutes. One seed: no verdict."
+    true = {origin: percent(rates["precision"]) for origin, rates in record["result"]["origins"].items()}
+    said = (
+        f"Of the synthetic captions that the filter kept {true['synthetic']} are true, of the web's {true['web']}. "
+        f"The whole run took {sum(record['result']['seconds'].values()) / 60:.0f} minutes. One seed: no verdict."
+    )
     return "\n".join([markdown(head, rows), "", said, "", source(record)])
 
 
