@@ -76,10 +76,13 @@ class Steps:
     ) -> Run:
         """A model pre-trained on the web's texts, or on a mix of a CapFilt run's, with the human-annotated pairs.
 
-        A new one with a vocabulary of its own, or one that continues from `start` (paper Table 13). budget: as many
-        epochs as the recipe's samples are on the web's texts, counted on the texts of this mix (paper Table 12).
+        A new one, or one that continues from `start` (paper Table 13). All read the vocabulary of the web's and the
+        human texts, whatever they are trained on, and so begin with the same weights. budget: as many epochs as the
+        recipe's samples are on the web's texts, counted on the texts of this mix (paper Table 12).
         """
         more = (mix.to_json() if capfilt else {}) | ({"budget": budget.to_json()} if capfilt and budget else {})
+        if capfilt and not start:
+            more["vocabulary"] = "web"  # runs without it had one of their own texts
         step = self._step("pretrain", [run for run in (capfilt, start) if run], **more)
 
         def work(folder: Path) -> dict[str, Any]:
@@ -88,7 +91,7 @@ class Steps:
             if capfilt and budget:
                 recipe = self._longer(recipe, len(self._texts(capfilt, budget)))
             before = _model(start) if start else None
-            tokenizer = before.tokenizer if before else self.ground.tokenizer(pairs)
+            tokenizer = before.tokenizer if before else self.ground.tokenizer([*self.web, *self.human])
             source = self.ground.source(pairs, recipe, PRETRAIN_SCALE)
             with bar(recipe.pretrain.steps, step.id) as show:
                 model = stages.pretrain(

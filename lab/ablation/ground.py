@@ -103,7 +103,7 @@ class GeneratedWorld:
         return web
 
     def tokenizer(self, pairs: Sequence[WorldPair]) -> Tokenizer:
-        """A vocabulary of these pairs."""
+        """A vocabulary of these pairs: of the web's and the human ones, the same for every arm."""
         return tokenizer_of(pairs)
 
     def source(self, pairs: Sequence[WorldPair], recipe: Recipe, crop: float) -> Source:
