@@ -27,6 +27,7 @@ Outcomes = tuple[Claim, list[Effect | None]]
 """A claim with its effect in every outcome; None where one is missing."""
 OUTCOMES = (
     Outcome("R@1 (decides)", R1),
+    Outcome("R@1 by ITC alone", "worth.retrieval.all.itc_r1"),
     Outcome("R@1, other style", "worth.retrieval.sketch.r1"),
     Outcome("strictly true captions", "worth.captions.all.strictly_true"),
     Outcome("strictly true, out of domain", "worth.captions.out.strictly_true"),

@@ -14,11 +14,11 @@ VOCAB_SIZE = 400
 
 
 def array_source(items: Sequence[WorldPair], px: int, device: str = "cpu") -> ArraySource:
-    """Pairs drawn at px, identified by meaning, so that equals are no negatives of each other.
+    """Pairs drawn at px, identified by meaning: the pictures lie on the device as bytes, texts and ids do not.
 
-    The pictures lie on the device as bytes; texts and ids stay with the processor.
-
-    Texts that say the same are one text, and scenes that show the same (whatever their jitter) one image.
+    Texts that say the same are one text, so that in pre-training no equals are negatives of each other. Scenes of one
+    layout (whatever their jitter) are one image; as with photos, a text may be true of another image too, and then can
+    be drawn as its negative where images tell the pairs apart (the filter's fine-tuning).
     """
     images = torch.from_numpy(np.stack([item.image(px) for item in items])).to(device)
     return ArraySource(

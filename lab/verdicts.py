@@ -29,9 +29,9 @@ def decided(name: str, found: Found) -> list[dict[str, Any]]:
 
 
 def seeds_of(claim: Claim, found: Found) -> list[int]:
-    """The seeds for which all arms of a claim are done."""
+    """The seeds for which all arms of a claim are done, without those by which the arms were chosen."""
     each = [set(found.get(arm, {})) for arm in claim.value.arms]
-    return sorted(set.intersection(*each))
+    return sorted(set.intersection(*each) - set(claim.chosen_on))
 
 
 def undeclared(claim: Claim, budgets: Budgets, seeds: Sequence[str]) -> str | None:
@@ -52,7 +52,8 @@ def undeclared(claim: Claim, budgets: Budgets, seeds: Sequence[str]) -> str | No
 
 
 def _decided(claim: Claim, found: Found) -> dict[str, Any] | None:
-    values = claim.value.each({seed: {arm: found[arm][seed] for arm in claim.value.arms} for seed in seeds_of(claim, found)})
+    by_seed = {seed: claim.value.of({arm: found[arm][seed] for arm in claim.value.arms}) for seed in seeds_of(claim, found)}
+    values = {seed: value for seed, value in by_seed.items() if value is not None}
     if not values:
         return None
     effect = paired_effect(list(values.values()))
@@ -72,9 +73,9 @@ def _decided(claim: Claim, found: Found) -> dict[str, Any] | None:
 
 
 def _items(claim: Claim, found: Found, seeds: Sequence[int]) -> list[float | None] | None:
-    """The interval over evaluation items of the mean difference of these seeds' models; None where none are kept.
+    """The interval over evaluation images of the mean difference of these seeds' models; None where none are kept.
 
-    TR@1 and IR@1 count as much as each other, so an item's hit is weighed by how many its side has.
+    An image and its texts come and go together: what is hard about one is hard about the others.
     """
     value = claim.value
     if not isinstance(value, Difference) or any(metric not in _ITEMS for _, metric, _ in value.terms):
@@ -88,11 +89,16 @@ def _items(claim: Claim, found: Found, seeds: Sequence[int]) -> list[float | Non
 
 
 def _hits(found: Mapping[str, Any], name: str) -> np.ndarray:
-    """What each query adds to the mean of both directions (Q,): images first, then their texts."""
-    hits = np.array([int(digit) for digit in found["worth"]["items"][name]], dtype=float)
-    images = found["worth"]["retrieval"]["all"]["images"]
+    """What each image with its texts adds to the mean of TR@1 and IR@1 (I,): of its own query, and of its texts'.
+
+    Digits are of images first, then of texts image by image; where it is not noted, each image has as many.
+    """
+    items, images = found["worth"]["items"], found["worth"]["retrieval"]["all"]["images"]
+    hits = np.array([int(digit) for digit in items[name]], dtype=float)
     texts = len(hits) - images
-    return hits * np.where(np.arange(len(hits)) < images, len(hits) / images, len(hits) / texts) / 2
+    each = np.broadcast_to(items.get("texts", texts // images), images)
+    of_texts = np.bincount(np.repeat(np.arange(images), each), weights=hits[images:], minlength=images)
+    return (hits[:images] + of_texts * images / texts) / 2
 
 
 def _bounds(interval: Interval) -> list[float | None]:

@@ -266,10 +266,10 @@ def test_an_arm_that_asks_for_other_pairs_is_refused(setting, tmp_path):
 
 
 KNOWN = {
-    ("table1", "none"): {"pretrain-501eaad5c240", "captioner-8df1c503f152", "filter-407795be1aef", "worth-89e7a520aeee"},
+    ("table1", "none"): {"pretrain-501eaad5c240", "captioner-8df1c503f152", "filter-407795be1aef", "worth-5060898d1a3c"},
     ("table1", "both"): {
         "pretrain-501eaad5c240", "captioner-8df1c503f152", "filter-407795be1aef", "capfilt-b9c61dbfb4cd",
-        "pretrain-519e680ebfc0", "captioner-6a92c720353f", "filter-5ecccd24837d", "worth-9dfc18a0289c",
+        "pretrain-18e4b89d3681", "captioner-06ba0de9e97d", "filter-aed3c61668c9", "worth-686750b61649",
     },
 }  # fmt: skip
 

@@ -36,7 +36,7 @@ from lab.peers.kinds import CLIP, COCA
 from lab.peers.reading import CosineFilter, text_features
 from lab.rounds import LEDGER, Steps
 from lab.runs import Home
-from lab.verdicts import undeclared
+from lab.verdicts import decided, undeclared
 from lab.world.sets import World
 
 ROOT = Path(__file__).parents[1]
@@ -73,11 +73,12 @@ def test_every_peer_is_measured_before_and_after_fine_tuning(done):
             assert np.mean([int(hit) for hit in hits[images:]]) == pytest.approx(shares["ir1"])
             if "captions" in own[measure]:
                 assert set(own[measure]["captions"]) == {"in", "near", "out", "all", "sketch"}
-    itc, ranked = found["BLIP"]["itc_alone"]["retrieval"]["all"], found["BLIP"]["worth"]["retrieval"]["all"]
-    assert itc.keys() == ranked.keys() and itc["images"] == ranked["images"]
-    assert set(found["BLIP"]["zero_shot"]["itc"]) == {"all", "sketch"}
-    said = {row["claim"] for row in done[1]["peers"]["result"]["claims"]}
-    assert said == {claim.id for claim in CLAIMS if claim.ablation == "peers"} and len(said) == 6
+    for measure in ("zero_shot", "worth"):
+        ranked = found["BLIP"][measure]["retrieval"]["all"]
+        assert 0 <= ranked["itc_r1"] <= ranked["shortlisted"] <= 1 and ranked["r1"] <= ranked["shortlisted"]
+    assert done[1]["peers"]["result"]["claims"] == []  # seed 0 chose the rates, so nothing is decided by it
+    other = {arm: {1: own} for arm, own in found.items()}
+    assert {row["claim"] for row in decided("peers", other)} == {claim.id for claim in CLAIMS if claim.ablation == "peers"}
 
 
 def test_blip_beside_its_peers_is_the_arm_of_table_1(done):

@@ -11,12 +11,12 @@ from blip.errors import InputError
 from lab import claim_figures, claims_report, paper
 from lab.ablations import ABLATIONS, ablation
 from lab.arms_report import published
-from lab.claim import R1, BestOver, Correlated, Difference, over, value_at
+from lab.claim import R1, Correlated, Difference, over, value_at
 from lab.claims import CLAIMS
 from lab.cli import main
 from lab.commands import ablate
 from lab.stats import EQUIVALENT, REPRODUCED, UNDECIDED
-from lab.verdicts import decided, seeds_of
+from lab.verdicts import _hits, decided, seeds_of
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
 
@@ -98,33 +98,39 @@ def test_values_by_hand():
         ablation("table1").arm("X")
 
 
-def test_the_best_of_some_arms_is_chosen_on_the_other_seeds():
-    best = BestOver(("a slow", "a fast"), ("b slow", "b fast"))
-    at = {"a slow": (0.5, 0.6, 0.9), "a fast": (0.7, 0.8, 0.1), "b slow": (0.3, 0.4, 0.5), "b fast": (0.2, 0.1, 0.4)}
-    cells = {seed: results(**{arm: own[seed] for arm, own in at.items()}) for seed in range(3)}
-    # Without seed 0 slow is better (0.75 to 0.45), without seed 1 too (0.7 to 0.4), without seed 2 fast (0.75 to 0.55), where
-    # it then has 0.1: a choice by itself would have had 0.9. Of the others slow is better without any seed.
-    wanted = {0: 0.5 - 0.3, 1: 0.6 - 0.4, 2: 0.1 - 0.5}
-    assert best.each(cells) == {seed: pytest.approx(value) for seed, value in wanted.items()}
-    assert best.each({0: cells[0]}) == {} and best.arms == ("a slow", "a fast", "b slow", "b fast")
-    lost = cells | {1: results(**{"a slow": None, "a fast": 0.8, "b slow": 0.4, "b fast": 0.1})}
-    assert best.each(lost) == {0: pytest.approx(0.5 - 0.3), 2: pytest.approx(0.1 - 0.5)}
+def test_seeds_that_chose_the_arms_do_not_count():
+    claim = BY_ID["sharing-over-none-best-rates"]
+    found = {arm: {seed: worth(0.5 + 0.1 * at, "0" * 60) for seed in range(3)} for at, arm in enumerate(claim.value.arms)}
+    assert claim.chosen_on == (0,) and seeds_of(claim, found) == [1, 2]
+    rows = {row["claim"]: row for row in decided("table3-rates", found)}
+    assert set(rows[claim.id]["values"]) == {"1", "2"}
 
 
 def worth(r1, digits):
-    found = {"r1": r1, "tr1": digits[:20].count("1") / 20, "images": 20}
+    images = len(digits) // 3
+    found = {"r1": r1, "tr1": digits[:images].count("1") / images, "images": images}
     return {"worth": {"retrieval": {"all": found}, "items": {"r1": digits}}}
 
 
 def found(seeds, gain, arms=("both", "none")):
-    """Two arms over seeds: 20 images and 40 texts, of which `gain` more images find their text."""
+    """Two arms over seeds: 40 images and 80 texts, of which twice `gain` more images find their text."""
     own = {arms[0]: {}, arms[1]: {}}
     for seed in range(seeds):
-        hits = 5 + seed % 2
-        own[arms[1]][seed] = worth(hits / 40 + 0.25, "1" * hits + "0" * (20 - hits) + "10" * 20)
-        more = hits + gain
-        own[arms[0]][seed] = worth(more / 40 + 0.25, "1" * more + "0" * (20 - more) + "10" * 20)
+        hits = 2 * (5 + seed % 2)
+        own[arms[1]][seed] = worth(hits / 80 + 0.25, "1" * hits + "0" * (40 - hits) + "10" * 40)
+        more = hits + 2 * gain
+        own[arms[0]][seed] = worth(more / 80 + 0.25, "1" * more + "0" * (40 - more) + "10" * 40)
     return own
+
+
+def test_an_image_and_its_texts_are_one_item():
+    each = [3, 1, 2]
+    found = {"worth": {"retrieval": {"all": {"images": 3}}, "items": {"r1": "101" + "110" + "0" + "01", "texts": each}}}
+    tr, ir = [1, 0, 1], [2, 0, 1]  # hits of images, and of their texts
+    assert list(_hits(found, "r1")) == pytest.approx([(a + b * 3 / 6) / 2 for a, b in zip(tr, ir, strict=True)])
+    assert _hits(found, "r1").mean() == pytest.approx((2 / 3 + 3 / 6) / 2)
+    del found["worth"]["items"]["texts"]  # two texts each
+    assert list(_hits(found, "r1")) == pytest.approx([(a + b * 3 / 6) / 2 for a, b in zip(tr, [2, 0, 1], strict=True)])
 
 
 def test_claims_are_decided_from_what_cells_found():
@@ -132,7 +138,7 @@ def test_claims_are_decided_from_what_cells_found():
     assert (row["claim"], row["seeds"], row["verdict"]) == ("capfilt", 5, REPRODUCED)
     assert row["effect"] == pytest.approx(3 / 40) and row["interval"] == pytest.approx([3 / 40, 3 / 40])
     low, high = row["items_interval"]
-    assert low < 3 / 40 < high  # the items of both directions weigh as the metric weighs them
+    assert low < 3 / 40 < high
     (row,) = decided("table1", found(4, 3))
     assert row["verdict"] == UNDECIDED
     (row,) = decided("table1", found(1, 3))
@@ -172,7 +178,7 @@ def test_the_report_has_the_papers_numbers_beside_ours(records, tmp_path, capsys
     assert (out / "claims.md").read_text() in said
     rows = list(csv.DictReader(io.StringIO((out / "claims.csv").read_text())))
     assert [(row["claim"], row["scale"], row["COCO TR@1"]) for row in rows] == [("capfilt", "cpu", "2.2"), ("capfilt", "gpu", "2.2")]
-    assert float(rows[0]["effect"]) == pytest.approx(0.075)
+    assert float(rows[0]["effect"]) == pytest.approx(3 / 40)
     tex = (out / "claims.tex").read_text()
     assert tex.count(r"\\") == 3 and r"95\% interval" in tex and "reproduced" in tex
     assert {path.name for path in out.glob("*.png")} == {"claims.png", "table1-cpu.png", "table1-gpu.png"}

@@ -113,7 +113,7 @@ class Arm:
         plain = {one.name: one.default for one in fields(self)}
         changed = [name for name in names if getattr(self, name) != plain[name]]
         changes = (*self.everywhere, *self.student, *self.teacher)
-        return (*changed, *(one for one in changes if one.startswith("pretrain.")))
+        return (*changed, *(one for one in changes if one.startswith("pretrain.samples=")))
 
     def runs(self, lab: Lab) -> dict[str, Run]:
         """The runs whose results are measured, by name; `capfilt` is CapFilt's own summary."""

@@ -7,7 +7,7 @@ from blip.generate import Decoding
 from lab.ablation.arms import NUCLEUS, teacher, worth
 from lab.ablation.ledger_arms import Sweep
 from lab.ablation.measures import diversity, nlvr
-from lab.ablation.peer_arms import CLIP_SCORES, PeerArm, clip_scored, flops, itc_alone, scores, zero_shot
+from lab.ablation.peer_arms import CLIP_SCORES, PeerArm, clip_scored, flops, scores, zero_shot
 from lab.ablation.table import CAPFILT, MORE_WEB, NONE, TRUTH, Ablation
 from lab.mixes import SYNTHETIC, UNFILTERED, Mix
 from lab.peers.kinds import CLIP, COCA
@@ -197,7 +197,7 @@ PEERS = Ablation(
     "Does BLIP learn more from the same web than open_clip's CLIP and CoCa of like size?",
     "beyond the paper",
     (
-        replace(NONE, name="BLIP", about="ITC, ITM and LM; ranked by ITC, then ITM", measures=(worth, zero_shot, itc_alone, flops)),
+        replace(NONE, name="BLIP", about="ITC, ITM and LM; ranked by ITC, then ITM", measures=(worth, zero_shot, flops)),
         PeerArm(name="CLIP", about="open_clip's CLIP, equal samples; ranked by cosine; its loss takes pairs of one meaning as negatives", peer=CLIP),
         PeerArm(name="CoCa", about="open_clip's CoCa, equal samples; ranked by cosine; its loss takes pairs of one meaning as negatives", peer=COCA),
         PeerArm(name="CLIP, equal operations", about="as many floating-point operations as BLIP", peer=CLIP, equal_operations=True),

@@ -145,7 +145,8 @@ class GeneratedWorld:
 
     def measured_by(self, recipe: Recipe) -> dict[str, Any]:
         """Level and number of the held-out scenes, and the unseen web pairs of the filter."""
-        return {"level": recipe.level, "count": recipe.evaluation, "device": recipe.device} | _UNSEEN
+        about = {"level": recipe.level, "count": recipe.evaluation, "device": recipe.device}
+        return about | {"protocol": protocol.VERSION} | _UNSEEN
 
     def worth(self, captioner: Loaded, matcher: Loaded, recipe: Recipe) -> dict[str, Any]:
         """Retrieval, captions and filter on held-out scenes and on web pairs that no run has seen."""

@@ -161,7 +161,7 @@ class OwnPairs:
         return {
             "retrieval": {"all": found, "chance": chance(image_of, len(self.held_out))},
             "captions": {"all": {name: said[name] for name in ("cider", "bleu4", "chance_cider")} | {"strictly_true": None}},
-            "items": {"r1": digits(hits)},
+            "items": {"r1": digits(hits), "texts": np.bincount(image_of).tolist()},
         }
 
     def about(self) -> dict[str, Any]:

@@ -72,14 +72,6 @@ def zero_shot(trained: Trained) -> Run:
     return steps.home.run(step("zero-shot", WORLD.measured_by(steps.recipe), model), work)
 
 
-def itc_alone(trained: Trained) -> Run:
-    """The fine-tuned BLIP ranked by ITC alone, as CLIP is."""
-    steps = trained.student
-    _, matcher = steps.tune(trained.model)
-    work = lambda folder: protocol.of_itc(model_of(matcher), steps.recipe)
-    return steps.home.run(step("itc-alone", WORLD.measured_by(steps.recipe), matcher), work)
-
-
 def flops(trained: Trained) -> Run:
     """Floating-point operations a sample of pre-training."""
     return operations(trained.student)

@@ -1,4 +1,4 @@
-"""What CLIP, CoCa and a BLIP's ITC alone are worth in the generated world, by the protocol of all tables.
+"""What CLIP, CoCa and a BLIP before fine-tuning are worth in the generated world, by the protocol of all tables.
 
 The same held-out scenes, texts and unseen web pairs, ranked by the cosine of features; captions are greedy.
 """
@@ -16,8 +16,6 @@ from blip.checkpoint import Loaded
 from blip.data.transforms import normalize_uint8
 from blip.generate import Decoding
 from blip.matching import Matcher
-from blip.tasks.ranking import text_features
-from blip.tasks.retrieval import MAX_TOKENS
 from lab.ablation import protocol
 from lab.ablation.ground import WORLD
 from lab.evaluate import captions_of, noise_auc
@@ -51,21 +49,15 @@ def of_peer(reader: LoadedPeer, speaker: LoadedPeer | None, recipe: Recipe) -> d
     return found | {"filter": {"auc": noise_auc(_cosines(reader, web, px, device), web)}}
 
 
-def of_itc(loaded: Loaded, recipe: Recipe) -> dict[str, Any]:
-    """Retrieval of a BLIP's ITC alone, without ITM; keys and items are those of `protocol.worth`."""
-    return _measured(recipe, lambda items: _itc_retrieval(loaded, items, recipe))
-
-
 def before_tuning(loaded: Loaded, recipe: Recipe) -> dict[str, Any]:
-    """A pre-trained BLIP as it is: retrieval re-ranked by ITM, and `itc` by ITC alone; captions without a prompt."""
+    """A pre-trained BLIP as it is: retrieval re-ranked by ITM, and by ITC alone; captions without a prompt."""
     px, device = World.of(recipe.level).level.px, recipe.device
 
     def said(items: Sequence[WorldPair]) -> Said:
         captions = [own[0] for own in captions_of(loaded, items, px, BARE, device)]
         return protocol.quality_of(captions, items)
 
-    found = _measured(recipe, lambda items: protocol.retrieval(loaded, items, px, device), said)
-    return found | {"itc": of_itc(loaded, recipe)["retrieval"]}
+    return _measured(recipe, lambda items: protocol.retrieval(loaded, items, px, device), said)
 
 
 def filter_auc(matcher: Loaded, clip: LoadedPeer, recipe: Recipe) -> dict[str, dict[str, float | None]]:
@@ -113,20 +105,13 @@ def _measured(
     items, sketches = world.evaluation(count, "all"), world.evaluation(count, "all", style="sketch")
     shares, hits = retrieval(items)
     found: dict[str, Any] = {"retrieval": {"all": shares, "sketch": retrieval(sketches)[0]}}
-    found["items"] = {"r1": protocol.digits(hits)}
+    found["items"] = {"r1": protocol.digits(hits), "texts": protocol.REFERENCES}
     if said is None:
         return found
     told = {name: said(own) for name, own in protocol.captioned_scenes(world, count, items, sketches).items()}
     found["captions"] = {name: quality for name, (quality, _) in told.items()}
     found["items"]["strictly_true"] = protocol.digits(told["all"][1])
     return found
-
-
-def _itc_retrieval(loaded: Loaded, items: Sequence[WorldPair], recipe: Recipe) -> Said:
-    model, device = loaded.model.to(recipe.device), recipe.device
-    images = lambda batch: model.image_features(model.encode_image(batch))
-    texts = lambda said: text_features(model, loaded.tokenizer(said, MAX_TOKENS).to(device))
-    return cosine_retrieval(images, texts, items, World.of(recipe.level).level.px, device)
 
 
 def _coca_says(speaker: LoadedPeer, items: Sequence[WorldPair], px: int, device: str) -> list[str]:

@@ -21,6 +21,8 @@ from lab.evaluate import captions_of, filter_quality
 from lab.world.checker import check
 from lab.world.sets import DOMAINS, World, WorldPair
 
+VERSION = 2
+"""Raised when a measurement gives something else than before."""
 REFERENCES = 2  # captions of a scene that are searched among
 SHORTLIST = 32  # candidates of ITC that ITM ranks anew
 WEB_PAIRS_A_SCENE = 4  # unseen web pairs for the filter, so that the rare kinds of noise are measured too
@@ -32,9 +34,10 @@ def worth(
 ) -> dict[str, Any]:
     """A fine-tuned captioner and filter, the latter as retrieval model too, as the paper's tables measure them.
 
-    count held-out scenes a domain; the filter reads 4 times as many web pairs beginning at `start`. retrieval: on
-    all domains and on the second drawing style; captions: by domain and style; filter: AUC per noise kind. items:
-    a digit an evaluation item, 1 where it came out right, so that cells can be compared item by item.
+    count held-out scenes are drawn a domain, and each that shows something else is measured once; the filter reads 4
+    times as many web pairs beginning at `start`. retrieval: on all domains and on the second drawing style; captions:
+    by domain and style; filter: AUC per noise kind. items: a digit an evaluation item, 1 where it came out right, so
+    that cells can be compared item by item, and how many texts an image has.
     """
     px, items = world.level.px, world.evaluation(count, "all")
     sketches = world.evaluation(count, "all", style="sketch")
@@ -46,16 +49,19 @@ def worth(
         "retrieval": {"all": found, "sketch": retrieval(matcher, sketches, px, device)[0]},
         "captions": {name: quality for name, (quality, _) in said.items()},
         "filter": filter_quality(matcher, web, px, device),
-        "items": {"r1": digits(hits), "strictly_true": digits(said["all"][1])},
+        "items": {"r1": digits(hits), "texts": REFERENCES, "strictly_true": digits(said["all"][1])},
     }
 
 
 def captioned_scenes(
     world: World, count: int, items: list[WorldPair], sketches: list[WorldPair]
 ) -> dict[str, list[WorldPair]]:
-    """What is captioned, by domain and style; items and sketches are those of all domains."""
-    domains = {domain: world.evaluation(count, domain) for domain in DOMAINS if domain != "all"}
-    return domains | {"all": items, "sketch": sketches}
+    """What is captioned, by domain and style, each scene once; items and sketches are those of all domains.
+
+    A scene of one object is drawn again and again, so that six of them would be a third of what is measured.
+    """
+    drawn = {domain: world.evaluation(count, domain) for domain in DOMAINS if domain != "all"}
+    return {name: distinct(own) for name, own in (drawn | {"all": items, "sketch": sketches}).items()}
 
 
 def retrieval(
@@ -79,9 +85,16 @@ def retrieval(
 def ranked(
     model: BLIP, images: Callable[[], Iterator[torch.Tensor]], tokens: Tokens, image_of: np.ndarray
 ) -> tuple[dict[str, float], np.ndarray]:
-    """As `retrieval`, of T texts (tokens led by [CLS]) whose images are image_of (T,), every image with a text."""
+    """As `retrieval`, of T texts (tokens led by [CLS]) whose images are image_of (T,), every image with a text.
+
+    Also itc_r1, r1 by ITC alone, and shortlisted: the queries for which ITC lets ITM see a right answer, above which
+    r1 cannot come.
+    """
     found = rank(model, images, tokens, k=min(SHORTLIST, int(image_of.max()) + 1))
-    return recalled(found.of_images.table(), found.of_texts.table().T, image_of)
+    by_itc = found.cosine_of_images.table(), found.cosine_of_texts.table().T
+    shares, hits = recalled(found.of_images.table(), found.of_texts.table().T, image_of)
+    shares |= {"itc_r1": recalled(*by_itc, image_of)[0]["r1"], "shortlisted": _shortlisted(*by_itc, image_of)}
+    return shares, hits
 
 
 def recalled(
@@ -94,6 +107,14 @@ def recalled(
     shares = {f"{side}{k}": own[f"r{k}"] for side, own in sides.items() for k in (1, 5, 10)}
     shares |= {"r1": (shares["tr1"] + shares["ir1"]) / 2, "images": len(for_images)}
     return shares, np.concatenate([of_images == 1, of_texts == 1])
+
+
+def _shortlisted(for_images: np.ndarray, for_texts: np.ndarray, image_of: np.ndarray) -> float:
+    """The mean of both directions of the share of queries that have a right answer among finite scores (I, T)."""
+    own = np.arange(len(for_images))[:, None] == image_of
+    of_images = (own & np.isfinite(for_images)).any(axis=1)
+    of_texts = (own & np.isfinite(for_texts)).any(axis=0)
+    return float(of_images.mean() + of_texts.mean()) / 2
 
 
 def digits(right: np.ndarray) -> str:

@@ -44,7 +44,7 @@ def by_value(recipe: Recipe, home: Home) -> list[Queued]:
     wanted = [
         Queued(ABLATIONS[claim.ablation], Cell(ABLATIONS[claim.ablation].arm(name), seed))
         for claim in CLAIMS
-        for seed in range(claim.seeds)
+        for seed in claim.first_seeds
         for name in claim.value.arms
     ]
     wanted += [Queued(one, Cell(arm, 0)) for one in ABLATIONS.values() for arm in one.arms]

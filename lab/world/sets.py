@@ -2,6 +2,8 @@
 
 An item depends on (world seed, set, index) alone, never on how many are asked for. Held-out scenes
 differ from all training scenes by construction: a hash of the layout sends each scene to one side.
+They are new pictures, not new combinations: where texts say nothing of places (nano) the same things
+occur together in training too, in other places, and what is true of them has been read.
 """
 
 import hashlib
