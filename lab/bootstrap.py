@@ -148,10 +148,9 @@ def second_model(
     seconds = seconds or Seconds()
     human = world.human(recipe.human, captions_each=2)
     sets = {"web": [*items, *human], "bootstrapped": [*bootstrapped(ledger, items), *human]}
-    found = {}
+    found, tokenizer = {}, tokenizer_of(sets["web"])  # one vocabulary, so that they begin with the same weights
     for name, pairs in sets.items():
         with seconds.stage(f"pretrain on {name}"), bar(recipe.pretrain.steps, f"on {name}") as show:
-            tokenizer = tokenizer_of(pairs)
             source = array_source(pairs, world.level.px)
             model = stages.pretrain(recipe, source, tokenizer, seed=seed, out=out / name, progress=show)
             _keeper(recipe, tokenizer, out / name, seed)("pretrained", model)
