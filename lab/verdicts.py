@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lab.ablation.budget import MORE_SAMPLES, OTHER_WEB
 from lab.ablations import ablation
 from lab.claim import R1, Claim, Difference
 from lab.claims import CLAIMS
@@ -14,6 +15,8 @@ from lab.stats import FEWEST_ITEMS, Interval, item_interval, paired_effect, verd
 
 Budgets = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """What students' pre-trainings saw, by arm and seed, as `lab.ablation.noted` has it."""
+Noted = tuple[str, Any]
+"""An arm, and what is noted of it."""
 Found = Mapping[str, Mapping[int, Mapping[str, Any]]]
 """What was measured, by arm and seed."""
 _ITEMS = {R1: "r1"}  # metrics that are the mean of digits, one an evaluation item
@@ -35,20 +38,38 @@ def seeds_of(claim: Claim, found: Found) -> list[int]:
 
 
 def undeclared(claim: Claim, budgets: Budgets, seeds: Sequence[str]) -> str | None:
-    """Why the claim is refused: two of its arms saw unequally many samples at one of these seeds, and neither the
-    claim nor a field of these arms says so. None where it stands, or where samples are not noted.
+    """Why the claim is refused: two of its arms saw unequally many samples, or read other words, at one of these seeds,
+    and neither the claim nor a field of these arms says so. None where it stands, or where it is not noted.
     """
-    arms = ablation(claim.ablation)
-    for seed in seeds if not claim.unequal else ():
-        known = {name: budgets[name][seed]["samples"] for name in claim.value.arms if seed in budgets.get(name, {})}
-        for one, other in combinations(known, 2):
-            if known[one] != known[other] and not (arms.arm(one).declared or arms.arm(other).declared):
+    for what, fields in (("samples", MORE_SAMPLES), ("vocabulary", OTHER_WEB)):
+        for seed in seeds if not claim.unequal else ():
+            if (pair := _unlike(claim, budgets, seed, what, fields)) is not None:
                 return (
-                    f"The claim {claim.id} is refused: at seed {seed} the arm {one!r} saw {known[one]:,} samples and "
-                    f"{other!r} {known[other]:,}, and no field of theirs declares it; run lab ablate {claim.ablation} "
-                    "again with equal samples."
+                    f"The claim {claim.id} is refused: at seed {seed} {_differ(*pair, what)}, and no field of theirs declares "
+                    f"it; run lab ablate {claim.ablation} again with equal {_EQUAL[what]}."
                 )
     return None
+
+
+_EQUAL = {"samples": "samples", "vocabulary": "vocabularies"}
+
+
+def _unlike(claim: Claim, budgets: Budgets, seed: str, what: str, fields: Sequence[str]) -> tuple[Noted, Noted] | None:
+    """Two arms that differ in what is noted of them, of which none declares one of the fields."""
+    table = ablation(claim.ablation)
+    noted = {name: budgets[name][seed].get(what) for name in claim.value.arms if seed in budgets.get(name, {})}
+    known = [(name, value) for name, value in noted.items() if value is not None]
+    for one, other in combinations(known, 2):
+        declared = {*table.arm(one[0]).declared, *table.arm(other[0]).declared}
+        if one[1] != other[1] and not declared & set(fields):
+            return one, other
+    return None
+
+
+def _differ(one: Noted, other: Noted, what: str) -> str:
+    if what == "samples":
+        return f"the arm {one[0]!r} saw {one[1]:,} samples and {other[0]!r} {other[1]:,}"
+    return f"the arms {one[0]!r} and {other[0]!r} have other vocabularies, and so other initial weights"
 
 
 def _decided(claim: Claim, found: Found) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ import torch
 
 import lab.ablation.queue
 from blip.capfilt import Ledger, Policy, decide, run
+from blip.checkpoint.own import load, vocabulary
 from blip.data.pairset import PairSet
 from blip.errors import InputError
 from blip.generate import Decoding
@@ -33,7 +34,7 @@ from lab.bootstrap import bootstrapped, world_job
 from lab.cli import main
 from lab.mixes import BOTH, FILTERED_WEB, RAW, SYNTHETIC, UNFILTERED, Mix, selected
 from lab.recipes import overridden
-from lab.rounds import LEDGER, Steps
+from lab.rounds import LEDGER, MODEL, Steps
 from lab.runs import DONE, Home, Run
 from lab.weights import shipped
 from lab.world.sets import World, as_pairs
@@ -77,6 +78,15 @@ def test_a_record_says_what_every_arm_found(done):
     said = {row["claim"]: row for row in result["claims"]}
     assert set(said) == {"not-longer-training", "longer-gains-little", "longer-loses-little"}
     assert {row["verdict"] for row in said.values()} == {"undecided"}  # one seed
+
+
+def test_all_arms_read_the_same_words_and_begin_with_the_same_weights(done):
+    home, record = done
+    words = {own["0"]["vocabulary"] for own in record["result"]["budgets"].values()}
+    assert len(words) == 1 and len(words.pop()) == 8
+    paths = [home.folder / "runs" / row["id"] / MODEL for row in home.rows() if row["kind"] == "pretrain"]
+    assert len(paths) == 4 and len({load(path).tokenizer.fingerprint for path in paths}) == 1
+    assert vocabulary(paths[0]) == list(load(paths[0]).tokenizer.vocab)
 
 
 def test_nothing_is_done_twice_and_tables_share_runs(done, capsys):

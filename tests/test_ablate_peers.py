@@ -108,7 +108,7 @@ def test_budgets_are_noted_and_shown(done):
             for budget in own.values():
                 assert budget["epochs"] == pytest.approx(budget["samples"] / budget["texts"])
     clip = records["peers"]["result"]["budgets"]["CLIP"]["0"]
-    assert clip == {"samples": 32, "texts": 174, "epochs": 32 / 174}
+    assert clip == {"samples": 32, "texts": 174, "epochs": 32 / 174, "vocabulary": None}
     shown = {**records["peers"], "result": records["peers"]["result"] | {"scale": "cpu"}}
     text = arms_markdown([shown])
     assert "| arm | seeds | samples | epochs | TR@1 |" in text and "operations a sample" in text
@@ -292,6 +292,14 @@ class TestBudgets:
         assert undeclared(self.claim, self.budgets(both=96_000), ["0"]) is None  # not noted
         assert undeclared(self.claim, self.budgets(both=96_000, none=48_000), ["1"]) is None
 
+    def test_other_words_are_other_initial_weights_and_are_refused_where_the_web_is_the_same(self):
+        words = {name: {"0": Budget(96_000, 100, own).to_json()} for name, own in (("both", "a1"), ("none", "b2"))}
+        assert "'both' and 'none' have other vocabularies" in undeclared(self.claim, words, ["0"])
+        assert undeclared(self.claim, words | {"none": words["both"]}, ["0"]) is None
+        noisier = next(claim for claim in CLAIMS if claim.id == "noise-raises-gain")
+        each = {name: {"0": Budget(96_000, 100, name[-3:]).to_json()} for name in noisier.value.arms}
+        assert undeclared(noisier, each, ["0"]) is None  # another web has other words
+
     def test_a_claim_may_declare_it(self):
         assert undeclared(replace(self.claim, unequal="on purpose"), self.budgets(both=2, none=1), ["0"]) is None
         own = next(claim for claim in CLAIMS if claim.id == "blip-over-clip-equal-operations")
@@ -303,7 +311,7 @@ class TestBudgets:
         assert declared["continued"] == ("continued",) and declared["both, longer CapFilt"] == ("teacher_times",)
         assert declared["none, more web"] == ("more_web",)
         arm = replace(ablation("table1").arm("none"), student=("pretrain.samples=64", "sharing=all"))
-        assert arm.declared == ("pretrain.samples=64",)
+        assert arm.declared == ("pretrain.samples",)
         twice = next(claim for claim in CLAIMS if claim.id == "new-model-equal-total")
         assert undeclared(twice, {"new, N0 + N": {"0": {"samples": 2}}, "continued": {"0": {"samples": 1}}}, ["0"]) is None
 
@@ -335,7 +343,7 @@ def test_records_from_before_are_recomputed_where_recipe_and_arm_tell():
     assert noted(old_record("table1-epochs", **{"F, equal epochs": {}})) == {"F, equal epochs": {}}
     assert noted(old_record("table13", **{"new, N0 + N": counts}))["new, N0 + N"]["0"]["samples"] == 192_000
     truth = noted(old_record("filters", truth=counts))["truth"]["0"]
-    assert truth == {"samples": 96_000, "texts": None, "epochs": None}
+    assert truth == {"samples": 96_000, "texts": None, "epochs": None, "vocabulary": None}
     assert noted(old_record("bias", shared={})) == {"shared": {}}
     assert noted({"result": old_record("table1", none={})["result"]}) == {}  # without a recipe
     assert "| both | 1 | 96,000 | 5.84 |" in arms_markdown([_named(old_record("table1", both=counts))])
@@ -347,6 +355,6 @@ def _named(record):
 
 def test_lab_is_what_says_what_was_seen(done):
     home, _ = done
-    for name in ("BLIP", "CoCa"):
-        assert ablation("peers").arm(name).seen(Lab(home, SMOKE, 0)) == Budget(32, 174)
+    blip, coca = (ablation("peers").arm(name).seen(Lab(home, SMOKE, 0)) for name in ("BLIP", "CoCa"))
+    assert replace(blip, vocabulary=None) == coca == Budget(32, 174) and len(blip.vocabulary) == 8
     assert model_of(Steps(home, SMOKE).pretrain()).card.stage == "pretrained"

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,6 +22,7 @@ from blip.tasks.vqa import VQA
 from blip.tokenizer import Tokenizer
 
 FORMAT = "1"
+_T = TypeVar("_T")
 _ARCHITECTURES: dict[str, type[Model]] = {"BLIP": BLIP, "VQA": VQA, "NLVR": NLVR}
 
 
@@ -143,17 +145,26 @@ def _order_metadata(path: Path) -> None:
         file.write(ordered.ljust(size))
 
 
+def vocabulary(path: str | Path) -> list[str]:
+    """The words of a model's tokenizer by id, read without its weights; InputError as for `load`."""
+    return parse_json(_opened(Path(path), lambda file: None)[0]["vocab"])
+
+
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    return _opened(path, lambda file: {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+
+
+def _opened(path: Path, take: Callable[[Any], _T]) -> tuple[dict[str, str], _T]:
+    """The metadata of a file of ours, and what is taken of its weights."""
     if not path.is_file():
         raise InputError(f"There are no weights at {path}; check the path.")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata, taken = file.metadata() or {}, take(file)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not a whole safetensors file ({error}); copy it again.") from None
     if metadata.get("format") != FORMAT or "config" not in metadata:
         raise InputError(
             f"{path} was not written by BLIP Lab; turn it into our format with lab import-checkpoint."
         )
-    return metadata, weights
+    return metadata, taken

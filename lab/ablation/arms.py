@@ -1,18 +1,19 @@
 """An arm of an ablation as a value, and the runs that it takes: each done once, whichever claims share it."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from blip.checkpoint import Card, Loaded, load, save
-from blip.checkpoint.own import file_fingerprint
+from blip.checkpoint.own import file_fingerprint, vocabulary
 from blip.config import to_json
 from blip.data.transforms import FINETUNE_SCALE
 from blip.errors import InputError
 from blip.generate import Decoding
 from lab import stages
-from lab.ablation.budget import Budget
+from lab.ablation.budget import DECLARES, Budget
 from lab.ablation.ground import WORLD, Ground
 from lab.mixes import BOTH, Mix
 from lab.progress import bar
@@ -24,7 +25,6 @@ NUCLEUS = Decoding(temperature=0.5)
 """p = 0.9 as published, and sharpened: at temperature 1 half of a small captioner's draws are false (lab/LOG.md),
 where the paper's filter removes a quarter. Other temperatures are arms of their own."""
 VERSION = 1
-
 
 @dataclass(frozen=True)
 class Lab:
@@ -108,12 +108,11 @@ class Arm:
 
     @property
     def declared(self) -> tuple[str, ...]:
-        """The fields that change a budget, for the student or for what its texts came from; claims may then differ."""
-        names = ("more_web", "times", "teacher_times", "budget", "continued")
+        """The fields that change samples or web, for the student or for what its texts came from."""
         plain = {one.name: one.default for one in fields(self)}
-        changed = [name for name in names if getattr(self, name) != plain[name]]
-        changes = (*self.everywhere, *self.student, *self.teacher)
-        return (*changed, *(one for one in changes if one.startswith("pretrain.samples=")))
+        changes = {one.partition("=")[0] for one in (*self.everywhere, *self.student, *self.teacher)}
+        own = [name for name in DECLARES if name in plain and getattr(self, name) != plain[name]]
+        return (*own, *(name for name in DECLARES if name in changes))
 
     def runs(self, lab: Lab) -> dict[str, Run]:
         """The runs whose results are measured, by name; `capfilt` is CapFilt's own summary."""
@@ -125,7 +124,10 @@ class Arm:
         """What its student's pre-training saw; None where that is not done."""
         trained = self._trained(lab)
         found = trained.model.result
-        return Budget(found.get("samples", trained.student.recipe.pretrain.samples), found["pairs"]) if found else None
+        if not found:
+            return None
+        samples = found.get("samples", trained.student.recipe.pretrain.samples)
+        return Budget(samples, found["pairs"], _words_of(trained.model))
 
     def recipe_of(self, recipe: Recipe) -> Recipe:
         """The student's recipe, from that of the ablation."""
@@ -194,6 +196,10 @@ def step(kind: str, config: dict[str, Any], *parents: Run) -> Step:
     """A step of the ablations by what decides it."""
     ids = tuple(dict.fromkeys(parent.id for parent in parents))
     return Step(kind=kind, config=config, parents=ids, version=VERSION)
+
+
+def _words_of(model: Run) -> str:
+    return hashlib.sha256("\n".join(vocabulary(model.folder / MODEL)).encode()).hexdigest()[:8]
 
 
 def model_of(run: Run) -> Loaded:

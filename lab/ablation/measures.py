@@ -79,7 +79,7 @@ def cost(trained: Trained) -> Run:
 
     def work(folder: Path) -> dict[str, Any]:
         ground, items = steps.ground, steps.ground.few(recipe, max(2 * recipe.pretrain.batch, 64))
-        tokenizer = ground.tokenizer(items)
+        tokenizer = ground.tokenizer([*steps.web, *steps.human])
         config = recipe.model(len(tokenizer), ground.px(recipe))
         torch.manual_seed(0)
         task = Pretrain(BLIP(config), replace(recipe.objectives, queue=0)).to(recipe.device)
@@ -90,7 +90,7 @@ def cost(trained: Trained) -> Run:
         return {"parameters": parameters, "state_bytes": 16 * parameters, "saved_bytes": saved, "step_seconds": seconds}
 
     config = {k: v for k, v in to_json(recipe).items() if k not in ("name", "captioner", "filter", "evaluation", "web")}
-    config |= steps.ground.decides()
+    config |= steps.ground.decides() | {"vocabulary": "web"}  # runs without it had that of a few pairs
     return steps.home.run(step("cost", config), work)
 
 

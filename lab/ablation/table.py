@@ -15,7 +15,7 @@ TRUTH = Mix(by_truth=True)
 
 
 class HasRuns(Protocol):
-    """What an ablation knows of an arm: its runs, what its student's pre-training saw, and what of it is no accident."""
+    """What an ablation knows of an arm: its runs, what its student's pre-training saw, and what of it is on purpose."""
 
     @property
     def name(self) -> str: ...
