@@ -9,12 +9,14 @@ from blip.capfilt.quality import Kept
 class Caption:
     """A caption with everything the ledger knows of it. score is None where the filter gave none.
 
+    text is what the filter has read; better: what a person wants in its place, whose truth is not known.
     borderline: another device or precision may decide otherwise (see blip.capfilt.tolerance).
     """
 
     row_id: str
     origin: str
     text: str
+    better: str | None
     score: float | None
     itc: float | None
     mean_logprob: float | None

@@ -18,13 +18,15 @@ _LEGEND = (
 )
 
 
-def question(asked: Question, picture: Picture) -> str:
-    """Picture and text alone, and the last answer."""
+def question(which: Draw, asked: Question, picture: Picture) -> str:
+    """Picture and text alone, and the last answer. What the page sends back names the draw, too."""
     word = asked.word
     said = '<p class="word open">Does this caption match the picture?</p>'
     if word and word.word:
-        said = f'<p class="word"><span><b>{escape(word.reviewer)}</b> said {escape(word.word)}, {clock(word)}</span></p>'
-    data = f'data-row="{escape(asked.row_id)}" data-version="{asked.version}" data-number="{asked.number}"'
+        again = f"; <b>{escape(word.undone_by)}</b> took a later answer back" if word.undone_by else ""
+        said = f'<p class="word"><span><b>{escape(word.reviewer)}</b> said {escape(word.word)}{again}, {clock(word)}</span></p>'
+    draw = " ".join(map(repr, (which.web, which.synthetic, which.size, which.seed)))
+    data = f'data-row="{escape(asked.row_id)}" data-version="{asked.version}" data-number="{asked.number}" data-draw="{draw}"'
     return (
         f'<article class="focus blind" {data}><figure>{thumbnail("to judge", picture)}</figure>'
         f'<div class="captions"><p class="text" dir="auto">{escape(asked.text) or "<i>(empty)</i>"}</p>{said}</div></article>'

@@ -12,6 +12,7 @@ from typing import Any
 
 from apps.reviews import Reviews, Word
 from apps.service import Service
+from apps.undoing import Said
 from blip.capfilt import Policy
 from blip.errors import InputError
 from lab.audit_draw import Drawn, draw, identity
@@ -77,6 +78,10 @@ class Audit:
         word = self._reviews.of([row["row_id"]], which.sheet).get(row["row_id"])
         return Question(number, row["row_id"], row["image"], row["caption"], word)
 
+    def number(self, which: Draw, row_id: str) -> int | None:
+        """The number of a caption in the sheet; None where it was not drawn."""
+        return next((n for n, row in enumerate(self._key(which)[0].rows) if row["row_id"] == row_id), None)
+
     def next_open(self, which: Draw, number: int) -> int:
         """The number of the next caption without an answer, after this one and then from the start; else this one."""
         answers = self._answers(which)
@@ -85,14 +90,16 @@ class Audit:
         return next((n for n in order if not answers.get(rows[n]["row_id"])), number)
 
     def answer(self, which: Draw, row_id: str, word: str, *, reviewer: str, seen: int) -> Word:
-        """Say yes, no or unsure of a caption. Errors are those of Reviews.save."""
+        """Say yes, no or unsure of a caption that was drawn. Errors are those of Reviews.save."""
         if word not in WORDS:
             raise InputError(f"{word!r} is no answer; say {', '.join(WORDS)}.")
+        if self.number(which, row_id) is None:
+            raise InputError("This caption is not one of those that were drawn; reload the page.")
         return self._reviews.save(row_id, word, reviewer=reviewer, seen=seen, sheet=which.sheet)
 
-    def undo(self, which: Draw, row_id: str, *, reviewer: str, version: int) -> Word:
+    def undo(self, said: Said, *, reviewer: str) -> Word:
         """Take an answer back. Errors are those of Reviews.undo."""
-        return self._reviews.undo(row_id, reviewer=reviewer, version=version, sheet=which.sheet)
+        return self._reviews.undo(said.row_id, reviewer=reviewer, version=said.version, to=said.before, sheet=said.sheet)
 
     def answers(self, which: Draw) -> Counter[str]:
         """How often each word was said, and "" for captions without an answer."""

@@ -59,8 +59,16 @@ def _caption(caption: Caption, limit: float, search: str) -> str:
     return (
         f'<section class="caption {side}"><header><span class="origin">{escape(caption.origin)}</span>'
         f'<span class="verdict">{icon(caption.kept)}{side}{by}</span></header>'
-        f"{words(caption.text, search)}{match(caption.score, limit)}{facts(caption)}</section>"
+        f"{wording(caption.text, caption.better, search)}{match(caption.score, limit)}{facts(caption)}</section>"
     )
+
+
+def wording(text: str, better: str | None, search: str = "") -> str:
+    """What a caption says as HTML; below the better text that a person wrote, the one that it replaces."""
+    if better is None:
+        return words(text, search)
+    old = f'<del>{_marked(text, search)}</del>'
+    return f'{words(better, search)}<p class="text old" dir="auto"><span class="aside">in place of </span>{old}</p>'
 
 
 def words(text: str, search: str = "") -> str:

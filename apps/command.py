@@ -1,7 +1,6 @@
 """`lab studio`: look at a ledger in the browser."""
 
 import os
-import secrets
 import signal
 import socket
 import threading
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, arg
 
+from apps.access import LOCAL, PASSWORD, HostCheck, known_password, login, names_of
 from apps.jobs import Job, Jobs
 from apps.links import OTHERS, UP
 from apps.models import open_models
@@ -25,8 +25,6 @@ from lab.runs import Home
 
 MAX_UPLOAD = 64_000_000
 """Bytes of the largest file that a browser may send; the rooms take smaller ones and say so."""
-
-_LOCAL = {"127.0.0.1", "localhost"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +40,8 @@ class Options:
     open: bool = True
     """Show the studio in the browser at once."""
     password: str | None = None
-    """Word that the browser must give, with any user name. Who has it may start jobs on files that you may read."""
+    """Word that the browser must give, with any user name; better set it as BLIP_LAB_PASSWORD, which other users of this
+    machine cannot read. Who has it may start jobs on files that you may read."""
     reviews: Path | None = None
     """File of the room Review's verdicts, made with the first one; by default beside the ledger."""
     compare: Annotated[tuple[Path, ...], UseAppendAction, arg(metavar="LEDGER")] = ()
@@ -97,8 +96,8 @@ def _shared(options: Options) -> Shared:
 
 
 def _check(options: Options) -> None:
-    if options.host not in _LOCAL and not options.password:
-        raise InputError(f"--host {options.host} lets other machines in; give --password too.")
+    if options.host not in LOCAL and not known_password(options.password):
+        raise InputError(f"--host {options.host} lets other machines in; give --password too, or set {PASSWORD}.")
     if not 1 <= options.port <= 65535:
         raise InputError(f"--port {options.port} cannot be; give 1 to 65535.")
     try:
@@ -126,11 +125,11 @@ def _serve(options: Options, rooms: Rooms, others: Callable[[str], Rooms]) -> No
         server_name=options.host,
         server_port=options.port,
         inbrowser=options.open,
-        auth=_login(options.password),
+        auth=login(known_password(options.password)),
         share=False,
         quiet=True,
         prevent_thread_lock=True,
-        app_kwargs={"lifespan": shelf.lifespan},
+        app_kwargs={"lifespan": shelf.lifespan, "middleware": [(HostCheck, (), {"names": names_of(options.host)})]},
         **look,
     )
     app.mount(f"/{OTHERS}/{{name}}", shelf)
@@ -143,9 +142,3 @@ def _serve(options: Options, rooms: Rooms, others: Callable[[str], Rooms]) -> No
         print()
     finally:
         demo.close(verbose=False)
-
-
-def _login(password: str | None) -> Callable[[str, str], bool] | None:
-    if not password:
-        return None
-    return lambda user, given: secrets.compare_digest(given.encode(), password.encode())

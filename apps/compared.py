@@ -106,10 +106,14 @@ class Axis:
 
 @dataclass(frozen=True)
 class Facts:
-    """One side of a pair. score is None where the filter gave none; truth and noise_kind where they are not known."""
+    """One side of a pair. score is None where the filter gave none; truth and noise_kind where they are not known.
+
+    better: what a person wants in place of the caption.
+    """
 
     origin: str
     caption: str
+    better: str | None
     score: float | None
     truth: str | None
     noise_kind: str | None

@@ -72,7 +72,7 @@ class Comparing:
             return comparison
 
     def add(self, folder: str) -> str:
-        """Open one more ledger, below one of the roots; its name. InputError where it may not or cannot be opened."""
+        """Open one more ledger, below one of the roots; its name. InputError where it may not or cannot be opened, or has no scores."""
         place = Path(folder.strip()).expanduser().resolve()
         if not any(place.is_relative_to(root) for root in self.roots):
             allowed = ", ".join(map(str, self.roots)) or "none"
@@ -82,6 +82,8 @@ class Comparing:
         with self._lock:
             if all(_place(ledger) != place for ledger in self._ledgers):
                 ledger = Ledger.open(place)
+                if not ledger.filters:
+                    raise InputError(f"{_name(place)} has no scores yet; open it again when lab capfilt has written its first shard.")
                 self._ledgers.append(ledger)
                 self._pictures.append(_pictures(ledger))
                 self._enter(len(self._ledgers) - 1)

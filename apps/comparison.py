@@ -28,7 +28,7 @@ SELECT p.pair, p.same, a.image_key, a.image_ref, a.image_sha256,
 FROM (SELECT * FROM {table} WHERE {condition} ORDER BY {order}, pair LIMIT $n OFFSET $at) p
 JOIN {a} a ON a.row = p.a_row JOIN {b} b ON b.row = p.b_row ORDER BY {order}, pair
 """
-_FACTS = ("origin", "caption", "score", "truth", "noise_kind", "by_person")
+_FACTS = ("origin", "caption", "better", "score", "truth", "noise_kind", "by_person")
 
 
 class Comparison:

@@ -7,18 +7,21 @@ and only if its level reaches the threshold, so that a threshold is one comparis
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from blip.capfilt import Ledger, Policy
 from blip.capfilt.queries import refusing
+from blip.capfilt.schema import OVERRIDES
 from blip.errors import InputError
 
 _POLICY = Policy()
 _SCORES = f"scores/{_POLICY.filter}"
+_FILES = "read_parquet(${}, hive_partitioning = false)"  # else a folder named a=b is a column a
 _GIVEN = """
 CREATE TABLE given AS
 SELECT row_number() OVER () AS row, c.*, s.row_id AS scored_id,
     CASE WHEN NOT isnan(s.{column}) THEN s.{column} END AS score, {itc} AS itc, [{others}]::FLOAT[] AS others
-FROM read_parquet($candidates) c POSITIONAL JOIN read_parquet($scores) s {joined}
+FROM {candidates} c POSITIONAL JOIN {scores} s {joined}
 """
 _IMAGES = """
 CREATE TABLE keys AS
@@ -30,8 +33,8 @@ SELECT row_number() OVER (ORDER BY first) - 1 AS image, key, ref, sha256 FROM (
 _CAPTIONS = """
 CREATE TABLE captions AS
 SELECT k.image, c.row, c.row_id, c.origin, c.origin = 'synthetic' AS synthetic, c.caption, c.score, c.itc,
-    c.mean_logprob, c.truth, c.noise_kind, NULL::BOOLEAN AS decided, coalesce(c.score, '-inf')::FLOAT AS level,
-    {opinions} AS opinions
+    c.mean_logprob, c.truth, c.noise_kind, NULL::BOOLEAN AS decided, NULL::VARCHAR AS better,
+    coalesce(c.score, '-inf')::FLOAT AS level, {opinions} AS opinions
 FROM given c JOIN keys k ON k.key = c.image_key ORDER BY c.row
 """
 _PLACE = """
@@ -42,11 +45,11 @@ CASE WHEN c.others[{n}] IS NOT NULL AND NOT isnan(c.others[{n}]) THEN
 END"""
 _DECIDED = """
 BEGIN;
-UPDATE captions SET decided = NULL, level = coalesce(score, '-inf') WHERE decided IS NOT NULL;
-UPDATE captions SET decided = o.kept,
+UPDATE captions SET decided = NULL, better = NULL, level = coalesce(score, '-inf') WHERE decided IS NOT NULL;
+UPDATE captions SET decided = o.kept, better = CASE WHEN o.kept THEN o.caption END,
     level = CASE WHEN o.kept THEN 'inf' WHEN NOT o.kept THEN '-inf' ELSE coalesce(score, '-inf') END::FLOAT
 FROM (
-    SELECT row_id, last(kept ORDER BY position) AS kept
+    SELECT row_id, last(kept ORDER BY position) AS kept, last(caption ORDER BY position) AS caption
     FROM (SELECT *, row_number() OVER () AS position FROM overrides) GROUP BY row_id
 ) o WHERE o.row_id = captions.row_id;
 UPDATE images SET web = b.web, synthetic = b.synthetic FROM (
@@ -70,9 +73,10 @@ def build(ledger: Ledger, file: Path) -> duckdb.DuckDBPyConnection:
     """Index a ledger into a new DuckDB file, under the default policy's filter and column.
 
     captions: image, row (ledger order), row_id, origin, synthetic, caption, score, itc, mean_logprob, truth,
-    noise_kind, decided (by a person), level, opinions (the place of each second opinion's score among those
-    of its origin, from 0, the best, to 1). images: image (0, 1, ... in ledger order), key, ref, sha256, and
-    the highest level and score of its web and synthetic captions. InputError where scores are missing.
+    noise_kind, decided (by a person), better (the text that a person wants in place of caption), level,
+    opinions (the place of each second opinion's score among those of its origin, from 0, the best, to 1).
+    images: image (0, 1, ... in ledger order), key, ref, sha256, and the highest level and score of its web and
+    synthetic captions. InputError where scores are missing.
     """
     with refusing(ledger):
         return _built(ledger, file)
@@ -89,7 +93,9 @@ def _built(ledger: Ledger, file: Path) -> duckdb.DuckDBPyConnection:
         column=_POLICY.column,
         itc="s.itc" if "itc" in columns else "NULL::FLOAT",
         others=", ".join(f"{tables[filter]}.{_quoted(column)}" for filter, column in opinions),
-        joined=" ".join(f"POSITIONAL JOIN read_parquet(${alias}) {alias}" for alias in tables.values()),
+        candidates=_FILES.format("candidates"),
+        scores=_FILES.format("scores"),
+        joined=" ".join(f"POSITIONAL JOIN {_FILES.format(alias)} {alias}" for alias in tables.values()),
     )
     others = {alias: paths(f"scores/{name}") for name, alias in tables.items()}
     connection.execute(given, {"candidates": paths("candidates"), "scores": paths(_SCORES)} | others)
@@ -105,8 +111,12 @@ def _built(ledger: Ledger, file: Path) -> duckdb.DuckDBPyConnection:
 
 def decide_again(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
     """Take in what people decided: the last word on each caption, nothing where it was taken back."""
+    columns = ["row_id", "kept", "caption"]
+    people = ledger.table("overrides", columns)
+    # Earlier ledgers have no better texts.
+    people = pa.concat_tables([OVERRIDES.empty_table().select(columns), people], promote_options="default")
     with connection.cursor() as cursor:
-        cursor.register("overrides", ledger.table("overrides", ["row_id", "kept"]))
+        cursor.register("overrides", people)
         cursor.execute(_DECIDED)
 
 

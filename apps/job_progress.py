@@ -6,6 +6,7 @@ Plain Python, no Gradio. Everything can be read while the job writes: a ledger's
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ _TAIL = 16_384  # bytes of a log that are read
 _BAR = re.compile(r"(\d+)/(\d+) \[[\d:]+<([\d:?]+), +(?:([\d.]+)(image/s|s/image))?")
 _OURS = "lab: "
 _SILENT = "Its process ended without a word: it was killed, or the machine was stopped."
-_PART = f"scores.{Policy().filter}-"
 
 _Shard = Counter[tuple[str, bool]]
 
@@ -52,13 +52,13 @@ class Reader:
     """Reads the progress of jobs; a shard is counted once. Any number of threads may ask at the same time."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, float, str], _Shard] = {}
+        self._known: dict[tuple[str, float], _Shard] = {}
 
     def progress(self, job: Job, log: Path) -> Progress:
         """How far a job has come."""
         lines, bar = _said(log)
         about = _about(job)
-        shards = _committed(job) if about else []
+        shards = _committed(job) if about else {}
         total = about["data"]["images"] if about else None
         images = min(total, len(shards) * about["images_per_shard"]) if total is not None else 0
         found: dict[str, Any] = {"tallies": self._tallies(job, shards), "lines": lines, "total": total}
@@ -68,13 +68,13 @@ class Reader:
             found["error"] = _error(lines)
         return Progress(images=images, **found)
 
-    def _tallies(self, job: Job, shards: list[str]) -> dict[str, Tally]:
+    def _tallies(self, job: Job, shards: Mapping[str, str]) -> dict[str, Tally]:
         if not shards:
             return {}
         total: _Shard = Counter()
         try:
-            for shard in shards:
-                key = (job.out, job.threshold, shard)
+            for shard, content in shards.items():
+                key = (content, job.threshold)
                 if key not in self._known:
                     self._known[key] = _counted(job, shard)
                 total += self._known[key]
@@ -91,10 +91,15 @@ def _about(job: Job) -> dict[str, Any]:
         return {}
 
 
-def _committed(job: Job) -> list[str]:
-    """The shards whose captions are scored; a filter's entry is the last thing written of a shard."""
-    names = (path.stem for path in (Path(job.out) / "manifest").glob(f"{_PART}*.json"))
-    return sorted(name.removeprefix(_PART) for name in names)
+def _committed(job: Job) -> dict[str, str]:
+    """The hash of the scores of each shard that is scored; a filter's entry is the last thing written of a shard.
+
+    The folder may have held another ledger before: a name does not say whose shard it is.
+    """
+    try:
+        return {entry.shard: entry.sha256 for entry in Ledger.open(job.out).entries(f"scores/{Policy().filter}")}
+    except InputError:  # somebody is removing the folder
+        return {}
 
 
 def _counted(job: Job, shard: str) -> _Shard:

@@ -15,6 +15,7 @@ OTHERS = "l"
 UP = "../../"
 """The way from there to the studio's own address."""
 
+_PAPER = Policy()
 _PAGE = "page_number"  # Gradio keeps "page" for itself
 
 
@@ -38,8 +39,8 @@ def link(place: Place, ledger: str) -> str:
     return "?" + urlencode({name: word for name, word in words.items() if word})
 
 
-def place_of(words: Mapping[str, str], ledger: str) -> Place:
-    """The place that a query string names, the default for what it leaves out.
+def place_of(words: Mapping[str, str], ledger: str, usual: Policy = _PAPER) -> Place:
+    """The place that a query string names, the default for what it leaves out; usual: the thresholds then.
 
     InputError, naming the part, for a link of another ledger and for words that cannot be.
     """
@@ -48,7 +49,7 @@ def place_of(words: Mapping[str, str], ledger: str) -> Place:
     queue = words.get("queue", Place.queue)
     if queue not in QUEUES:
         raise InputError(f"This link names the queue {queue!r}, which there is not; choose one of those shown.")
-    policy = Policy(web=_number(words, "web", 0, 1, 0.5), synthetic=_number(words, "synthetic", 0, 1, 0.5))
+    policy = Policy(web=_number(words, "web", 0, 1, usual.web), synthetic=_number(words, "synthetic", 0, 1, usual.synthetic))
     page = _number(words, _PAGE, 1, math.inf, 1)
     return Place(
         policy=policy,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from html import escape
 from itertools import groupby
 
-from apps.cards import thumbnail, words
+from apps.cards import thumbnail, wording
 from apps.charts import icon, percent
 from apps.compared import QUADRANTS, Axis, Counts, Facts, Pair, PairPage
 from apps.pictures import Picture
@@ -101,7 +101,7 @@ def _pair(pair: Pair, scales: tuple[tuple[float, Axis], ...]) -> str:
         _side(name, facts, scale, text=not pair.same)
         for name, facts, scale in zip("AB", (pair.a, pair.b), scales, strict=True)
     )
-    shared = f'{words(pair.a.caption)}' if pair.same else ""
+    shared = wording(pair.a.caption, pair.a.better) if pair.same else ""
     origin = f'<span class="origin">{escape(pair.a.origin)}</span>' + (_badges(pair.a) if pair.same else "")
     return f'<section class="caption pair"><header>{origin}</header>{shared}<div class="sides">{sides}</div></section>'
 
@@ -110,7 +110,7 @@ def _side(name: str, facts: Facts, scale: tuple[float, Axis], *, text: bool) -> 
     verdict = "kept" if facts.kept else "filtered"
     by = " by a person" if facts.by_person else ""
     head = f'<header><b class="letter">{name}</b><span class="verdict">{icon(facts.kept)}{verdict}{by}</span></header>'
-    said = words(facts.caption) + _badges(facts) if text else ""
+    said = wording(facts.caption, facts.better) + _badges(facts) if text else ""
     return f'<div class="{verdict}">{head}{said}{_score(facts.score, *scale)}</div>'
 
 

@@ -8,19 +8,25 @@ too, so that two captioners, two ways of decoding or two rounds stand side by si
 from dataclasses import dataclass
 
 import duckdb
+import pyarrow as pa
 
 from blip.capfilt import Ledger, Policy
+from blip.capfilt.override import decisions
 from blip.capfilt.queries import create_view
 
 _SIDE = """
 CREATE TABLE {table} AS
 SELECT position AS row, image_key, image_ref, image_sha256, origin, origin = 'synthetic' AS synthetic, caption,
-    caption_hash, truth, noise_kind, "by" = 'person' AS by_person,
+    caption_hash, {facts}, "by" = 'person' AS by_person,
     CASE WHEN NOT isnan(score) THEN score END AS score,
     CASE WHEN "by" <> 'person' THEN CASE WHEN score IS NULL OR isnan(score) THEN '-inf' ELSE score END
         WHEN kept THEN 'inf' ELSE '-inf' END::FLOAT AS level
 FROM {view}
 """
+_AS_READ = "NULL::VARCHAR AS better, truth, noise_kind"
+# Of a text that a person wrote nobody knows whether it is true.
+_REWRITTEN = """better, CASE WHEN better IS NULL THEN truth END AS truth,
+    CASE WHEN better IS NULL THEN noise_kind END AS noise_kind"""
 _SAME_ROWS = "SELECT row AS a_row, row AS b_row FROM {a}"
 _COUNTERPARTS = """
 WITH a AS (SELECT row, {text}, {among_equals} AS place FROM {a} SEMI JOIN {b} USING ({text})),
@@ -68,7 +74,12 @@ def side_table(connection: duckdb.DuckDBPyConnection, ledger: Ledger, column: Co
     # Nothing is decided by the policy here: it names the score, and marks what people decided.
     policy = Policy(filter=column.filter, column=column.name)
     create_view(connection, ledger, policy, f"{table}_view")
-    connection.execute(_SIDE.format(table=table, view=f"{table}_view"))
+    better = {row: own.caption for row, own in decisions(ledger).items() if own.kept and own.caption is not None}
+    facts, view = _AS_READ, f"{table}_view"
+    if better:  # else no row_id is read
+        connection.register(f"{table}_better", pa.table({"row_id": [*better], "better": [*better.values()]}))
+        facts, view = _REWRITTEN, f"{view} LEFT JOIN {table}_better USING (row_id)"
+    connection.execute(_SIDE.format(table=table, view=view, facts=facts))
 
 
 def pair_table(connection: duckdb.DuckDBPyConnection, a: str, b: str, table: str, *, one_ledger: bool) -> None:

@@ -35,8 +35,14 @@ _SHARE = f"CASE WHEN synthetic THEN {_SHARES['synthetic']} ELSE {_SHARES['NOT sy
 DISAGREE_CAPTION = f"(score >= {LIMIT}) <> (opinions[$opinion] < {_SHARE})"
 """Whether the second opinion on a caption is another than the filter's, in SQL."""
 
-WRONG_CAPTION = f"truth IS NOT NULL AND ({KEPT}) <> (truth = 'true')"
-"""Whether the filter keeps a caption that is not true, or filters one that is, in SQL."""
+WRONG_CAPTION = f"truth IS NOT NULL AND coalesce(score >= {LIMIT}, false) <> (truth = 'true')"
+"""Whether the filter keeps a caption that is not true, or filters one that is, whatever people decided, in SQL."""
+
+TRUTH = "CASE WHEN better IS NULL THEN truth END"
+"""Whether a caption is true as it is exported, in SQL: of a text that a person wrote nobody knows."""
+
+HAS = "(contains(lower(caption), lower($search)) OR coalesce(contains(lower(better), lower($search)), false))"
+"""Whether a caption, or the better text of it, has the searched text, in SQL: letters as they are, no wildcards."""
 
 ALL = "All images"
 BORDERS = "Borderline"
@@ -57,8 +63,8 @@ VIEWS = {
 the filter is wrong where it keeps a caption that is not true, or filters one that is. Filters disagree where
 one keeps what the other filters, if the second opinion keeps as many captions of the origin as the first."""
 
-FOUND = "i.image IN (SELECT image FROM captions WHERE contains(lower(caption), lower($search)))"
-"""Whether an image has a caption with the searched text, in SQL: letters as they are, no wildcards."""
+FOUND = f"i.image IN (SELECT image FROM captions WHERE {HAS})"
+"""Whether an image has a caption with the searched text, in SQL."""
 
 AS_WRITTEN = "As in the ledger"
 ORDERS = {

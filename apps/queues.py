@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from apps.questions import BORDERLINE, CLOSE, DISAGREE_CAPTION, DISTANCE, KEPT, WRONG_CAPTION
+from apps.questions import BORDERLINE, CLOSE, DISAGREE_CAPTION, DISTANCE, HAS, KEPT, WRONG_CAPTION
 
 ROWS = 10
 """Captions a page."""
@@ -31,5 +31,5 @@ QUEUES = {
 }
 """By the word a link has for them. Those near a threshold come nearest first, wrong ones most wrong first."""
 
-SEARCHED = "contains(lower(caption), lower($search))"
-"""Whether a caption has the searched text: letters as they are, no wildcards."""
+SEARCHED = HAS
+"""Whether a caption has the searched text."""

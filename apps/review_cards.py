@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from apps.answers import Caption
-from apps.cards import facts, match, thumbnail, words
+from apps.cards import facts, match, thumbnail, wording, words
 from apps.charts import icon
 from apps.pictures import Picture
 from apps.reviewing import Agreement, Item, Stretch
@@ -32,7 +32,7 @@ def focus(stretch: Stretch, others: Sequence[Caption], picture: Picture | None) 
     return (
         f'<article class="focus" {data}><figure>{thumbnail(item.key, picture)}<figcaption title="{key}">{key}</figcaption></figure>'
         f'<div class="captions"><section class="caption {_side(own)}"><header><span class="origin">{escape(own.origin)} caption</span>'
-        f"{_chip(own)}</header>{words(own.text, search)}{match(own.score, _limit(own, policy))}{facts(own, truth=False)}</section>"
+        f"{_chip(own)}</header>{_read(item, search)}{match(own.score, _limit(own, policy))}{facts(own, truth=False)}</section>"
         f"{_said(item.word)}{_others(others, policy)}</div></article>"
     )
 
@@ -130,7 +130,14 @@ def _limit(caption: Caption, policy: Policy) -> float:
 
 def _text_of(item: Item) -> str:
     """The text as people want it: the better one where there is one."""
-    return item.word.caption if item.word and item.word.caption is not None else item.caption.text
+    if item.word is None:
+        return item.caption.text if item.caption.better is None else item.caption.better
+    return item.caption.text if item.word.caption is None else item.word.caption
+
+
+def _read(item: Item, search: str) -> str:
+    """The text that the filter has read; a better one that nobody wrote here stands above it."""
+    return words(item.caption.text, search) if item.word else wording(item.caption.text, item.caption.better, search)
 
 
 def _said(word: Word | None) -> str:
@@ -141,7 +148,8 @@ def _said(word: Word | None) -> str:
     kept = word.word == KEEP
     better = f'<p class="text better" dir="auto">{escape(word.caption)}</p>' if word.caption is not None else ""
     does = "keeps it with this text" if better else ("keeps it" if kept else "drops it")
-    return f'<div class="word {"kept" if kept else "filtered"}"><p>{icon(kept)}<span><b>{escape(word.reviewer)}</b> {does}, {clock(word)}</span></p>{better}</div>'
+    again = f"; <b>{escape(word.undone_by)}</b> took a later verdict back" if word.undone_by else ""
+    return f'<div class="word {"kept" if kept else "filtered"}"><p>{icon(kept)}<span><b>{escape(word.reviewer)}</b> {does}{again}, {clock(word)}</span></p>{better}</div>'
 
 
 def _others(others: Sequence[Caption], policy: Policy) -> str:
@@ -149,7 +157,7 @@ def _others(others: Sequence[Caption], policy: Policy) -> str:
         return ""
     said = "".join(
         f'<section class="caption {_side(own)}"><header><span class="origin">{escape(own.origin)}</span>{_chip(own)}</header>'
-        f"{words(own.text)}{match(own.score, _limit(own, policy))}</section>"
+        f"{wording(own.text, own.better)}{match(own.score, _limit(own, policy))}</section>"
         for own in others
     )
     return f'<div class="others"><h4>Other captions of this image</h4>{said}</div>'

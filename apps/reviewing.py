@@ -3,28 +3,25 @@
 Plain Python, no Gradio. Queues are queries over the index (apps/index.py); words lie in apps/reviews.py.
 """
 
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from apps.answers import Caption
+from apps.exporting import Exported, Exports
 from apps.links import Place
 from apps.questions import LIMIT
 from apps.queues import QUEUES, ROWS, SEARCHED
 from apps.reviews import KEEP, REVIEW, Reviews, Word, kappa
 from apps.service import Service
-from blip.capfilt import Policy, kept
-from blip.capfilt.merge import PROVENANCE
+from blip.capfilt import Policy
 from blip.capfilt.override import Decision, decisions, record
-from blip.data.writers import write_list, write_parquet
 from blip.errors import InputError
 from lab.audit_draw import identity
-from lab.ledgers import world_images
 from lab.locks import locked
+
+_PAPER = Policy()
 
 
 @dataclass(frozen=True)
@@ -86,28 +83,21 @@ class Agreement:
         return sum(self.counts.values())
 
 
-@dataclass(frozen=True)
-class Exported:
-    """A written data set: its file, its pairs, the kept captions whose image cannot be read, new overrides."""
-
-    file: Path
-    pairs: int
-    unread: int
-    overrides: int
-
-
 class Desk:
-    """Where captions of a ledger are reviewed. Any number of threads may ask at the same time."""
+    """Where captions of a ledger are reviewed. Any number of threads may ask at the same time.
 
-    def __init__(self, service: Service, reviews: Reviews) -> None:
-        self.service, self.reviews = service, reviews
-        self._scratch = tempfile.TemporaryDirectory(prefix="blip-lab-studio-")
+    policy: the thresholds that the room begins with.
+    """
+
+    def __init__(self, service: Service, reviews: Reviews, policy: Policy = _PAPER) -> None:
+        self.service, self.reviews, self.policy = service, reviews, policy
+        self._exports = Exports(service.ledger)
         self.ledger = identity(service.ledger)[:12]
         """What names the ledger in links."""
 
     def close(self) -> None:
         """Remove what was exported here."""
-        self._scratch.cleanup()
+        self._exports.close()
 
     def queues(self) -> list[str]:
         """The queues that this ledger can fill, by the word links have for them."""
@@ -160,6 +150,15 @@ class Desk:
         captions = self.service.captions([item.image], policy)[item.image]
         return [own for own in captions if own.row_id != item.caption.row_id]
 
+    def text(self, row_id: str) -> str:
+        """The text of a caption as people want it: the better one where there is one."""
+        word = self.reviews.of([row_id]).get(row_id)
+        if word and word.caption is not None:
+            return word.caption
+        wanted = "caption" if word else "coalesce(better, caption)"
+        found = self.service.ask(f"SELECT {wanted} AS text FROM captions WHERE row_id = $row", row=row_id)
+        return found[0]["text"] if found else ""
+
     def save(self, row_id: str, word: str, *, reviewer: str, seen: int, text: str | None = None) -> Word:
         """Keep or drop a caption; text is a better one, which keeps it. Errors are those of Reviews.save."""
         found = self.service.ask("SELECT caption FROM captions WHERE row_id = $row", row=row_id)
@@ -206,28 +205,15 @@ class Desk:
                     new[row] = Decision(side, word.reviewer, word.time, word.caption)
             if new:
                 record(self.service.ledger, new, policy)
-                self.service.refresh()
+            self.service.refresh()
         return len(new)
 
     def export(self, policy: Policy, form: str) -> Exported:
-        """Apply, then write the kept pairs as `lab ledger export` does, into a file that goes when the desk closes.
+        """Apply, then write the kept pairs as `lab ledger export` does, into a file that goes with the next export.
 
         form: parquet (with the pictures) or json (a zip of the list and its pictures).
         """
-        new = self.apply(policy)
-        folder = Path(tempfile.mkdtemp(dir=self._scratch.name))
-        records = kept(self.service.ledger, policy, world_images(self.service.ledger))
-        if form == "parquet":
-            file = folder / "pairs.parquet"
-            written = write_parquet(records, file, PROVENANCE)
-        else:
-            written = write_list(records, folder / "pairs" / "pairs.json")
-            file = Path(shutil.make_archive(str(folder / "pairs"), "zip", folder / "pairs"))
-            shutil.rmtree(folder / "pairs")
-        if not written.pairs:
-            first = f"; the first image cannot be read: {written.rejects[0].reason}" if written.rejects else ""
-            raise InputError(f"No kept caption can be exported under {policy}{first}; lower a threshold or see lab ledger export.")
-        return Exported(file, written.pairs, len(written.rejects), new)
+        return self._exports.write(policy, form, self.apply(policy))
 
     def _judged(self) -> dict[str, Word]:
         return {row: word for row, word in self.reviews.words(REVIEW).items() if word.word is not None}

@@ -25,18 +25,21 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS about (ledger TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS words (
     sheet TEXT NOT NULL, row_id TEXT NOT NULL, version INTEGER NOT NULL, word TEXT, caption TEXT,
-    reviewer TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (sheet, row_id, version)
+    reviewer TEXT NOT NULL, at TEXT NOT NULL, undone_by TEXT, PRIMARY KEY (sheet, row_id, version)
 ) WITHOUT ROWID;
 """
+_WORD = "row_id, word, caption, reviewer, at, {undone_by}"
 # With max() SQLite takes the other columns from the row that has it.
-_LAST = "SELECT row_id, word, caption, reviewer, at, max(version) FROM words WHERE sheet = ? {also} GROUP BY row_id"
+_LAST = f"SELECT {_WORD}, max(version) FROM words WHERE sheet = ? {{also}} GROUP BY row_id"
+_VERSION = f"SELECT {_WORD}, version FROM words WHERE sheet = ? AND row_id = ? AND version = ?"
 
 
 @dataclass(frozen=True)
 class Word:
     """The last word on a caption: keep or drop, in an audit yes, no or unsure; None where it was taken back.
 
-    caption: the better text, None for the caption as it is. at: the time in UTC, ISO 8601. version: 1, 2, ...
+    caption: the better text, None for the caption as it is. at: the time in UTC, ISO 8601. undone_by: who took
+    back a later word, so that this one holds again since then; None for a word that was said. version: 1, 2, ...
     """
 
     row_id: str
@@ -44,7 +47,13 @@ class Word:
     caption: str | None
     reviewer: str
     at: str
+    undone_by: str | None
     version: int
+
+    @property
+    def by(self) -> str:
+        """Who made this version."""
+        return self.undone_by or self.reviewer
 
     @property
     def time(self) -> datetime:
@@ -58,10 +67,10 @@ class Changed(InputError):
     def __init__(self, newer: Word) -> None:
         said = newer.word or "took the verdict back"
         said = f"{said} with another text" if newer.caption is not None else said
-        super().__init__(
-            f"{newer.reviewer} has judged this caption since you opened it ({said}, {clock(newer)}); "
-            "that verdict stands, judge again to replace it."
-        )
+        how = f"{newer.reviewer} has judged this caption since you opened it"
+        if newer.word and newer.undone_by:
+            how = f"{newer.reviewer}'s verdict holds again since {newer.undone_by} took a later one back"
+        super().__init__(f"{how} ({said}, {clock(newer)}); that verdict stands, judge again to replace it.")
         self.newer = newer
 
 
@@ -97,44 +106,47 @@ class Reviews:
 
         Changed where there is a newer version; InputError without a reviewer's name.
         """
-        return self._add(sheet, Word(row_id, word, caption, reviewer.strip(), _now(), seen + 1))
+        return self._add(sheet, Word(row_id, word, caption, reviewer.strip(), _now(), None, seen + 1))
 
-    def undo(self, row_id: str, *, reviewer: str, version: int, sheet: str = REVIEW) -> Word:
-        """Take back the word of this version: what was said before it is said again, as a new version.
+    def undo(self, row_id: str, *, reviewer: str, version: int, to: int | None = None, sheet: str = REVIEW) -> Word:
+        """Take back the word of this version: an earlier one holds again, as a new version, under its own reviewer.
 
-        Changed where there is a newer one; InputError without a reviewer's name.
+        to: the version whose word holds again, 0 for none; by default the one before. Changed where there is a
+        newer version; InputError without a reviewer's name.
         """
         with self._connected() as db:
-            before = None if db is None else _version(db, sheet, row_id, version - 1)
+            before = None if db is None else _version(db, sheet, row_id, version - 1 if to is None else to)
         word, caption = (before.word, before.caption) if before else (None, None)
-        return self._add(sheet, Word(row_id, word, caption, reviewer.strip(), _now(), version + 1))
+        by = reviewer.strip()
+        whose = before.reviewer if before and before.word and by else by
+        return self._add(sheet, Word(row_id, word, caption, whose, _now(), by, version + 1))
 
     def _add(self, sheet: str, new: Word) -> Word:
         if not new.reviewer:
             raise InputError("Give your name first: every verdict says whose it is.")
-        sql = "INSERT INTO words (sheet, row_id, version, word, caption, reviewer, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
-        row = (sheet, new.row_id, new.version, new.word, new.caption, new.reviewer, new.at)
+        row = {"sheet": sheet} | vars(new)
+        sql = f"INSERT INTO words ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
         with self._open(make=True) as db:
             try:
-                db.execute(sql, row)
+                db.execute(sql, tuple(row.values()))
             except sqlite3.IntegrityError:
                 db.rollback()
-                newer = db.execute(_LAST.format(also="AND row_id = ?"), (sheet, new.row_id)).fetchone()
+                newer = db.execute(_said(db, _LAST, also="AND row_id = ?"), (sheet, new.row_id)).fetchone()
                 raise Changed(Word(*newer)) from None
         return new
 
     def _last(self, sheet: str, also: str, *row_ids: str) -> dict[str, Word]:
         with self._connected() as db:
-            rows = [] if db is None else db.execute(_LAST.format(also=also), (sheet, *row_ids)).fetchall()
+            rows = [] if db is None else db.execute(_said(db, _LAST, also=also), (sheet, *row_ids)).fetchall()
         return {row[0]: self._word(row) for row in rows}
 
     def _word(self, row: tuple[Any, ...]) -> Word:
         """A row as a word; InputError where the file holds what the studio never wrote."""
-        row_id, word, caption, reviewer, at, version = row
-        texts = all(isinstance(text, str) for text in (row_id, word or "", caption or "", reviewer, at))
+        row_id, word, caption, reviewer, at, undone_by, version = row
+        texts = (row_id, word or "", caption or "", reviewer, at, undone_by or "")
         try:
-            if texts and isinstance(version, int) and datetime.fromisoformat(at):
-                return Word(row_id, word, caption, reviewer, at, version)
+            if all(isinstance(text, str) for text in texts) and isinstance(version, int) and datetime.fromisoformat(at):
+                return Word(*row)
         except ValueError:
             pass
         raise InputError(f"{self.file} holds a verdict that the studio did not write; give another file with --reviews.")
@@ -169,6 +181,8 @@ class Reviews:
             db.executescript(_TABLES)
             db.execute("INSERT INTO about SELECT ? WHERE NOT EXISTS (SELECT 1 FROM about)", (self._ledger,))
             db.commit()
+        elif not _knows_undone(db):
+            _learn_undone(db)
 
     def _made(self, db: sqlite3.Connection) -> bool:
         """Whether the tables are there; InputError where they are those of another ledger."""
@@ -177,7 +191,7 @@ class Reviews:
         row = db.execute("SELECT ledger FROM about").fetchone()
         if row is not None and row[0] != self._ledger:
             raise InputError(
-                f"{self.file} holds the reviews of another ledger; give the file of this one with --reviews."
+                f"{self.file} holds the reviews of another ledger; give the file of this one with --reviews, or move that one away."
             )
         return row is not None
 
@@ -192,12 +206,6 @@ def _write_ahead(db: sqlite3.Connection) -> None:
             if time.monotonic() > last:
                 raise
             time.sleep(0.01)
-
-
-def beside(ledger: Path) -> Path:
-    """Where the reviews of a ledger lie if nobody says otherwise."""
-    folder = ledger.resolve()
-    return folder.with_name(f"{folder.name}.reviews.sqlite")
 
 
 def clock(word: Word) -> str:
@@ -220,9 +228,25 @@ def kappa(first: Sequence[bool], second: Sequence[bool]) -> float | None:
 
 
 def _version(db: sqlite3.Connection, sheet: str, row_id: str, version: int) -> Word | None:
-    sql = "SELECT row_id, word, caption, reviewer, at, version FROM words WHERE sheet = ? AND row_id = ? AND version = ?"
-    row = db.execute(sql, (sheet, row_id, version)).fetchone()
+    row = db.execute(_said(db, _VERSION), (sheet, row_id, version)).fetchone()
     return Word(*row) if row else None
+
+
+def _said(db: sqlite3.Connection, sql: str, **parts: str) -> str:
+    """A query of words; those of an earlier file do not say who took a later word back."""
+    return sql.format(undone_by="undone_by" if _knows_undone(db) else "NULL", **parts)
+
+
+def _knows_undone(db: sqlite3.Connection) -> bool:
+    return any(name == "undone_by" for _, name, *_ in db.execute("PRAGMA table_info(words)"))
+
+
+def _learn_undone(db: sqlite3.Connection) -> None:
+    """Give an earlier file the column; another process may do so at the same time."""
+    db.execute("BEGIN IMMEDIATE")
+    if not _knows_undone(db):
+        db.execute("ALTER TABLE words ADD COLUMN undone_by TEXT")
+    db.commit()
 
 
 def _now() -> str:

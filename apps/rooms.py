@@ -7,13 +7,14 @@ from pathlib import Path
 
 from apps.comparing import Comparing
 from apps.reviewing import Desk
-from apps.reviews import Reviews, beside
+from apps.reviews import Reviews
 from apps.running import Running
 from apps.searching import Searching
 from apps.service import Service
 from apps.trying import Workbench
 from blip.capfilt import Ledger, Policy
 from lab.audit_draw import identity
+from lab.ledgers import reviews_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class Rooms:
     workbench: Workbench
     running: Running
     policy: Policy
-    """The thresholds that the room Decisions begins with."""
+    """The thresholds that the rooms begin with."""
 
 
 def open_rooms(
@@ -54,11 +55,12 @@ def open_rooms(
 ) -> Rooms:
     """The rooms over a ledger, which `opened` closes; InputError where it cannot be opened.
 
-    policy: of the room Decisions at first, by default the paper's. reviews: the file of the room Review, by default beside the ledger. compare, compare_root: see Comparing.
+    policy: the thresholds of the rooms at first, by default the paper's. reviews: the file of the room Review, by default beside the ledger. compare, compare_root: see Comparing.
     search_index, search_weights: see Searching.
     """
+    policy = policy or Policy()
     service = opened.enter_context(closing(Service.open(ledger)))
-    desk = Desk(service, Reviews(reviews or beside(ledger), identity(service.ledger)))
+    desk = Desk(service, Reviews(reviews or reviews_file(ledger), identity(service.ledger)), policy)
     opened.enter_context(closing(desk))
     comparing = Comparing([service.ledger, *map(Ledger.open, compare)], compare_root)
     opened.enter_context(closing(comparing))
@@ -70,5 +72,5 @@ def open_rooms(
         searching=searching,
         workbench=shared.workbench,
         running=shared.running,
-        policy=policy or Policy(),
+        policy=policy,
     )

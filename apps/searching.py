@@ -3,9 +3,9 @@
 Plain Python, no Gradio. The features lie in an index that `lab ledger embed` wrote (lab/search_index.py).
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
@@ -43,6 +43,11 @@ class Query:
     text: str | None = None
     image: int | None = None
     data: bytes | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """What it is known by, without the bytes of an image."""
+        return self if self.data is None else hashlib.sha256(self.data).digest()
 
 
 @dataclass(frozen=True)
@@ -106,12 +111,23 @@ class Searching:
         self._weights, self._vocab = weights, vocab
         self._opened: _Opened | None = None
         self._lock = Lock()
-        self.ranking = lru_cache(maxsize=_REMEMBERED)(self._rank)
-        """Ranking of a query: its shortlist of so many, re-ranked by ITM or not. InputError as `open` and `images`."""
+        self._known: dict[Hashable, Ranking] = {}
 
     def open(self) -> None:
         """Open index and weights; InputError, with the command that gives them, where they are not there."""
         self._ready()
+
+    def ranking(self, query: Query, shortlist: int, rerank: bool) -> Ranking:
+        """A query's shortlist of so many, re-ranked by ITM or not; the last ones are kept. InputError as `open` and `images`."""
+        key = (query.key, shortlist, rerank)
+        ranking = self._known.get(key)
+        if ranking is None:
+            ranking = self._rank(query, shortlist, rerank)
+            with self._lock:
+                self._known[key] = ranking
+                if len(self._known) > _REMEMBERED:
+                    del self._known[next(iter(self._known))]
+        return ranking
 
     def images(self, query: Query, policy: Policy, shortlist: int, *, rerank: bool) -> list[FoundImage]:
         """Images for a text, the best first; InputError for a text without words."""

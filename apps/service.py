@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from threading import Condition
+from threading import Condition, Lock
 from typing import Any
 
 from duckdb import DuckDBPyConnection
@@ -19,7 +19,7 @@ from duckdb import DuckDBPyConnection
 from apps.answers import Caption, Card, Page, Tally
 from apps.index import build, decide_again, second_opinions
 from apps.pictures import LARGE, Original, Picture, Pictures
-from apps.questions import BORDERLINE, FOUND, KEPT, ORDERS, VIEWS, Question
+from apps.questions import BORDERLINE, FOUND, KEPT, ORDERS, TRUTH, VIEWS, Question
 from blip.capfilt import Ledger, Policy
 from blip.capfilt.tolerance import Margins
 from blip.errors import InputError
@@ -44,6 +44,7 @@ class Service:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self._scratch = tempfile.TemporaryDirectory(prefix="blip-lab-studio-")
+        self._deciding, self._decisions = Lock(), _decisions(ledger)
         self._index = build(ledger, Path(self._scratch.name) / "index.duckdb")
         world = ledger.about.get("notes", {}).get("world")
         self._pictures, self._large = Pictures(world), Pictures(world, LARGE)
@@ -92,7 +93,7 @@ class Service:
         return self._known_counts(policy, search, opinion, self._refreshed)
 
     def _tallies(self, policy: Policy, refreshed: int) -> dict[str, Tally]:
-        sql = f"SELECT synthetic, truth, {KEPT} AS kept, count(*) AS n FROM captions GROUP BY ALL"
+        sql = f"SELECT synthetic, {TRUTH} AS truth, {KEPT} AS kept, count(*) AS n FROM captions GROUP BY ALL"
         tallies = {origin: Tally({}, {}) for origin in ORIGINS}
         for row in self.ask(sql, **self.bound(policy)):
             own = tallies[ORIGINS[row["synthetic"]]]
@@ -145,10 +146,15 @@ class Service:
         return self._large.original(**self._image(number))
 
     def refresh(self) -> None:
-        """Take in what people decided since the ledger was opened."""
-        decide_again(self._index, self.ledger)
-        self._refreshed += 1
-        self.curves = self._curves()
+        """Take in what people decided since, here or in another process; nothing is done where that is nothing."""
+        with self._deciding:
+            decisions = _decisions(self.ledger)
+            if decisions == self._decisions:
+                return
+            decide_again(self._index, self.ledger)
+            self._decisions = decisions
+            self._refreshed += 1
+            self.curves = self._curves()
 
     def bound(self, policy: Policy, opinion: str = "") -> dict[str, float]:
         """The values of a policy and a second opinion (FILTER.COLUMN, or the first) in queries over the index."""
@@ -164,7 +170,8 @@ class Service:
     def captions(self, numbers: Sequence[int], policy: Policy) -> dict[int, list[Caption]]:
         """The captions of images by the images' numbers: given ones first, then synthetic ones."""
         sql = f"""
-            SELECT image, row_id, origin, caption AS text, score, itc, mean_logprob, truth, noise_kind,
+            SELECT image, row_id, origin, caption AS text, better, score, itc, mean_logprob,
+                {TRUTH} AS truth, CASE WHEN better IS NULL THEN noise_kind END AS noise_kind,
                 {KEPT} AS kept, decided IS NOT NULL AS by_person, {BORDERLINE} AS borderline
             FROM captions WHERE image IN (SELECT unnest($numbers::BIGINT[])) ORDER BY synthetic, row
         """
@@ -225,6 +232,11 @@ class Service:
             with self._idle:
                 self._asking -= 1
                 self._idle.notify_all()
+
+
+def _decisions(ledger: Ledger) -> int:
+    """How often people have decided; decisions are appended, never changed."""
+    return sum(1 for _ in ledger.entries("overrides"))
 
 
 def _searched(search: str) -> str:

@@ -5,7 +5,7 @@ id has written: an address names a job, never a path, and a studio opens no imag
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -13,11 +13,8 @@ from typing import Any
 import gradio as gr
 from gradio.routes import App
 
+from apps.access import Message, Receive, Send, refuse
 from blip.errors import InputError
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 
 class Shelf:
@@ -43,11 +40,11 @@ class Shelf:
         if scope["type"] != "http":
             return
         if not _let_in(scope):
-            return await _say(send, 401, "Log in first, at this studio's own address.")
+            return await refuse(send, 401, "Log in first, at this studio's own address.")
         try:
             app = await self._app(scope["path_params"]["name"])
         except InputError as error:
-            return await _say(send, 404, str(error))
+            return await refuse(send, 404, str(error))
         await app(scope, receive, send)
 
     async def _app(self, name: str) -> App:
@@ -74,9 +71,3 @@ def _let_in(scope: Message) -> bool:
         return False
     names = (f"access-token-{studio.cookie_id}", f"access-token-unsecure-{studio.cookie_id}")
     return any(name in cookies and cookies[name].value in studio.tokens for name in names)
-
-
-async def _say(send: Send, status: int, sentence: str) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": sentence.encode()})

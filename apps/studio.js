@@ -149,9 +149,10 @@ const reviewShown = () => {
   // While a link is being opened its caption is not there yet: it has a place, but no version to judge.
   return focus ? `${focus.dataset.row} ${focus.dataset.version}` : new URLSearchParams(location.search).get("row") ?? "";
 };
+const reviewWritten = () => document.querySelector("#review-focus [data-row]")?.dataset.row ?? "";
 const auditShown = () => {
   const focus = document.querySelector("#audit-question [data-row]");
-  return focus ? `${focus.dataset.row} ${focus.dataset.version} ${focus.dataset.number}` : "";
+  return focus ? `${focus.dataset.row} ${focus.dataset.version} ${focus.dataset.number} ${focus.dataset.draw}` : "";
 };
 
 // The address names a place in the review only while the review is open.

@@ -16,7 +16,6 @@ from apps.cards import thumbnail
 from apps.charts import icon
 from apps.pictures import Picture
 from apps.trials import END, STRATEGIES, Said, Subject, Token
-from blip.capfilt import Policy
 from blip.explain import Explanation
 from lab.explain_figures import heat_rgba, scales
 
@@ -49,19 +48,19 @@ def picks(images: Sequence[tuple[int, str, Picture]]) -> str:
     return f'<div class="picks">{tiles}</div>'
 
 
-def captions(found: Mapping[str, Sequence[Said]]) -> str:
-    """Captions by strategy, side by side, each token over its probability."""
+def captions(found: Mapping[str, Sequence[Said]], limit: float) -> str:
+    """Captions by strategy, side by side, each token over its probability. limit: from which match on one is kept."""
     cells = ""
     for strategy, several in found.items():
         for number, said in enumerate(several, 1):
-            cells += _caption(STRATEGIES[strategy] + (f" {number}" if len(several) > 1 else ""), said)
+            cells += _caption(STRATEGIES[strategy] + (f" {number}" if len(several) > 1 else ""), said, limit)
     return f'<div class="said">{cells}</div>'
 
 
-def ranking(said: Sequence[Said]) -> str:
-    """Texts with their match probability and cosine, the best match first."""
+def ranking(said: Sequence[Said], limit: float) -> str:
+    """Texts with their match probability and cosine, the best match first. limit: from which match on one is kept."""
     rows = "".join(
-        f'<li class="{_side(one)}"><p class="text" dir="auto">{escape(one.text)}</p>{_match(one)}</li>' for one in said
+        f'<li class="{_side(one, limit)}"><p class="text" dir="auto">{escape(one.text)}</p>{_match(one, limit)}</li>' for one in said
     )
     return f'<ol class="ranking">{rows}</ol>'
 
@@ -92,9 +91,9 @@ def answers(found: Sequence[tuple[str, float]]) -> str:
     return f'<ol class="ranking answers">{rows}</ol>'
 
 
-def _caption(name: str, said: Said) -> str:
+def _caption(name: str, said: Said, limit: float) -> str:
     label = escape(f"{name}: {said.text or '(empty)'}")
-    return f'<article class="{_side(said)}" aria-label="{label}"><h4>{name}</h4>{_tokens(said.tokens)}{_match(said)}</article>'
+    return f'<article class="{_side(said, limit)}" aria-label="{label}"><h4>{name}</h4>{_tokens(said.tokens)}{_match(said, limit)}</article>'
 
 
 def _tokens(tokens: Sequence[Token]) -> str:
@@ -110,19 +109,19 @@ def _token(token: Token) -> str:
     )
 
 
-def _side(said: Said) -> str:
-    return "unscored" if said.match is None else "kept" if said.match >= Policy().synthetic else "filtered"
+def _side(said: Said, limit: float) -> str:
+    return "unscored" if said.match is None else "kept" if said.match >= limit else "filtered"
 
 
-def _match(said: Said) -> str:
-    """The match probability as a bar with its number, then the verdict at the default threshold, cosine and truth."""
+def _match(said: Said, limit: float) -> str:
+    """The match probability as a bar with its number, then the verdict at the threshold, cosine and truth."""
     if said.match is None or said.cosine is None:
         return ""
-    side, cosine = _side(said), f"{said.cosine:.2f}".replace("-", "−")
+    side, cosine = _side(said, limit), f"{said.cosine:.2f}".replace("-", "−")
     truth = f'<span class="badge truth" title="is it true of the scene?">{_TRUTHS[said.truth]}</span>' if said.truth else ""
     return (
         f'<div class="match" title="match probability {said.match:.4f}"><div class="bar">'
-        f'<i style="width:{100 * said.match:.1f}%"></i><u style="left:{100 * Policy().synthetic:.0f}%"></u></div>'
+        f'<i style="width:{100 * said.match:.1f}%"></i><u style="left:{100 * limit:.0f}%"></u></div>'
         f'<b><span class="aside">match probability </span>{said.match:.2f}</b></div>'
         f'<footer><span class="verdict">{icon(side == "kept")}{side}</span>'
         f'<span title="cosine of image and text features">ITC {cosine}</span>{truth}</footer>'

@@ -18,6 +18,7 @@ from blip.data.readers import data_files
 from blip.errors import InputError
 from blip.generate import Decoding
 from blip.tiles import TILE
+from lab.ledgers import reviews_file
 
 MOST_CANDIDATES, MOST_BATCH = 16, 1024
 TILES_PER_SHARD = 8
@@ -82,9 +83,10 @@ class Wanted:
 
 
 def new_folder(beside: Path, taken: Collection[str]) -> str:
-    """A folder beside a ledger that is neither there nor taken: capfilt-1, capfilt-2, ..."""
+    """A folder beside a ledger that is neither there nor taken, nor has reviews: capfilt-1, capfilt-2, ..."""
     places = (str(beside.parent / f"capfilt-{n}") for n in count(1))
-    return next(place for place in places if place not in taken and not os.path.lexists(place))
+    free = (place for place in places if place not in taken and not reviews_file(Path(place)).exists())
+    return next(place for place in free if not os.path.lexists(place))
 
 
 def _data(typed: str) -> str:
@@ -115,6 +117,8 @@ def _out(typed: str) -> str:
         raise InputError(f"{path} holds the ledger of another job already; give a new folder, or resume that job.")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path} is there already and not empty; give a new folder.")
+    if (reviews := reviews_file(path)).exists():
+        raise InputError(f"{reviews} has the reviews of an earlier ledger of this name; move it away, or give another folder.")
     there = next(one for one in (path, *path.parents) if one.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"Nothing can be written to {there}; give another folder.")

@@ -15,7 +15,7 @@ from blip.tokenizer import Tokenizer
 from blip.train import precision
 
 GENERATION = Decoding(strategy="beam", num_beams=3, max_length=10, min_length=1, prompt="")
-"""Published decoding of an answer in place of ranking."""
+"""Published decoding of an answer in place of ranking, with the stop of today's transformers (`blip.generate.beam`)."""
 
 Choose = Callable[[Memory], list[str]]
 """From what the decoder reads of B questions and their images to an answer each."""

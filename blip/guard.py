@@ -39,10 +39,17 @@ class Guard:
     skipped: int = 0
     in_a_row: int = 0
 
-    @classmethod
-    def after(cls, rows: Sequence[Mapping[str, float]], policy: str, most: int, out: Path | None) -> "Guard":
-        """The guard of a run that has logged these rows."""
-        return cls(policy, most, out, skipped=int(rows[-1].get("skipped", 0)) if rows else 0)
+    def state_dict(self) -> dict[str, int]:
+        """The counts, for a checkpoint."""
+        return {"skipped": self.skipped, "in_a_row": self.in_a_row}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on counting from there."""
+        self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]
+
+    def catch_up(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Count what the rows logged so far count at least: older checkpoints hold no counts."""
+        self.skipped = max(self.skipped, int(rows[-1].get("skipped", 0)) if rows else 0)
 
     def counted(self) -> dict[str, float]:
         """What a log row says of the steps skipped so far: nothing where none may be."""

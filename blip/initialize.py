@@ -12,7 +12,9 @@ from blip.checkpoint.names import (
     PUBLISHED,
     Names,
     State,
+    below,
     embedding_names,
+    head_names,
     image_names,
     joined,
     mlp_names,
@@ -24,12 +26,15 @@ from blip.model import BLIP
 from blip.text import TextTransformer
 from blip.vision import ImageEncoder, resize_positions
 
+_HEAD = "cls.predictions."
+
 
 def start_from(model: BLIP, *, vision: Path | None = None, text: Path | None = None) -> None:
     """Copy ViT weights into the image encoder and BERT weights into every role of the text transformer.
 
     Position embeddings are interpolated to the model's image size. Cross-attention, projections,
-    the ITM head and the two new word embeddings keep their random start (paper 4.1).
+    the ITM head and the two new word embeddings keep their random start (paper 4.1). The LM head
+    starts from BERT's own where the text file has one: see `start_text`.
     """
     if vision is not None:
         start_vision(model.image_encoder, read_tensors(vision), str(vision))
@@ -47,7 +52,12 @@ def start_vision(encoder: ImageEncoder, state: State, source: str) -> None:
 
 @torch.no_grad()
 def start_text(text: TextTransformer, state: State, source: str) -> None:
-    """Fill embeddings, self-attention and MLP of every role from BERT's names."""
+    """Fill embeddings, self-attention and MLP of every role, and the LM head, from BERT's names.
+
+    The LM head is that of BERT's masked language modelling, as in the published code, whose decoder is
+    made from all of bert-base-uncased. A file without it, such as a bare encoder's, leaves the LM head
+    its random start. [DEC] and [ENC] keep theirs, in the head's bias as in the word embeddings.
+    """
     names: Names = {}
     for role in text.embeddings:
         names |= embedding_names(f"embeddings.{role}")
@@ -57,10 +67,14 @@ def start_text(text: TextTransformer, state: State, source: str) -> None:
             names |= self_attention_names(f"blocks.{i}.self_attention.{role}", at)
         for role in block.mlp:
             names |= mlp_names(f"blocks.{i}.mlp.{role}", at)
-    new = _taken({_modern(name): value for name, value in state.items()}, names, source)
-    for role in text.embeddings:
-        word = f"embeddings.{role}.word.weight"
-        new[word] = _with_our_words(new[word], text.embeddings[role].word.weight, source)
+    stored = {_modern(name): value for name, value in state.items()}
+    by_word = [f"embeddings.{role}.word.weight" for role in text.embeddings]
+    if "decode" in text.config.readings and any(name.startswith(_HEAD) for name in stored):
+        names |= below(head_names(), "lm_head.", _HEAD)
+        by_word.append("lm_head.bias")
+    new, mine = _taken(stored, names, source), text.state_dict()
+    for name in by_word:
+        new[name] = _with_our_words(new[name], mine[name], source)
     _fill(text, new, source)
 
 
@@ -71,7 +85,7 @@ def _modern(name: str) -> str:
 
 
 def _with_our_words(theirs: Tensor, ours: Tensor, source: str) -> Tensor:
-    """The rows BERT has; [DEC] and [ENC] keep their start."""
+    """The values BERT has for its words; [DEC] and [ENC] keep their start."""
     if len(theirs) > len(ours):
         raise InputError(
             f"{source} has {len(theirs)} words and the model {len(ours)}; use BERT's own vocab.txt."

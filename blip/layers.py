@@ -133,6 +133,15 @@ class MLP(nn.Module):
         return recomputed(lambda hidden: self.down(F.gelu(hidden)), hidden, size=hidden.numel())
 
 
+def full_precision(head: nn.Linear, states: Tensor) -> Tensor:
+    """What a small head makes of states (..., D), in the precision of its weights under autocast, too.
+
+    Its few outputs order texts and images, and those that bf16 rounds alike tie.
+    """
+    with torch.autocast(states.device.type, enabled=False):
+        return head(states.to(head.weight.dtype))
+
+
 def start_std(width: int) -> float:
     """Standard deviation of new weights: 0.02 (BERT, DeiT) from width 768 on, more in narrower models.
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blip.config import BlipConfig
-from blip.layers import start_weights
+from blip.layers import full_precision, start_weights
 from blip.memory import Cache, Memory
 from blip.text import TextTransformer
 from blip.tokenizer import Tokens
@@ -43,7 +43,7 @@ class BLIP(nn.Module):
 
     def image_features(self, image_states: Tensor) -> Tensor:
         """Image states (B, N, D) to unit vectors (B, E)."""
-        return F.normalize(self.image_projection(image_states[:, 0]), dim=-1)
+        return F.normalize(full_precision(self.image_projection, image_states[:, 0]), dim=-1)
 
     def encode_text(self, tokens: Tokens) -> Tensor:
         """Texts led by [CLS] to text states (R, L, D); no image is read."""
@@ -52,7 +52,7 @@ class BLIP(nn.Module):
 
     def text_features(self, text_states: Tensor) -> Tensor:
         """Text states (R, L, D) to unit vectors (R, E)."""
-        return F.normalize(self.text_projection(text_states[:, 0]), dim=-1)
+        return F.normalize(full_precision(self.text_projection, text_states[:, 0]), dim=-1)
 
     def remember(self, states: Tensor, role: str, keep: Tensor | None = None) -> Memory:
         """Cross-attention keys and values of states (B, N, D) for the encoder or the decoder."""
@@ -73,7 +73,7 @@ class BLIP(nn.Module):
 
     def match_logits(self, tokens: Tokens, memory: Memory) -> Tensor:
         """ITM logits (R, 2) of texts led by [ENC]; column 1 says that text and image match."""
-        return self.itm_head(self.fuse(tokens, memory)[:, 0])
+        return full_precision(self.itm_head, self.fuse(tokens, memory)[:, 0])
 
     def decode(self, tokens: Tokens, memory: Memory, cache: Cache | None = None) -> Tensor:
         """Next-token logits (R, L, V) of texts led by [DEC], grounded in the memory of their images."""

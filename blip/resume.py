@@ -27,17 +27,24 @@ class Stateful(Protocol):
 
 
 class Keeper:
-    """Writes and finds resumable checkpoints: weights, teacher, queues, optimizer, draws, data position.
+    """Writes and finds resumable checkpoints: weights, teacher, queues, optimizer, draws, data position, skipped steps.
 
     The main process writes; every process reads, so the folder must be one that all of them see. Nothing in
     a checkpoint depends on the number of processes.
     """
 
     def __init__(
-        self, out: Path | None, task: nn.Module, optimizer: torch.optim.Optimizer, feed: Stateful, *, kept: int = 2
+        self,
+        out: Path | None,
+        task: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        feed: Stateful,
+        guard: Stateful,
+        *,
+        kept: int = 2,
     ) -> None:
         self.folder = out / "checkpoints" if out else None
-        self.task, self.optimizer, self.feed, self.kept = task, optimizer, feed, kept
+        self.task, self.optimizer, self.feed, self.guard, self.kept = task, optimizer, feed, guard, kept
         self.saved_at = time.monotonic()
         self.mark(0)
 
@@ -50,9 +57,13 @@ class Keeper:
         if self.folder is None:
             return
         self.step = step
-        self.position = {"feed": self.feed.state_dict(), "rng": torch.get_rng_state()}
-        if torch.cuda.is_available():
-            self.position["cuda_rng"] = torch.cuda.get_rng_state_all()
+        self.position = {
+            "feed": self.feed.state_dict(),
+            "guard": self.guard.state_dict(),
+            "rng": torch.get_rng_state(),
+        }
+        if (device := self._device()).type == "cuda":
+            self.position["cuda_rng"] = torch.cuda.get_rng_state(device)
 
     def save(self) -> None:
         """Write a checkpoint of the marked step atomically with its hash in the name; remove all but the last few."""
@@ -78,7 +89,8 @@ class Keeper:
     def resume(self) -> int:
         """Restore the newest whole checkpoint and return its step; 0 when there is none.
 
-        Warns of each damaged one that is passed over.
+        Warns of each damaged one that is passed over, and renames it: a damaged one of a later step would
+        count as one of the last few, and what is saved from now on would be removed in its place.
         """
         name = told_by_main(self._newest_whole() if is_main() else None)
         if name is None or self.folder is None:
@@ -100,7 +112,9 @@ class Keeper:
             if _digest(path) == path.stem.split("-")[1]:
                 return path.name
             then = f"tries {found[number - 1].name}" if number else "begins anew"
-            warnings.warn(f"The checkpoint {path} is damaged, so training {then}.", InputWarning, stacklevel=4)
+            aside = path.replace(path.with_name(f"{path.name}.damaged"))
+            said = f"The checkpoint {path} is damaged, so training {then}; it is now named {aside.name}."
+            warnings.warn(said, InputWarning, stacklevel=4)
         return None
 
     def _restore(self, state: Any) -> None:
@@ -115,13 +129,18 @@ class Keeper:
             ) from None
         try:
             self.feed.load_state_dict(state["feed"])
+            if "guard" in state:
+                self.guard.load_state_dict(state["guard"])
             torch.set_rng_state(state["rng"])
         except (RuntimeError, KeyError, TypeError):
             raise InputError(
                 f"The checkpoints in {self.folder} are of other data; choose another output folder."
             ) from None
-        if "cuda_rng" in state and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        if "cuda_rng" in state and (device := self._device()).type == "cuda":
+            torch.cuda.set_rng_state(_of_device(state["cuda_rng"], device), device)
+
+    def _device(self) -> torch.device:
+        return next(self.task.parameters()).device
 
     def _found(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("*-*.pt") if path.is_file()) if self.folder else []
@@ -140,6 +159,13 @@ def kept_if_lost(keeper: Keeper) -> Iterator[None]:
             f"Another process of this run died or kept the others waiting for too long after step {keeper.step}; "
             f"start the same command again to continue from {keeper.folder}."
         ) from error
+
+
+def _of_device(states: torch.Tensor | list[torch.Tensor], device: torch.device) -> torch.Tensor:
+    """The state of the device's generator; older checkpoints hold those of all devices that were visible then."""
+    if isinstance(states, torch.Tensor):
+        return states
+    return states[min(device.index or 0, len(states) - 1)]
 
 
 def _digest(path: Path) -> str:

@@ -45,7 +45,8 @@ class TrainConfig:
     accumulate: int = 1
     """Micro-batches an optimizer step."""
     precision: str = "float32"
-    """float32, or bf16 autocast with float32 weights, logits and losses."""
+    """float32, or bf16 autocast with float32 weights, losses, ITC features and ITM logits; the other logits
+    are rounded to bf16."""
     seed: int = 0
     log_every: int = 10
     save_seconds: float = 120.0
@@ -57,8 +58,9 @@ class TrainConfig:
     most_skipped: int = 10
     """Steps skipped in a row; one more stops the run."""
     keyed_dropout: bool = False
-    """Dropout drawn for each sample by (seed, step, row): the same on any number of processes. Several
-    processes always draw so; one draws in sequence, which is faster."""
+    """Dropout drawn for each sample by (seed, step, row): the same on any number of processes, but for VQA
+    and visual dialog, whose texts are grouped by image and padded, which moves their draws. Several processes
+    always draw so; one draws in sequence, which is faster."""
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -97,13 +99,15 @@ def train(
     """
     torch.manual_seed(config.seed)
     optimizer = build_optimizer(task, config)
-    keeper = Keeper(out, task, optimizer, feed, kept=config.kept)
+    guard = Guard(config.not_finite, config.most_skipped, out)
+    keeper = Keeper(out, task, optimizer, feed, guard, kept=config.kept)
     end = min(stop_at or config.schedule.steps, config.schedule.steps)
     with kept_if_lost(keeper), profiled(profile) as traced, stop_signals(out is not None) as signalled:
         begin_equal(task)
         step = keeper.resume() if out else 0
         rows = earlier_rows(out, step)
-        clock, guard = Clock(), Guard.after(rows, config.not_finite, config.most_skipped, out)
+        guard.catch_up(rows)
+        clock = Clock()
         task.train()
         while step < end:
             rate, alpha = set_rate(optimizer, config.schedule, step), config.schedule.soft_target_weight(step)
@@ -199,7 +203,7 @@ def forward_backward(
 
 
 def precision(device: torch.device, name: str) -> contextlib.AbstractContextManager:
-    """The autocast context of a precision by name; logits and losses are float32 in every one."""
+    """The autocast context of a precision by name; losses, ITC features and ITM logits are float32 in every one."""
     if name == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)

@@ -183,6 +183,8 @@ def f1(row: dict[str, Any]) -> float:
 
 def _shortest(low: float, high: float) -> float:
     """The number with the fewest decimals above `low` and at most `high`: nothing was sampled between."""
+    if not math.isfinite(high):
+        return high
     for digits in range(9):
         number = math.floor(high * 10**digits) / 10**digits
         if low < number:

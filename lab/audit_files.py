@@ -1,6 +1,7 @@
 """What an audit leaves for people and reads back: a sheet of captions, their pictures, a page, and the key.
 
-    audit.csv            a row a caption in random order; people write into its column `matches`
+    audit.csv            a row a caption in random order; people write into its column `matches`. No cell is a number
+                         or a formula to a spreadsheet: a row_id begins with r, a text that begins as a formula with '
     audit.html           the same captions beside their pictures, by row number
     audit-images/        the pictures
     audit-key.json       what people must not see: scores, verdicts, origins, strata
@@ -12,7 +13,7 @@ import io
 import itertools
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,7 +27,7 @@ from blip.capfilt.merge import relocated
 from blip.data.files import free_name, replacing
 from blip.data.images import BadImage, open_image
 from blip.data.jsons import parse_json
-from blip.data.pairs import ImageRef, Pair
+from blip.data.pairs import ImageRef, Pair, image_bytes, image_sha256
 from blip.errors import InputError
 from lab.audit import Sample, Stratum
 from lab.audit_draw import Drawn, identity
@@ -35,7 +36,9 @@ from lab.records import write_record
 
 COLUMNS = ("row_id", "image_key", "image", "caption", "matches")
 WORDS = ("yes", "no", "unsure")
+_ROW = "r"  # before a row_id in a sheet: 20 hex digits may read as a number
 _MOST_PX = 768  # a picture's longer side: enough to judge a caption by
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # with these a spreadsheet's formulas begin
 _SMALL_PX = 256  # drawn pictures and thumbnails stay free of JPEG's marks
 
 
@@ -65,7 +68,7 @@ def write_sheet(
     seed: int,
     roots: Mapping[str, str],
 ) -> int:
-    """Write sheet, page, pictures and key; how many captions have no picture, since it cannot be opened."""
+    """Write sheet, page, pictures and key; how many captions have no picture: it cannot be opened, or is another one."""
     strata, rows = drawn[0], _with_captions(ledger, drawn[1])
     random.Random(seed).shuffle(rows)
     pictures = _write_pictures(ledger, rows, sheet, roots)
@@ -114,17 +117,18 @@ def read_answers(sheet: Path, key: Key) -> dict[str, str]:
     wanted = {row["row_id"] for row in key.rows}
     answers: dict[str, str] = {}
     for number, row in enumerate(_rows(sheet), 2):
-        name, word = row["row_id"] or "", (row["matches"] or "").strip().lower()
+        written, word = row["row_id"] or "", (row["matches"] or "").strip().lower()
+        name = written.removeprefix(_ROW)  # sheets of earlier versions are without it
         if name not in wanted:
-            raise InputError(f"Row {number} of {sheet} has the row_id {name!r}, which was not drawn; delete the row.")
+            raise InputError(f"Row {number} of {sheet} has the row_id {written!r}, which was not drawn; delete the row.")
         if name in answers:
-            raise InputError(f"Row {number} of {sheet} answers the row_id {name} a second time; delete one of the two.")
+            raise InputError(f"Row {number} of {sheet} answers the row_id {written} a second time; delete one of the two.")
         if word not in (*WORDS, ""):
             raise InputError(f"Row {number} of {sheet} says {word!r}; write {', '.join(WORDS)}, or nothing.")
         answers[name] = word
     if missing := [row["row_id"] for row in key.rows if row["row_id"] not in answers]:
         raise InputError(
-            f"{sheet} lacks {len(missing)} of the {len(wanted)} rows drawn, the first {missing[0]}; put them back, "
+            f"{sheet} lacks {len(missing)} of the {len(wanted)} rows drawn, the first {_ROW}{missing[0]}; put them back, "
             "with an empty answer if there is none."
         )
     return answers
@@ -179,7 +183,7 @@ def _with_captions(ledger: Ledger, drawn: Sequence[Drawn]) -> list[dict[str, Any
     rows: list[dict[str, Any]] = []
     for shard in dict.fromkeys(one.shard for one in drawn):
         own = [one for one in drawn if one.shard == shard]
-        table = ledger.read("candidates", shard, ["row_id", "image_key", "image_ref", "caption"])
+        table = ledger.read("candidates", shard, ["row_id", "image_key", "image_ref", "image_sha256", "caption"])
         found = table.take(pa.array([one.row for one in own])).to_pylist()
         rows += [row | asdict(one) for row, one in zip(found, own, strict=True)]
     return rows
@@ -188,7 +192,7 @@ def _with_captions(ledger: Ledger, drawn: Sequence[Drawn]) -> list[dict[str, Any
 def _write_pictures(
     ledger: Ledger, rows: Sequence[dict[str, Any]], sheet: Path, roots: Mapping[str, str]
 ) -> dict[str, str]:
-    """Each image's file, named from the sheet's folder; "" where it cannot be opened."""
+    """Each image's file, named from the sheet's folder; "" where there is no picture to show."""
     drawn, folder = world_images(ledger) or {}, f"{sheet.stem}-images"
     taken: set[str] = set()
     files: dict[str, str] = {}
@@ -196,7 +200,8 @@ def _write_pictures(
         key = row["image_key"]
         if key in files:
             continue
-        picture = _picture(drawn.get(key) or Pair(key, "", relocated(ImageRef.parse(row["image_ref"]), roots)))
+        pair = drawn.get(key) or Pair(key, "", relocated(ImageRef.parse(row["image_ref"]), roots))
+        picture = _picture(pair, row["image_sha256"])
         kind = "png" if picture and max(picture.size) <= _SMALL_PX else "jpg"
         files[key] = f"{folder}/{free_name(key.replace('/', '_'), taken)}.{kind}" if picture else ""
         if picture:
@@ -205,9 +210,13 @@ def _write_pictures(
     return files
 
 
-def _picture(pair: Pair) -> Image.Image | None:
+def _picture(pair: Pair, known: str) -> Image.Image | None:
+    """The picture as people see it; None where it cannot be opened, or is not the one that was captioned."""
     try:
-        picture = open_image(pair)
+        held = replace(pair, image=image_bytes(pair)) if isinstance(pair.image, ImageRef) else pair
+        if known and image_sha256(held) != known:
+            return None
+        picture = open_image(held)
     except (BadImage, OSError):
         return None
     picture.thumbnail((_MOST_PX, _MOST_PX))
@@ -218,8 +227,14 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(row | _as_cells(row) for row in rows)
     return out.getvalue()
+
+
+def _as_cells(row: dict[str, Any]) -> dict[str, str]:
+    """What a spreadsheet would take for a number or a formula, as text."""
+    texts = {name: f"'{row[name]}" for name in ("image_key", "caption") if row[name].startswith(_FORMULA)}
+    return texts | {"row_id": _ROW + row["row_id"]}
 
 
 _STYLE = """

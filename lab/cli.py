@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TextIO
 
 from blip import __version__
-from blip.errors import InputError, InputWarning, Stopped
+from blip.errors import InputError, InputWarning, Stopped, one_line
 from lab.options import did_you_mean, read_options
 
 # The one place that knows every room: command -> (module with Options and main, what it does).
@@ -110,10 +110,12 @@ def main(words: Sequence[str] | None = None) -> int:
             raise
         print(f"lab: This needs the package {package}; install it with pip.", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno is None:  # not the system's
             raise
-        print("lab: The disk is full; free some space and start again.", file=sys.stderr)
+        print(f"lab: {_refused(error)}", file=sys.stderr)
         return 2
     except Stopped as stopped:
         print(f"lab: {stopped}", file=sys.stderr)
@@ -121,6 +123,14 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("lab: stopped; the same command continues where it was.", file=sys.stderr)
         return _STOPPED
+
+
+def _refused(error: OSError) -> str:
+    """One sentence of what the system refused."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "The disk is full; free some space and start again."
+    what = "The system refused" if error.filename is None else f"{os.fsdecode(error.filename)} cannot be used"
+    return one_line(f"{what} ({error.strerror or error}); give another place, or the right to it, and start again.")
 
 
 def _show_warning(

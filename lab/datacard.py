@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from blip.capfilt import Ledger, Policy
-from blip.capfilt.queries import connected, create_view
+from blip.capfilt.policy import single
+from blip.capfilt.queries import WORD, connected, create_view
 from blip.data.jsons import parse_json
 from lab.audit_draw import identity
 
@@ -26,7 +27,6 @@ CARD, NUMBERS, HISTOGRAMS = "DATACARD.md", "datacard.json", "datacard-scores.png
 AUDIT, AUDIT_FIGURE = "audit.json", "audit.png"
 BINS = 40
 _MOST_REASONS = 1_000  # different ones that are counted apart
-_WORD = r"""[^.!"()*#:;~\s\x0B\x1C-\x1F\x{85}\p{Z}]+"""  # what `clean_caption` leaves between marks and spaces
 
 Numbers = dict[str, Any]
 
@@ -47,7 +47,7 @@ def card_numbers(ledger: Ledger, policy: Policy) -> Numbers:
             "pictures": _first(connection, _IMAGES),
             "origins": origins,
             "texts": _first(connection, _TEXTS),
-            "vocabulary": _first(connection, _VOCABULARY.format(word=_WORD)),
+            "vocabulary": _first(connection, _VOCABULARY.format(word=WORD)),
             "lengths": _lengths(connection),
             "scores": _scores(connection, policy, list(origins)),
             "rejects": _rejects(ledger),
@@ -130,7 +130,8 @@ def _first(connection: "DuckDBPyConnection", sql: str) -> Numbers:
 
 
 def _origins(connection: "DuckDBPyConnection", policy: Policy) -> dict[str, Numbers]:
-    limit = f"(CASE WHEN origin = 'synthetic' THEN '{policy.synthetic!r}'::FLOAT ELSE '{policy.web!r}'::FLOAT END)"
+    synthetic, web = (float(single(limit)) for limit in (policy.synthetic, policy.web))
+    limit = f"(CASE WHEN origin = 'synthetic' THEN '{synthetic!r}'::FLOAT ELSE '{web!r}'::FLOAT END)"
     found = _rows(connection, _ORIGINS.format(unscored=_UNSCORED, limit=limit))
     return {row.pop("origin"): row for row in found}
 
@@ -138,7 +139,7 @@ def _origins(connection: "DuckDBPyConnection", policy: Policy) -> dict[str, Numb
 def _lengths(connection: "DuckDBPyConnection") -> dict[str, dict[str, Numbers]]:
     """By origin, before and kept: mean, median, the 95th percentile and the most words of a caption."""
     counts: dict[str, dict[str, Counter[int]]] = {}
-    for row in _rows(connection, _LENGTHS.format(word=_WORD)):
+    for row in _rows(connection, _LENGTHS.format(word=WORD)):
         own = counts.setdefault(row["origin"], {"before": Counter(), "kept": Counter()})
         for when, words in own.items():
             words[row["words"]] += row[when]

@@ -11,7 +11,7 @@ from torch import nn
 from blip.checkpoint import Card, Loaded, save
 from blip.checkpoint.opening import open_any
 from blip.checkpoint.own import Opened, require_blip
-from blip.checkpoint.stored import Model
+from blip.checkpoint.stored import Model, Training
 from blip.config import SIZE_NAMES, named, to_json
 from blip.distributed import choose_gpu, is_main, process_group
 from blip.errors import InputError
@@ -98,13 +98,24 @@ def start(tuning: Tuning, texts: Iterable[str]) -> Loaded:
 
 def start_any(tuning: Tuning, texts: Iterable[str]) -> Opened:
     """As `start`, of any architecture: a task's own weights (VQA, NLVR) may be trained further."""
+    return _begin(tuning, texts)[0]
+
+
+def start_with_training(tuning: Tuning, texts: Iterable[str]) -> tuple[Loaded, Training | None]:
+    """As `start`, and the momentum encoders and queues that a published .pth may bring along."""
+    opened, training = _begin(tuning, texts)
+    return require_blip(opened, tuning.weights or "The new model"), training
+
+
+def _begin(tuning: Tuning, texts: Iterable[str]) -> tuple[Opened, Training | None]:
     choose_gpu(tuning.device)
     torch.manual_seed(tuning.seed)
     if tuning.weights is not None:
-        return open_any(tuning.weights, vocab=tuning.vocab, image_size=tuning.image_size).opened
+        found = open_any(tuning.weights, vocab=tuning.vocab, image_size=tuning.image_size)
+        return found.opened, found.training
     tokenizer = Tokenizer.from_vocab(tuning.vocab) if tuning.vocab else Tokenizer.train(texts, tuning.vocab_size)
     config = named(tuning.size, image_size=tuning.image_size, vocab_size=len(tokenizer))
-    return Opened(BLIP(config), tokenizer, Card(stage="new"), fingerprint="")
+    return Opened(BLIP(config), tokenizer, Card(stage="new"), fingerprint=""), None
 
 
 def fit(

@@ -1,7 +1,9 @@
-"""What commands on ledgers share: folders that have moved, pictures that are drawn again, the data card."""
+"""What commands on ledgers share: folders that have moved or are set aside, pictures drawn again, the data card."""
 
+import itertools
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 from blip.capfilt import Ledger, Policy
 from blip.data.pairs import Pair
@@ -19,6 +21,25 @@ def image_roots(words: Sequence[str]) -> dict[str, str]:
             raise InputError(f"--image-root {word!r} must be OLD=NEW: the folder then and the folder now.")
         roots[old] = new
     return roots
+
+
+def reviews_file(ledger: Path) -> Path:
+    """Where people's reviews of the ledger in a folder lie if nobody says otherwise (see lab studio --reviews)."""
+    folder = ledger.resolve()
+    return folder.with_name(f"{folder.name}.reviews.sqlite")
+
+
+def set_aside(ledger: Path) -> Path:
+    """Rename the folder of a ledger, with the reviews of it, to the first FOLDER-1, FOLDER-2, ... that is free."""
+    places = (ledger.with_name(f"{ledger.name}-{number}") for number in itertools.count(1))
+    aside = next(place for place in places if not place.exists() and not reviews_file(place).exists())
+    reviews, moved = reviews_file(ledger), reviews_file(aside)
+    ledger.rename(aside)
+    # SQLite keeps what is not in the main file yet in the two others.
+    for ending in ("-wal", "-shm", ""):
+        if (file := Path(f"{reviews}{ending}")).exists():
+            file.rename(f"{moved}{ending}")
+    return aside
 
 
 def world_images(ledger: Ledger) -> dict[str, Pair] | None:

@@ -197,6 +197,13 @@ def test_the_same_bytes_leave_nothing_open(tmp_path, capsys):
     assert not any(decide(one)["borderline"].to_pylist()) and "borderline" not in summarize(one)
 
 
+def test_a_folder_named_as_a_column_changes_no_measurement(tmp_path):
+    ledger = rescored_ledger(tmp_path / "ledger", 1, 0.2)
+    wanted = agree(ledger, ledger, rescored={"itm": "itm-bf16"})
+    named = Ledger.open(shutil.copytree(ledger.folder, tmp_path / "itm_prob=0.5" / "row_id=x" / "ledger"))
+    assert agree(named, named, rescored={"itm": "itm-bf16"}) == wanted
+
+
 def test_measurements_of_other_machines_stay_and_the_largest_counts(tmp_path):
     ledger = random_ledger(tmp_path / "ledger", 1)
     note(ledger, {"itm.itm_prob": measured(0.25)})

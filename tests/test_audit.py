@@ -5,17 +5,20 @@ import itertools
 import json
 import math
 import random
+import re
 import shutil
 from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_models import number
+from data_files import encoded, picture
+from fake_models import FakeCaptioner, FakeFilter, number
 from random_ledgers import random_ledger
 from studio_ledgers import ITEMS, STRANGE, WORLD, generated_ledger
 
 from blip.capfilt import Job, Ledger, Policy, decide, run
+from blip.data.pairs import ImageRef, Pair
 from blip.data.pairset import PairSet
 from blip.generate import Caption, Decoding
 from lab.audit import Sample, Stratum, estimate, joined, shares, suggested
@@ -256,7 +259,7 @@ def drawn(tmp_path_factory):
 
 def truths(ledger):
     rows = ledger.table("candidates", ["row_id", "truth"]).to_pylist()
-    return {row["row_id"]: "yes" if row["truth"] == "true" else "no" for row in rows}
+    return {f"r{row['row_id']}": "yes" if row["truth"] == "true" else "no" for row in rows}
 
 
 def sheet(path):
@@ -286,7 +289,7 @@ def real_rates(ledger, policy=None):
     found = {}
     for group in ("web", "synthetic", "all"):
         own = [row for row in rows if group == "all" or (row["origin"] == "synthetic") == (group == "synthetic")]
-        true = {row["row_id"] for row in own if words[row["row_id"]] == "yes"}
+        true = {row["row_id"] for row in own if words[f"r{row['row_id']}"] == "yes"}
         kept = {row["row_id"] for row in own if row["kept"]}
         found[group] = len(true) / len(own), len(true & kept) / len(kept), len(true & kept) / len(true)
     return found
@@ -322,8 +325,8 @@ def test_a_sample_of_everything_is_exact_at_every_threshold(drawn, tmp_path, cap
     assert found["policy"] == str(policy) and found == result(ledger.folder)
     words, rows = truths(ledger), [row for row in decide(ledger, policy).to_pylist() if row["origin"] != "synthetic"]
     for point in found["groups"]["web"]["unsure_as_no"]["curve"]:
-        kept = [words[row["row_id"]] == "yes" for row in rows if row["score"] >= point["threshold"]]
-        true = sum(word == "yes" for word in (words[row["row_id"]] for row in rows))
+        kept = [words[f"r{row['row_id']}"] == "yes" for row in rows if row["score"] >= point["threshold"]]
+        true = sum(word == "yes" for word in (words[f"r{row['row_id']}"] for row in rows))
         assert point["precision"] == pytest.approx(dict.fromkeys(("value", "low", "high"), sum(kept) / len(kept)))
         assert point["recall"]["value"] == pytest.approx(sum(kept) / true)
     for group, real in real_rates(ledger, policy).items():
@@ -336,7 +339,7 @@ def test_the_sheet_hides_scores_verdicts_and_origins(drawn):
     rows = sheet(drawn / "audit.csv")
     assert list(rows[0]) == ["row_id", "image_key", "image", "caption", "matches"]
     key = json.loads(key_path(drawn / "audit.csv").read_text())
-    assert [row["row_id"] for row in key["rows"]] == [row["row_id"] for row in rows]
+    assert [f"r{row['row_id']}" for row in key["rows"]] == [row["row_id"] for row in rows]
     origins = [key["strata"][row["stratum"]]["origin"] for row in key["rows"]]
     changes = sum(a != b for a, b in itertools.pairwise(origins))
     assert changes > 20  # shuffled: about half of 79, one if they stood in order
@@ -344,9 +347,80 @@ def test_the_sheet_hides_scores_verdicts_and_origins(drawn):
     page = (drawn / "audit.html").read_text()
     assert all(row["image"] in page for row in rows) and "<script" not in page
     captions = Ledger.open(drawn / "ledger").table("candidates", ["row_id", "caption"]).to_pylist()
-    whole = {row["row_id"]: row["caption"] for row in captions}
+    whole = {f"r{row['row_id']}": row["caption"] for row in captions}
     assert all(row["caption"] == whole[row["row_id"]] for row in rows)
     assert any(text in {row["caption"] for row in rows} for text in STRANGE)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A ledger over eight files, whose filter finds no number for two captions: minus infinity."""
+    for n in range(8):
+        (tmp_path / f"{n}.png").write_bytes(encoded(picture(n), "PNG"))
+    texts = ["a dog", "a red dog", "two dogs run", "a cat on a mat", "sea", "a", "a boat on the sea", "many cats sleep"]
+    pairs = [Pair(f"i{n}", text, ImageRef(str(tmp_path / f"{n}.png"))) for n, text in enumerate(texts)]
+    job = Job(captioner=FakeCaptioner(), filters={"itm": Letters()}, images_per_shard=4)
+    return run(job, PairSet.of(pairs), tmp_path / "ledger")
+
+
+class Letters:
+    """A filter by the letters of a caption; minus infinity where they are few."""
+
+    id, columns = "letters", ("itm_prob",)
+
+    def prepare(self, image):
+        return None
+
+    def __call__(self, prepared, texts):
+        return [[(-math.inf if len(text) < 4 else len(text) / 40,) for text in own] for own in texts]
+
+
+def test_a_picture_that_was_replaced_is_not_shown(photos, tmp_path, capsys):
+    other = tmp_path / "other"
+    other.mkdir()
+    for n in range(8):
+        (other / f"{n}.png").write_bytes(encoded(picture(n + 50 * (n > 2)), "PNG"))
+    words = ["ledger", "audit", str(photos.folder), "--size", "16", "--out", str(tmp_path / "audit.csv")]
+    assert main([*words, "--image-root", f"{tmp_path}={other}"]) == 0
+    assert "10 have no picture, since it cannot be opened or is not the one that was captioned" in capsys.readouterr().out
+    shown = {row["image_key"] for row in sheet(tmp_path / "audit.csv") if row["image"]}
+    assert shown == {"i0", "i1", "i2"}
+
+
+def test_infinite_scores_are_estimated_as_the_lowest(photos, tmp_path, capsys):
+    path = tmp_path / "audit.csv"
+    assert main(["ledger", "audit", str(photos.folder), "--size", "16", "--out", str(path)]) == 0
+    write(path, [row | {"matches": "yes"} for row in sheet(path)])
+    assert main(["ledger", "audit", str(photos.folder), "--answers", str(path)]) == 0
+    assert "suggested threshold, web: -inf (precision at least 0.95" in capsys.readouterr().out
+    assert result(photos.folder)["groups"]["web"]["unsure_as_no"]["suggested"]["threshold"] == -math.inf
+
+
+def test_no_cell_of_a_sheet_is_a_number_or_a_formula_to_a_spreadsheet(tmp_path, monkeypatch, capsys):
+    """Row ids that are hex digits, and texts and names from the web, as they are and with what they begin with."""
+    texts = ["=HYPERLINK(1)", "+1 dog", "-dash", "@name", "\ttab", "\rreturn", "＝wide", "a = b", "'quoted", " = spaced"]
+    pairs = [Pair(f"=k{n}" if n == 0 else f"k{n}", text, encoded(picture(n), "PNG")) for n, text in enumerate(texts)]
+    for n, pair in enumerate(pairs):
+        (tmp_path / f"{n}.png").write_bytes(pair.image)
+    pairs = [replace(pair, image=ImageRef(str(tmp_path / f"{n}.png"))) for n, pair in enumerate(pairs)]
+    digits = iter(range(10**19, 10**20))
+    monkeypatch.setattr("blip.capfilt.rows.row_id", lambda *words, **named: str(next(digits)))
+    job = Job(captioner=FakeCaptioner(), filters={"itm": FakeFilter()})
+    ledger, path = run(job, PairSet.of(pairs), tmp_path / "ledger"), tmp_path / "audit.csv"
+    monkeypatch.undo()
+    assert main(["ledger", "audit", str(ledger.folder), "--out", str(path), "--size", "99"]) == 0
+    rows = sheet(path)
+    assert all(re.fullmatch(r"r\d{20}", row["row_id"]) for row in rows)
+    assert not any(cell.startswith(tuple("=+-@\t\r＝")) for row in rows for cell in row.values())
+    written = {row["caption"] for row in rows}
+    assert {f"'{text}" for text in texts[:7]} | set(texts[7:]) <= written
+    page = (tmp_path / "audit.html").read_text()
+    assert "<p>=HYPERLINK(1)</p>" in page  # people read there what was written
+    # As a spreadsheet saves it, and a sheet of an earlier version, without the letter.
+    for saved in (rows, [row | {"row_id": row["row_id"][1:]} for row in rows]):
+        write(path, [row | {"matches": "yes"} for row in saved])
+        assert main(["ledger", "audit", str(ledger.folder), "--answers", str(path)]) == 0
+        assert result(ledger.folder)["answers"]["yes"] == len(rows)
 
 
 def test_unsure_and_unanswered(drawn, tmp_path, capsys):

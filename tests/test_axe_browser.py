@@ -1,4 +1,7 @@
-"""Every room of the studio as axe-core sees it: nothing against WCAG 2 A and AA, in light and dark, wide and narrow."""
+"""Every room of the studio as axe-core sees it: nothing against WCAG 2 A and AA, in light and dark, wide and narrow.
+
+And every room on a phone, for here is a page that has been in all of them.
+"""
 
 import pytest
 from browsing import MS, opened, studio, violations
@@ -42,6 +45,7 @@ def page(browser, tmp_path_factory):
 @pytest.fixture(scope="module", params=ROOMS)
 def room(request, page: Page) -> Page:
     """A room, open, with everything in it."""
+    page.set_viewport_size({"width": 1440, "height": 900})  # on a phone some tabs are behind a button
     if request.param == "Find":
         page.get_by_role("tab", name="Search").click()
         page.get_by_label("Find images by a text").fill("a red ball")
@@ -60,6 +64,15 @@ def test_axe_finds_nothing(room, width, scheme):
     room.emulate_media(color_scheme=scheme)
     expect(room.locator("body")).to_have_class("dark" if scheme == "dark" else "")
     assert violations(room) == []
+
+
+def test_on_a_phone_a_room_is_one_column_and_hides_nothing_in_a_scroll_of_its_own(room):
+    room.set_viewport_size({"width": 390, "height": 844})
+    assert room.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    sides = """() => [...document.querySelectorAll(".room > .side")].filter((side) => side.checkVisibility())
+        .map((side) => [side.scrollHeight - side.clientHeight, side.getBoundingClientRect().width])"""
+    assert [hidden for hidden, _ in room.evaluate(sides) if hidden > 1] == []
+    assert [width for _, width in room.evaluate(sides) if width < 300] == []
 
 
 def test_axe_would_find_a_fault(page):

@@ -146,6 +146,9 @@ def test_impossible_training_is_one_sentence(tmp_path, capsys, words, said):
         (["--strategy", "magic"], "strategy 'magic' cannot be"),
         (["--max-length", "900"], "max_length 900 is more than"),
         (["--data", "nowhere/*.tar"], "no file matches"),
+        (["--round", "40000"], "--round 40000 cannot be; give 0 to 32767."),
+        (["--round", "-1"], "--round -1 cannot be; give 0 to 32767."),
+        (["--seed", str(2**63)], f"--seed {2**63} cannot be; give {-(2**63)} to {2**63 - 1}."),
     ],
 )
 def test_impossible_capfilt_is_one_sentence(tmp_path, capsys, words, said):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +11,11 @@ import pytest
 from fake_models import FakeCaptioner, FakeFilter
 
 from blip.capfilt import Job, Ledger, Policy, decide, decide_duckdb, kept, override, run, verify
+from blip.capfilt.identity import data_sha256
 from blip.capfilt.quality import against_truth, auc
-from blip.data.pairs import Pair, Reject
-from blip.data.pairset import PairSet
+from blip.data.collect import PairCollector
+from blip.data.pairs import ImageRef, Pair, Reject
+from blip.data.pairset import PairSet, PairTable
 from blip.errors import InputError
 from lab.world.checker import check
 from lab.world.sets import World, as_pairs
@@ -137,6 +140,105 @@ def test_other_data_in_the_same_folder_is_refused(done):
         run(job(), PairSet.of(as_pairs(ITEMS[:20], 32)), done.folder)
 
 
+def changed(number, **changes):
+    """The data with one row changed."""
+    rows = list(pairs())
+    rows[number] = replace(rows[number], **changes)
+    return PairSet.of(rows)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        lambda: changed(3, caption="another text"),
+        lambda: changed(3, origin="human"),
+        lambda: changed(3, truth="uninformative"),
+        lambda: changed(49, image=ImageRef("elsewhere.png")),
+        lambda: PairSet.of(list(pairs())[::-1]),
+    ],
+)
+def test_as_many_other_pairs_are_refused(done, copy, others):
+    before = content(copy.folder)
+    for filters in ({"itm": FakeFilter()}, {"itm": FakeFilter(), "second": FakeFilter("other")}):
+        with pytest.raises(InputError, match="its data differs"):
+            run(job(filters=filters), others(), copy.folder)
+    assert content(copy.folder) == before
+
+
+def test_data_has_one_identity_however_it_is_held():
+    into = PairCollector()
+    for key, texts in (("a", ["ab", "c"]), ("b", []), ("c", ["\u05e9 \U0001f436"])):
+        into.add(key, ImageRef(f"{key}.tar", 512, 9), texts, record={"truth": "true"} if key == "a" else {})
+    read = into.done()
+    digest = data_sha256(read)
+    whole = read.rows.table
+    parts = PairTable(pa.concat_tables([whole.slice(0, 1), whole.slice(1, 2), whole.slice(3)]))
+    listed = [read.rows[n] for n in range(4)]
+    assert digest == data_sha256(PairSet(parts, read.image_of_row)) == data_sha256(PairSet.of(listed))
+    for n, own in enumerate(listed):
+        for name, value in (("caption", own.caption + "x"), ("truth", "false"), ("image", replace(own.image, offset=1))):
+            other = [*listed[:n], replace(own, **{name: value}), *listed[n + 1 :]]
+            assert data_sha256(PairSet.of(other)) != digest
+    moved = [replace(listed[0], caption="a"), replace(listed[1], caption="bc"), *listed[2:]]
+    assert data_sha256(PairSet.of(moved)) != digest
+    elsewhere = [replace(own, image=replace(own.image, path=f"/elsewhere/{own.image.path}")) for own in listed]
+    renamed = [replace(own, image=replace(own.image, path=f"new-{own.image.path}")) for own in listed]
+    assert data_sha256(PairSet.of(elsewhere)) == digest != data_sha256(PairSet.of(renamed))
+    unknown, empty = (data_sha256(PairSet.of([Pair("a", "b", b"", truth=truth)])) for truth in (None, ""))
+    assert unknown != empty
+
+
+@pytest.fixture
+def earlier(copy):
+    """A ledger as programs wrote it before ledgers kept the identity of their data."""
+    about = json.loads((copy.folder / "ledger.json").read_text())
+    about["data"].pop("sha256", None)
+    (copy.folder / "ledger.json").write_text(json.dumps(about, indent=1) + "\n")
+    return Ledger.open(copy.folder)
+
+
+TWO = {"itm": FakeFilter(), "second": FakeFilter("other")}
+
+
+def test_an_earlier_ledger_opens_decides_verifies_and_resumes(done, earlier, tmp_path):
+    assert done.about["data"]["sha256"] == data_sha256(pairs())
+    assert broken(earlier) == []
+    assert decide(earlier).to_pylist() == decide(done).to_pylist()
+    before = content(earlier.folder)
+    (earlier.folder / "manifest" / "candidates-00002.json").unlink()
+    assert content(run(job(), pairs(), earlier.folder).folder) == before
+    run(job(filters=TWO), pairs(), earlier.folder)
+    whole = run(job(filters=TWO), pairs(), tmp_path / "whole")
+    (one, other) = content(earlier.folder), content(whole.folder)
+    assert "sha256" not in json.loads(one.pop("ledger.json"))["data"] and other.pop("ledger.json")
+    assert one == other
+    with pytest.raises(InputError, match="its data differs"):
+        run(job(), PairSet.of(as_pairs(ITEMS[:20], 32)), earlier.folder)
+
+
+def test_scores_stand_in_the_order_of_their_candidates(earlier, tmp_path):
+    rows = list(pairs())
+    turned = PairSet.of([row for start in range(0, len(rows), 16) for row in rows[start : start + 16][::-1]])
+    run(job(filters=TWO), turned, earlier.folder)
+    whole = run(job(filters=TWO), pairs(), tmp_path / "whole")
+    assert broken(earlier) == []
+    policy = Policy(filter="second")
+    assert decide_duckdb(earlier, policy).to_pylist() == decide(whole, policy).to_pylist()
+
+
+def test_a_later_filter_refuses_data_in_which_images_stand_elsewhere(earlier):
+    with pytest.raises(InputError, match="image web-.* was captioned in shard 00000, where the data does not have it"):
+        run(job(filters=TWO), PairSet.of(list(pairs())[::-1]), earlier.folder)
+
+
+def test_a_later_filter_refuses_another_picture(copy):
+    own = list(pairs())
+    other = PairSet.of([replace(own[0], image=own[1].image), *own[1:]])
+    with pytest.raises(InputError, match=f"The image {own[0].key} is not the one that was captioned"):
+        run(job(filters=TWO), other, copy.folder)
+    assert broken(run(job(filters=TWO), pairs(), copy.folder)) == []
+
+
 def test_bad_inputs_become_rejects_and_the_rest_goes_on(tmp_path):
     good = list(as_pairs(ITEMS[:6], 32))
     bad = Pair("bad", "a picture that is none", b"no image at all")
@@ -232,6 +334,30 @@ def test_an_override_of_an_unknown_caption_is_refused(copy):
         override(copy, {"nobody": True}, reviewer="ann")
 
 
+@pytest.mark.parametrize("left", ["file", "entry"])
+def test_a_decision_never_takes_the_place_of_another(copy, left):
+    rows = decide(copy)["row_id"].to_pylist()
+    for row in rows[:3]:
+        override(copy, {row: True}, reviewer="ann")
+    if left == "file":  # an entry of no use: its shard does not exist
+        (copy.folder / "manifest" / "overrides-00000.json").unlink()
+    else:
+        (copy.folder / "manifest" / "overrides-00002.json").write_text("{")
+        (copy.folder / "overrides" / "00002.parquet").unlink()
+    override(copy, {rows[3]: False}, reviewer="bob")
+    lost = rows[0] if left == "file" else rows[2]
+    found = copy.table("overrides")
+    assert found["row_id"].to_pylist() == [row for row in rows[:4] if row != lost]
+    assert copy.entry("overrides", "00003").rows == 1
+
+
+def test_an_unreadable_decision_has_its_own_remedy(copy):
+    override(copy, {decide(copy)["row_id"][0].as_py(): True}, reviewer="ann")
+    (copy.folder / "overrides" / "00000.parquet").write_bytes(b"bad")
+    with pytest.raises(InputError, match="restore it from a copy, or delete its entry in manifest to go on without its"):
+        decide(copy)
+
+
 def test_kept_pairs_are_the_kept_captions_byte_for_byte(done):
     images = {pair.key: pair for pair in pairs()}
     found = list(kept(done, images=images))
@@ -318,6 +444,13 @@ def test_auc_is_the_share_of_pairs_in_the_right_order():
     slow = np.mean([(p > n) + 0.5 * (p == n) for p in positive for n in negative])
     assert auc(positive, negative) == pytest.approx(slow)
     assert auc(positive, np.array([])) is None
+
+
+def test_a_missing_score_ranks_behind_every_other():
+    nan = float("nan")
+    assert auc(np.array([nan, nan]), np.array([0.1, 0.9])) == 0.0
+    assert auc(np.array([0.1, 0.9]), np.array([nan, None])) == 1.0
+    assert auc(np.array([None, 0.5]), np.array([nan, 0.7])) == (0.5 + 0 + 1 + 0) / 4
 
 
 def test_truth_table_agrees_with_a_loop(done):

@@ -58,6 +58,11 @@ def test_every_claim_is_there_with_its_verdict_or_its_command(room):
     assert room.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert room.evaluate(CONTRAST) == []
     assert nameless(room) == []
+    room.set_viewport_size({"width": 390, "height": 844})
+    beyond = """() => [...document.querySelectorAll(".claim")].map((claim) => [claim.getBoundingClientRect().right,
+        ...[...claim.querySelectorAll("*")].map((part) => part.getBoundingClientRect().right)])
+        .filter(([edge, ...parts]) => parts.some((right) => right > edge + 1)).length"""
+    assert room.evaluate(beyond) == 0
 
 
 def test_other_outcomes_are_a_table_that_opens(room):

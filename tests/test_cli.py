@@ -218,6 +218,31 @@ def test_an_input_error_of_a_command_is_one_sentence(monkeypatch, capsys):
     assert sentence(capsys, "xyzzy") == "lab: The file a.json is empty; give one with pairs."
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/a/b"), "/a/b cannot be used (Permission denied)"),
+        (IsADirectoryError(21, "Is a directory", b"/a"), "/a cannot be used (Is a directory)"),
+        (OSError(5, "Input/output error"), "The system refused (Input/output error)"),
+    ],
+)
+def test_what_the_system_refuses_is_one_sentence(monkeypatch, capsys, error, said):
+    def fail():
+        raise error
+
+    put(monkeypatch, fail)
+    assert sentence(capsys, "xyzzy") == f"lab: {said}; give another place, or the right to it, and start again."
+
+
+def test_an_error_that_is_not_the_systems_is_shown_as_one(monkeypatch):
+    def fail():
+        raise OSError("a library's own")
+
+    put(monkeypatch, fail)
+    with pytest.raises(OSError, match="a library's own"):
+        main(["xyzzy"])
+
+
 def test_a_missing_package_is_named(monkeypatch, capsys):
     put(monkeypatch, lambda: import_module("package_that_nobody_has.part"))
     assert "needs the package package_that_nobody_has;" in sentence(capsys, "xyzzy")

@@ -3,6 +3,7 @@
 import math
 import random
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 from fake_models import FakeFilter
@@ -29,6 +30,7 @@ from apps.pair_cards import pair_cards, quadrant_table, rates
 from apps.pairing import Column
 from apps.scatter import scatter
 from blip.capfilt import Ledger, Policy, decide, decide_duckdb, override
+from blip.capfilt.override import Decision, record
 from blip.capfilt.scoring import score
 from blip.errors import InputError
 from lab.world.sets import as_pairs
@@ -227,10 +229,14 @@ def test_words_of_people_and_truth_show_at_once(tmp_path):
     )
     shown = quadrant_table(after) + rates(after)
     assert f"{after.of(True, True):,}" in shown and "true in A" not in shown
+    false = next(own["row_id"] for own in ledger.table("candidates").to_pylist() if own["truth"] == "false")
+    record(ledger, {false: Decision(True, "ann", datetime.now(UTC), "<i>a text</i> of hers")})
     comparison = comparing.compare(*columns)
+    assert comparison.counts(chosen).tally(0).kept_by_truth[None] == 1
     page = comparison.page(Selection(a=0.5, b=0.5, part=ALL, size=48), comparison.pairs)
     assert comparing.picture(comparison, page.pairs[0]).jpeg[:2] == b"\xff\xd8"
     html = pair_cards(page, (0.5, 0.5), comparison.axes, lambda pair: comparing.picture(comparison, pair))
+    assert html.count("&lt;i&gt;a text&lt;/i&gt; of hers</p>") == html.count("<del>") == 1
     assert STRANGE[0] not in html and "&lt;script&gt;" in html
     assert html.count('class="card"') == len({pair.key for pair in page.pairs})
     comparing.close()
@@ -254,6 +260,23 @@ def test_another_ledger_opens_below_a_root_alone(tmp_path):
     assert open_.compare(Column(0, "itm", "itc"), Column(1, "itm", "itc")).pairs > 0
     for comparing in (closed, open_):
         comparing.close()
+
+
+def test_a_ledger_that_is_opened_before_its_first_scores_opens_when_it_has_them(tmp_path):
+    ledger, other = (random_ledger(tmp_path / place, seed) for seed, place in enumerate(("a", "b")))
+    comparing = Comparing([ledger], [tmp_path])
+    known = dict(comparing.columns)
+    early = Ledger.create(tmp_path / "early", other.about)
+    with pytest.raises(InputError, match="early has no scores yet; open it again when lab capfilt has written its first shard"):
+        comparing.add(str(tmp_path / "early"))
+    assert comparing.columns == known
+    for table in ("candidates", *(f"scores/{name}" for name in other.filters)):
+        for entry in other.entries(table):
+            early.write(table, entry.shard, other.read(table, entry.shard), entry.counts)
+    name = comparing.add(str(tmp_path / "early"))
+    new = [label for label in comparing.columns if label.startswith(f"{name} · ")]
+    assert new and set(comparing.columns) == {*known, *new}
+    comparing.close()
 
 
 def test_a_missing_score_is_said(tmp_path):

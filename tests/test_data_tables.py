@@ -1,14 +1,17 @@
 """Lists, tables and folders of pairs, whole and broken."""
 
+import csv
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from data_files import encoded, picture
 
-from blip.data.pairs import image_bytes
+from blip.data.pairs import ImageRef, Pair, image_bytes
 from blip.data.readers import read_pairs
+from blip.data.writers import write_parquet
 from blip.errors import InputError
 
 IMAGES = [encoded(picture(seed)) for seed in range(4)]
@@ -152,10 +155,56 @@ def test_rows_of_a_csv_that_cannot_be_used(folder):
     ]
 
 
+OPEN = "a quote begins in this line and its end is not certain"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(("name", "tab"), [("t.csv", ","), ("t.tsv", "\t")])
+@pytest.mark.parametrize("then", ["plain", 'ends with a quote"', 'some "quoted" words', '"well, quoted\tand"', '"open too'])
+def test_a_quote_that_does_not_close_costs_its_own_row(folder, name, tab, end, then):
+    """Whatever the next quote is, the rows between are read, and what is lost is counted."""
+    path = folder / "pictures" / name
+    rows = [["image", "caption"], ["a.jpg", "one"], ["b.jpg", '"a start'], ["c.jpg", "three"], ["d.jpg", then], ["a.jpg", "last"]]
+    path.write_text(end.join(tab.join(row) for row in rows), newline="")
+    pairs = read_pairs(path)
+    lost = [3, 5] if then == '"open too' else [3]
+    read = [] if then == '"open too' else [("d", "well, quoted\tand" if then.startswith('"well') else then)]
+    assert found(pairs) == [("a", "one"), ("c", "three"), *read, ("a", "last")]
+    assert [(key, kind) for key, kind, _ in reasons(pairs)] == [(f"{path}:{number}", "image") for number in lost]
+    assert all(reason.startswith(OPEN) for _, _, reason in reasons(pairs))
+
+
+@pytest.mark.parametrize("caption", [
+    "two\nlines", "a, comma\nand, another, one\nc.d, e", 'he said "no"\nand, "yes"', "\n\nblank\n", "three\r\nlines\rof, all ends", "x" * 15_000 + "\n",
+])  # fmt: skip
+@pytest.mark.parametrize("last", [False, True])
+def test_a_quoted_text_of_several_lines_is_one_caption(folder, caption, last):
+    path = folder / "pictures" / "t.csv"
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([["image", "caption"], ["a.jpg", "one"], ["b.jpg", caption], ["c.jpg", "three"]][: 3 if last else 4])
+    pairs = read_pairs(path)
+    assert found(pairs) == [("a", "one"), ("b", caption), ("c", "three")][: 2 if last else 3] and pairs.rejects == []
+
+
+def test_lines_that_could_be_rows_are_counted_and_not_guessed(folder):
+    """A caption whose second line is a row of its own kind, a text that ends with the file, a header's open quote."""
+    path = folder / "pictures" / "t.csv"
+    path.write_text('image,caption\na.jpg,"see\nb.jpg,here"\nc.jpg,"nice" cats\nd.jpg,"cut in the')
+    pairs = read_pairs(path)
+    assert found(pairs) == [("b", 'here"'), ("c", "nice cats")]
+    assert [(key, reason.split(":")[0]) for key, _, reason in reasons(pairs)] == [(f"{path}:2", OPEN), (f"{path}:5", OPEN)]
+    path.write_text('image,"caption\na.jpg,one\n')
+    with pytest.raises(InputError, match=r"The first line of .*t\.csv has a quote that does not close"):
+        read_pairs(path)
+    path.write_text('image,caption\nnone,"see\nother, here"\n')  # images without an extension tell nothing apart
+    assert reasons(read_pairs(path))[0][2].startswith(OPEN)
+
+
 def test_parquet_with_bytes_reads_no_image_until_it_is_opened(folder):
     path = folder / "t.parquet"
     table = {
-        "jpg": IMAGES,
+        "jpg": [IMAGES[0], IMAGES[1], IMAGES[1], IMAGES[3]],
         "TEXT": ["one", None, "three", "x" * 30_000],
         "key": ["p", "q", "q", "s"],
     }
@@ -169,6 +218,59 @@ def test_parquet_with_bytes_reads_no_image_until_it_is_opened(folder):
     assert image_bytes(pairs.images[0]) == IMAGES[0] and image_bytes(pairs.images[2]) == IMAGES[3]
     assert [kind for _, kind, _ in reasons(pairs)] == ["text", "text"]
     assert str(pairs[0].image) == f"{path}#0@jpg"
+
+
+def test_a_key_that_is_no_name_of_an_image_joins_no_pictures(folder):
+    """A class in the column `key`: rows with one key are one image only where their bytes are equal."""
+    table = {
+        "key": ["cat", "cat", "cat", "dog", "none", "none"],
+        "image": [IMAGES[0], IMAGES[1], IMAGES[1], IMAGES[2], None, None],
+        "caption": ["black", "grey", "grey too", "a dog", "gone", "gone too"],
+    }
+    pq.write_table(pa.table(table), folder / "t.parquet", row_group_size=2)
+    pairs = read_pairs(folder / "t.parquet")
+    assert found(pairs) == [
+        ("cat", "black"), ("cat~2", "grey"), ("cat~2", "grey too"), ("dog", "a dog"), ("none", "gone"), ("none~2", "gone too"),
+    ]  # fmt: skip
+    assert [image_bytes(pair) for pair in pairs[:4]] == [IMAGES[0], IMAGES[1], IMAGES[1], IMAGES[2]]
+
+
+def test_rows_of_our_own_parquet_are_joined_without_a_look_at_the_pictures(folder, monkeypatch):
+    own = [(Pair("a", "one", IMAGES[0]), {}), (Pair("a", "two", IMAGES[0]), {}), (Pair("b", "three", IMAGES[1]), {})]
+    path = write_parquet(own, folder / "own.parquet").paths[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageRef, "read", lambda ref: pytest.fail(f"{ref} was read"))
+        pairs = read_pairs(path)
+        assert found(pairs) == [("a", "one"), ("a", "two"), ("b", "three")] and len(pairs.images) == 2
+    assert [image_bytes(pair) for pair in pairs.images] == IMAGES[:2]
+
+
+def test_the_column_that_was_chosen_counts(folder):
+    """A list `captions` comes first only where nobody chose a column, and a text in it last."""
+    row = {"image": "pictures/a.jpg", "title": "the title", "caption": "own", "captions": ["x one", "x two"]}
+    (folder / "t.json").write_text(json.dumps([row]))
+    pq.write_table(pa.Table.from_pylist([row]), folder / "t.parquet")
+    pq.write_table(pa.Table.from_pylist([row | {"image": IMAGES[0]}]), folder / "bytes.parquet")
+    for name in ("t.json", "t.parquet", "bytes.parquet"):
+        for column, wanted in ((None, ["x one", "x two"]), ("title", ["the title"]), ("caption", ["own"]), ("captions", ["x one", "x two"])):
+            assert [pair.caption for pair in read_pairs(folder / name, caption_column=column)] == wanted
+    (folder / "t.csv").write_text("image,caption,captions\npictures/a.jpg,own,other\npictures/b.jpg,,only this\n")
+    assert found(read_pairs(folder / "t.csv")) == [("pictures/a", "own"), ("pictures/b", "only this")]
+    chosen = read_pairs(folder / "t.csv", caption_column="caption")
+    assert found(chosen) == [("pictures/a", "own")]
+    assert reasons(chosen) == [("pictures/b", "text", "the caption is empty")]
+
+
+def test_one_file_by_several_spellings_is_one_image(folder):
+    (folder / "link").symlink_to(folder / "pictures" / "deep", target_is_directory=True)
+    (folder / "pictures" / "deep").mkdir()
+    names = ["b.jpg", "./b.jpg", ".//b.jpg", "../pictures/./b.jpg", "../link/../b.jpg"]
+    rows = [{"image": name, "caption": name} for name in names]
+    (folder / "pictures" / "t.json").write_text(json.dumps(rows))
+    pairs = read_pairs(folder / "pictures" / "t.json")
+    assert [pair.caption for pair in pairs] == names and pairs.rejects == []
+    assert [pairs.image_of_row.tolist()[n] for n in range(3)] == [0, 0, 0]
+    assert {image_bytes(pair) for pair in pairs} == {IMAGES[1]}
 
 
 def test_parquet_of_hugging_face_and_with_paths(folder):
@@ -279,6 +381,75 @@ def test_folder_with_texts_beside_the_images(folder):
         ("d", "text", "the caption is empty"),
     ]
     assert pairs.renamed == 1 and {pair.origin for pair in pairs} == {"human"}
+
+
+def test_texts_in_capitals_and_texts_that_cannot_be_opened(folder):
+    pictures = folder / "pictures"
+    (pictures / "a.TXT").write_text("capitals")
+    (pictures / "b.txt").symlink_to("b.txt")
+    (pictures / "c.Txt").write_text("other")
+    (pictures / "c.txt").write_text("plain")
+    (pictures / "d.txt").write_text("fine")
+    (pictures / "e.TXT").write_text("alone")
+    pairs = read_pairs(pictures)
+    assert found(pairs.images) == [("a", "capitals"), ("b", ""), ("c", "plain"), ("d", "fine")]
+    (looped, *rest) = reasons(pairs)
+    assert looped[:2] == ("b", "text") and looped[2].startswith("the caption cannot be read: [Errno 40]")
+    assert rest == [("c", "image", "no image goes with this text"), ("e", "image", "no image goes with this text")]
+
+
+def test_linked_folders_are_read_once(folder, tmp_path_factory):
+    """By their own name where they lie below the folder, and no loop is followed."""
+    pictures, away = folder / "pictures", tmp_path_factory.mktemp("away")
+    for name, at in (("deep", pictures), (".hidden", pictures), ("x", away)):
+        (at / name).mkdir()
+        (at / name / "e.jpg").write_bytes(IMAGES[0])
+        (at / name / "e.txt").write_text(name)
+    for link, target in {"a-link": "deep", "b-link": ".hidden", "c-link": away, "d-link": away, "e-loop": ".", "f-up": ".."}.items():
+        (pictures / link).symlink_to(target, target_is_directory=True)
+    (away / "x" / "loop").symlink_to(away, target_is_directory=True)
+    pairs = read_pairs(pictures)
+    assert found(pairs) == [("b-link/e", ".hidden"), ("c-link/x/e", "x"), ("deep/e", "deep")]
+    assert len(pairs.images) == 4 + 3 and {reason for _, _, reason in reasons(pairs)} == {"the caption is empty"}
+
+
+def test_a_folder_that_cannot_be_listed_is_a_reject(folder, monkeypatch):
+    shut = folder / "pictures" / "shut"
+    shut.mkdir()
+    scandir = os.scandir
+
+    def listed(path):
+        if os.fspath(path) == str(shut):
+            raise PermissionError(13, "Permission denied", str(shut))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", listed)
+    pairs = read_pairs(folder / "pictures")
+    assert len(pairs.images) == 4
+    assert (str(shut), "file", f"cannot be listed: [Errno 13] Permission denied: '{shut}'") in reasons(pairs)
+
+
+def test_a_pattern_reads_nothing_twice(folder):
+    """A folder of tables and the tables in it, a folder of images and one within it, and one by a linked name."""
+    (folder / "pictures" / "deep").mkdir()
+    (folder / "pictures" / "deep" / "e.jpg").write_bytes(IMAGES[0])
+    (folder / "pictures" / "deep" / "e.txt").write_text("deep")
+    pairs = read_pairs(f"{folder}/**/")
+    assert found(pairs) == [("pictures/deep/e", "deep")]
+    table = pa.table({"image": IMAGES, "caption": ["one", "two", "three", "four"]})
+    (folder / "tables" / "own").mkdir(parents=True)
+    pq.write_table(table, folder / "tables" / "own" / "t.parquet")
+    (folder / "tables" / "same").symlink_to("own", target_is_directory=True)
+    pairs = read_pairs(f"{folder}/tables/**/*")
+    assert [pair.caption for pair in pairs] == ["one", "two", "three", "four"]
+    # The same list in two folders, as caches link it, speaks of the images of each folder.
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        (folder / name / "a.jpg").write_bytes(IMAGES[0] if name == "one" else IMAGES[1])
+    (folder / "one" / "l.json").write_text(json.dumps([{"image": "a.jpg", "caption": "x"}]))
+    (folder / "two" / "l.json").symlink_to(folder / "one" / "l.json")
+    pairs = read_pairs(f"{folder}/*/l.json")
+    assert [image_bytes(pair) for pair in pairs.images] == IMAGES[:2]
 
 
 def test_mixed_sources_in_one_list(folder):

@@ -112,6 +112,31 @@ def test_members_may_lie_apart_and_in_folders(tmp_path):
     assert [image_bytes(pair) for pair in pairs] == IMAGES[:2]
 
 
+PAIRINGS = {
+    ("cat.1.jpg", "cat.2.jpg", "cat.1.txt", "cat.2.txt"): {0: 2, 1: 3},
+    ("cat.1.jpg", "cat.2.txt", "cat.2.jpg", "cat.1.txt"): {0: 3, 2: 1},
+    ("x.jpg", "x.caption.txt", "y.caption.txt", "y.jpg"): {0: 1, 3: 2},  # WebDataset: up to the first dot
+    ("x.rgb.jpg", "x.txt"): {0: 1},
+    ("x.rgb.jpg", "x.words.txt"): {0: 1},
+    ("k.jpg", "k.seg.jpg", "k.caption.txt"): {0: 2, 1: None},
+    ("i.1.jpg", "i.1.words.txt", "i.2.jpg", "i.2.words.txt"): {0: 1, 2: 3},
+    ("x.jpg", "x.caption.txt", "x.jpg", "x.caption.txt"): {0: 1, 2: 3},
+    ("p.1.jpg", "p.2.jpg", "p.2.txt", "p.3.txt"): {0: None, 1: 2},  # 3 is nobody's, and is not 1's
+    ("v.1.jpg", "v.2.jpg", "v.txt"): {0: None, 1: None},  # whose is not known
+    ("n/x.jpg", "x.caption.txt"): {0: None},
+}
+
+
+@pytest.mark.parametrize("names", PAIRINGS)
+def test_names_with_several_dots_are_paired_by_all_of_them_first(tmp_path, names):
+    members = [(name, encoded(picture(n)) if name.endswith("jpg") else f"text {n}".encode()) for n, name in enumerate(names)]
+    pairs = read_pairs(write_tar(tmp_path / "a.tar", members))
+    wanted = [(members[image][1], "" if text is None else f"text {text}") for image, text in PAIRINGS[names].items()]
+    assert [(image_bytes(pair), pair.caption) for pair in pairs.images] == wanted
+    left = set(range(len(names))) - set(PAIRINGS[names]) - set(PAIRINGS[names].values())
+    assert sum(reject.reason == "no image goes with this text" for reject in pairs.rejects) == len(left)
+
+
 def test_equal_keys_of_different_images_are_renamed_in_order(tmp_path):
     twice = [
         ("x.jpg", IMAGES[0]),
@@ -239,6 +264,14 @@ def test_a_file_that_cannot_be_opened_is_a_reject(tmp_path):
 def test_a_file_given_twice_is_read_twice(tmp_path):
     path = write_tar(tmp_path / "0.tar", sample("a", 0, b"one"))
     assert [pair.key for pair in read_pairs([path, path]).images] == ["a", "a~2"]
+
+
+def test_a_pattern_that_meets_tars_and_their_folder_reads_them_once(tmp_path):
+    (tmp_path / "deep").mkdir()
+    write_tar(tmp_path / "deep" / "0.tar", sample("a", 0, b"one"))
+    write_tar(tmp_path / "deep" / "1.tar", sample("b", 1, b"two"))
+    pairs = read_pairs(f"{tmp_path}/**/*")
+    assert [pair.key for pair in pairs.images] == ["a", "b"] and pairs.shards.tolist() == [0, 1]
 
 
 def test_other_tars_go_on_beside_a_broken_one(tmp_path):

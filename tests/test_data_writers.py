@@ -9,6 +9,7 @@ import sys
 import tarfile
 
 import numpy as np
+import pandas
 import pyarrow.parquet as pq
 import pytest
 from data_files import encoded, picture
@@ -16,9 +17,9 @@ from data_files import encoded, picture
 import blip.data.files
 from blip.data.files import drop_unfinished, free_name, image_extension, replacing, replacing_many
 from blip.data.images import open_image
-from blip.data.pairs import ImageRef, Pair, image_bytes
+from blip.data.pairs import ImageRef, Pair, image_bytes, image_sha256
 from blip.data.readers import read_pairs
-from blip.data.writers import write_list, write_parquet, write_tars
+from blip.data.writers import IMAGE_SHA256, write_list, write_parquet, write_tars
 from blip.errors import InputError
 
 PNG = encoded(picture(7), "PNG")
@@ -117,6 +118,56 @@ def test_lists_have_the_published_fields_and_the_provenance(tmp_path, records):
         write_list(records, tmp_path / "a.xml")
 
 
+@pytest.mark.parametrize("form", ["tars", "json", "csv", "parquet"])
+def test_another_picture_than_was_captioned_is_a_reject(tmp_path, records, form):
+    write = {"tars": write_tars, "parquet": write_parquet}.get(form, write_list)
+    here = [(pair, own | {IMAGE_SHA256: image_sha256(pair)}) for pair, own in records if pair.key != "gone"]
+    out = tmp_path / "out" if form == "tars" else tmp_path / "out" / f"pairs.{form}"
+    plain = tmp_path / "plain" if form == "tars" else tmp_path / "plain" / f"pairs.{form}"
+    written = write(here, out)
+    assert (written.pairs, written.rejects) == (4, [])
+    as_before = write([record for record in records if record[0].key != "gone"], plain)
+    assert [path.read_bytes() for path in written.paths] == [path.read_bytes() for path in as_before.paths]
+    (tmp_path / "a.jpg").write_bytes(encoded(picture(2)))
+    others = write(here, tmp_path / "others" if form == "tars" else tmp_path / "others" / f"pairs.{form}")
+    assert others.pairs == 2 and [reject.key for reject in others.rejects] == ["n/x.v1"] * 2
+    assert {reject.reason for reject in others.rejects} == {"it is not the image that was captioned"}
+
+
+def test_lists_in_one_folder_keep_their_own_pictures(tmp_path):
+    """Lists of different sets with the same keys, and one written again: no picture takes another's place."""
+    sets = {name: [(Pair(key, f"{name} {key}", encoded(picture(seed + n), "PNG")), {}) for n, key in enumerate("ab")]
+            for seed, name in ((0, "one.json"), (10, "two.csv"), (20, "three.json"))}  # fmt: skip
+    sets["one.tsv"] = sets["one.json"]
+    for name, own in [*sets.items(), ("one.json", sets["one.json"])]:
+        write_list(own, tmp_path / name)
+    for name, own in sets.items():
+        back = read_pairs(tmp_path / name)
+        assert fields(back) == fields(pair for pair, _ in own)
+        assert [image_bytes(found) for found in back] == [pair.image for pair, _ in own]
+    assert len(list((tmp_path / "images").iterdir())) == 6
+
+
+ODD = [
+    "plain", 'with "quotes", comma', "new\nline", "cr\r\nlf", "lone\rcr", "\rfirst", "last\r", "tab\there", "  spaces  ", "'single",
+    "=1+1", "emoji \U0001f436", "\ufeffbom", "\u2028line", "back\\slash", '"starts', 'ends"', "a\x1cfs b", "-dash", "null", "NaN",
+    "1e5", "true", "e\u0301", "\u202eright to left", "a\x0bb\x85c",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_odd_captions_come_back_from_lists_byte_for_byte(tmp_path, suffix):
+    records = [(Pair(f"k{n}", caption, PNG), {"score": 0.5, "by": None}) for n, caption in enumerate(ODD)]
+    path = write_list(records, tmp_path / f"a.{suffix}").paths[0]
+    delimiter = "\t" if suffix == "tsv" else ","
+    assert [pair.caption for pair in read_pairs(path)] == ODD
+    with open(path, newline="", encoding="utf-8") as file:
+        assert [row["caption"] for row in csv.DictReader(file, delimiter=delimiter)] == ODD
+    table = pandas.read_csv(path, sep=delimiter, keep_default_na=False)
+    assert table["caption"].tolist() == ODD
+    assert path.read_bytes().splitlines()[1] == delimiter.join(["images/k0.png", "plain", "k0", "web", "0.5", ""]).encode()
+
+
 def test_parquet_reads_back_with_types_and_the_image_feature(tmp_path, records):
     written = write_parquet(records, tmp_path / "out" / "a.parquet")
     check_written(written)
@@ -205,6 +256,43 @@ def test_a_full_disk_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match=full), replacing(tmp_path / "a.bin") as file:
         file.write(b"some")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["\u56fe" * 78, "x" * 251, "y" * 400, "z" * 400 + "/" + "z" * 300, "k." * 130])
+def test_long_keys_have_files_that_disks_allow(tmp_path, name):
+    own = [(Pair(f"{name}{n}", f"text {n}", encoded(picture(n), "PNG")), {}) for n in range(3)]
+    back = read_pairs(write_list(own, tmp_path / "a.json").paths[0])
+    assert fields(back) == fields(pair for pair, _ in own)
+    assert [image_bytes(found) for found in back] == [pair.image for pair, _ in own]
+    assert len(read_pairs(write_tars(own, tmp_path / "tars").paths)) == 3
+
+
+def test_a_file_may_have_the_longest_name_that_the_disk_allows(tmp_path):
+    with replacing(tmp_path / ("x" * 255)) as file:
+        file.write(b"all")
+    assert [(len(path.name), path.read_bytes()) for path in tmp_path.iterdir()] == [(255, b"all")]
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("file/a.json", "FOLDER/file/a.json cannot be written (Not a directory: FOLDER/file): give another place"),
+    ("file/b/a.json", "FOLDER/file/b/a.json cannot be written (Not a directory: FOLDER/file/b): give another place"),
+    ("there.json", "FOLDER/there.json cannot be written (Is a directory): give another place"),
+    ("n" * 251 + ".json", ".json cannot be written (File name too long"),
+])  # fmt: skip
+def test_a_place_where_nothing_can_be_written_is_one_sentence(tmp_path, name, said):
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "there.json").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError) as error, replacing(tmp_path / name) as file:
+        file.write(b"some")
+    assert said.replace("FOLDER", str(tmp_path)) in str(error.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_the_block_cannot_open_stays_its_own_error(tmp_path):
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "a.bin") as file:
+        file.write((tmp_path / "none").read_bytes())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,14 +1,18 @@
 """The main job with the weights that come along: what `lab demo` leaves, and that it is good."""
 
 import json
+import sqlite3
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from apps.reviews import Reviews
 from blip.capfilt import Ledger, verify
 from blip.data.readers import read_pairs
+from lab.audit_draw import identity
 from lab.cli import main
+from lab.ledgers import reviews_file
 from lab.world.noise import KINDS
 
 
@@ -66,9 +70,19 @@ def test_again_it_says_the_same_and_captions_nothing(whole):
 
 def test_another_demos_ledger_is_set_aside(tmp_path, capsys):
     demo(tmp_path, "--pairs", "40")
+    first = Ledger.open(tmp_path / "ledger")
+    row = first.table("candidates")["row_id"][0].as_py()
+    reader = sqlite3.connect(reviews_file(tmp_path / "ledger"))  # while one reads, SQLite keeps its other two files
+    Reviews(reviews_file(tmp_path / "ledger"), identity(first)).save(row, "drop", reviewer="Ann", seen=0)
+    assert reader.execute("SELECT count(*) FROM words").fetchone() == (1,)
     assert demo(tmp_path, "--pairs", "48")["pairs"] == 48
-    assert "was another demo's: it is now" in capsys.readouterr().out
+    assert f"was another demo's: it is now {tmp_path / 'ledger-1'}." in capsys.readouterr().out
+    reader.close()
     assert Ledger.open(tmp_path / "ledger-1").about["data"]["pairs"] == 40
+    assert [path.name for path in tmp_path.glob("ledger.*")] == []
+    for name, judged in (("ledger-1", [row]), ("ledger", [])):
+        folder = tmp_path / name
+        assert list(Reviews(reviews_file(folder), identity(Ledger.open(folder))).words()) == judged
 
 
 def test_from_scratch_trains_everything_and_a_second_model(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -94,6 +95,12 @@ def test_impossible_embedding_is_one_sentence(tmp_path, capsys):
     assert "leave nothing to write" in one_sentence(capsys)
     assert run("embed", tmp_path / "e", data, weights="blip/weights/captioner.safetensors") == 2
     assert "have no ITC features" in one_sentence(capsys)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    shutil.copy(next(tmp_path.glob("*.png")), photos)
+    assert run("embed", tmp_path / "none", photos, "--no-images") == 2
+    assert "photos holds no text, and --no-images leaves nothing else to write" in one_sentence(capsys)
+    assert not (tmp_path / "none").exists()
     for path in tmp_path.glob("*.png"):
         path.write_bytes(b"no image")
     assert run("embed", tmp_path / "e", data) == 2

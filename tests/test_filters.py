@@ -181,6 +181,9 @@ def fails(images, captions):
 def wordy(images, captions):
     return [caption for caption in captions]
 
+def empty(images, captions):
+    return [{} for caption in captions]
+
 def badly_named(images, captions):
     return [{"my score": 1} for caption in captions]
 
@@ -227,6 +230,7 @@ def test_a_function_is_named_by_its_source(module, tmp_path):
         ("wordy", "gave 'a picture' for the caption 'a picture'; it must give a number"),
         ("changing", "gave the columns b for the caption 'x' and a at first"),
         ("badly_named", "gave a score the name 'my score'; name it with letters"),
+        ("empty", "gave no score at all; it must give a number"),
         ("nothing", "has no function nothing"),
     ],
 )

@@ -27,6 +27,7 @@ from blip.data.benchmarks.visdial import read_relevance
 from blip.data.images import BadImage, open_image
 from blip.data.readers import read_pairs
 from blip.errors import InputError
+from blip.guard import Guard
 from blip.log import read_rows as read_log
 from blip.resume import Keeper
 from blip.tokenizer import Tokenizer
@@ -366,7 +367,7 @@ class Feed:
 
 def keeper(out):
     task = torch.nn.Linear(2, 2)
-    return Keeper(out, task, torch.optim.AdamW(task.parameters()), Feed())
+    return Keeper(out, task, torch.optim.AdamW(task.parameters()), Feed(), Guard("stop", 0, out))
 
 
 @pytest.mark.parametrize("lost", ["step", "task", "optimizer", "feed", "rng", "at"])

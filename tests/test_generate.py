@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from blip.draws import uniform
 from blip.errors import InputError
 from blip.generate import Decoding, captions, generate
 from blip.generate.sampling import draw, forbid, penalize, truncated
+from blip.tasks.captioning import EVALUATION
 from blip.tokenizer import Tokenizer, Tokens
 
 PROMPT = (SPECIAL.dec, 5, 6, 7)
@@ -108,16 +110,37 @@ def slow_sample(model, memory, image, decoding, candidate=0, seed=0, round=0):
     return tuple(ids[len(PROMPT) :]), logprobs
 
 
+def slow_options(model, memory, image, decoding, running):
+    """The 2K best continuations of (score, ids), best first."""
+    options = []
+    for score, ids in running:
+        logprobs = slow_log_softmax(slow_logits(model, memory, image, ids))
+        scores = slow_penalized(logprobs, ids, decoding)
+        options += [(score + scores[t], [*ids, t]) for t in range(VOCAB)]
+    return sorted(options, key=lambda option: -option[0])[: 2 * decoding.num_beams]
+
+
+def slow_beam_of_4_15(model, memory, image, decoding):
+    """Beam search as transformers 4.15 ranked and stopped: the whole text counts, without [SEP]."""
+    beams, running, finished = decoding.num_beams, [(0.0, list(PROMPT))], []
+    for length in range(len(PROMPT), decoding.max_length):
+        options = slow_options(model, memory, image, decoding, running)
+        finished += [(s / length, ids) for s, ids in options[:beams] if ids[-1] == SPECIAL.sep]
+        finished = sorted(finished, key=lambda option: -option[0])[:beams]
+        running = [option for option in options if option[1][-1] != SPECIAL.sep][:beams]
+        if len(finished) == beams and options[0][0] / length <= finished[-1][0]:
+            break
+    else:
+        finished += [(s / decoding.max_length, ids) for s, ids in running]
+    finished.sort(key=lambda option: -option[0])
+    return [tuple(ids[len(PROMPT) :]) for _, ids in finished[: decoding.candidates]]
+
+
 def slow_beam(model, memory, image, decoding):
     """Beam search by lists of (score, ids): the textbook loop, stopping as transformers does."""
     beams, running, finished = decoding.num_beams, [(0.0, list(PROMPT))], []
     while True:
-        options = []
-        for score, ids in running:
-            logprobs = slow_log_softmax(slow_logits(model, memory, image, ids))
-            scores = slow_penalized(logprobs, ids, decoding)
-            options += [(score + scores[t], [*ids, t]) for t in range(VOCAB)]
-        options = sorted(options, key=lambda option: -option[0])[: 2 * beams]
+        options = slow_options(model, memory, image, decoding, running)
         generated = len(options[0][1]) - len(PROMPT)
         at_end = len(options[0][1]) == decoding.max_length
         ended = [at_end or ids[-1] == SPECIAL.sep for _, ids in options]
@@ -161,6 +184,22 @@ BEAMS = [
     Decoding(strategy="beam", num_beams=2, min_length=10, max_length=12, candidates=2),
     Decoding(strategy="beam", num_beams=4, repetition_penalty=1.4, candidates=3),
 ]
+
+
+@pytest.mark.parametrize("decoding", BEAMS, ids=str)
+def test_ranked_by_the_whole_text_beams_are_those_of_transformers_4_15(model, memory, decoding):
+    whole = replace(decoding, rank_whole_text=True)
+    found = ids_of(run(model, memory, whole))
+    assert found == [slow_beam_of_4_15(model, memory, image, whole) for image in range(IMAGES)]
+
+
+def test_the_whole_text_favours_shorter_captions(model, memory):
+    """A prompt counts as good tokens that a short caption shares with a long one."""
+    many = Decoding(strategy="beam", num_beams=5, min_length=0)
+    lengths = [
+        [len(ids[0]) for ids in ids_of(run(model, memory, replace(many, rank_whole_text=whole)))] for whole in (True, False)
+    ]
+    assert all(short <= long for short, long in zip(*lengths, strict=True)) and lengths[0] != lengths[1]
 
 
 @pytest.mark.parametrize("decoding", BEAMS, ids=str)
@@ -474,6 +513,8 @@ def test_decoding_needs_no_torch():
             Decoding(strategy="beam", num_beams=5, candidates=3, min_length=1, max_length=10),
             "beam(beams=5,length=1-10,prompt='a picture of ')",
         ),
+        (EVALUATION, "beam(beams=3,rank=whole,length=5-20,prompt='a picture of ')"),
+        (Decoding(rank_whole_text=True), "nucleus(p=0.9,length=5-20,prompt='a picture of ')"),
         (Decoding(strategy="greedy", top_p=0.5), "greedy(length=5-20,prompt='a picture of ')"),
     ],
 )

@@ -31,6 +31,7 @@ from blip.errors import InputError
 from blip.generate import Decoding
 from lab.cli import main
 from lab.commands.capfilt import Options
+from lab.ledgers import reviews_file
 from lab.locks import locked
 from lab.options import read_options
 from lab.report import summarize
@@ -262,6 +263,12 @@ def test_a_folder_with_a_ledger_is_refused_and_the_next_one_is_offered(place):
     assert desk.folder() == str(place / "first" / "capfilt-1")
     (place / "first" / "capfilt-1").mkdir()
     assert new_folder(place / "first" / "ledger", {str(place / "first" / "capfilt-2")}) == str(place / "first" / "capfilt-3")
+    reviews_file(place / "first" / "capfilt-3").touch()
+    assert desk.folder() == str(place / "first" / "capfilt-2")
+    assert new_folder(place / "first" / "ledger", {str(place / "first" / "capfilt-2")}) == str(place / "first" / "capfilt-4")
+    reviews_file(place / "ledger").touch()
+    with pytest.raises(InputError, match="ledger.reviews.sqlite has the reviews of an earlier ledger of this name; move it away"):
+        desk.start(wanted(place))
     (place / "ledger").mkdir()
     (place / "ledger" / "ledger.json").write_text("{}")
     with pytest.raises(InputError, match="holds the ledger of another job already"):
@@ -273,9 +280,9 @@ def test_weights_that_did_not_come_are_missing_not_wrong(monkeypatch, tmp_path):
     assert Weights.of(None, "mine.pth", None) == Weights(captioner="", filter="mine.pth", vocab=None)
 
 
-def half_done(folder, images=7):
+def half_done(folder, images=7, first=0):
     """A ledger of two shards, of which the second one's scores are lost: what a cancelled job leaves."""
-    pairs = [Pair(f"k{n}", f"a caption {n}", encoded(picture(n), "PNG")) for n in range(images)]
+    pairs = [Pair(f"k{n}", f"a caption {n}", encoded(picture(n), "PNG")) for n in range(first, first + images)]
     recipe = Recipe(captioner=FakeCaptioner(candidates=2), filters={"itm": FakeFilter()}, images_per_shard=4)
     return run(recipe, PairSet.of(pairs), folder)
 
@@ -297,7 +304,10 @@ def test_progress_counts_what_the_ledger_decides(tmp_path):
     last.write_bytes(content)
     assert reader.progress(job, jobs.log(job.id)) == progress
     shutil.rmtree(tmp_path / "ledger")
-    assert Reader().progress(job, jobs.log(job.id)) == Progress()
+    assert Reader().progress(job, jobs.log(job.id)) == reader.progress(job, jobs.log(job.id)) == Progress()
+    half_done(tmp_path / "ledger", first=40)  # another ledger in the same folder, with shards of the same names
+    again = reader.progress(job, jobs.log(job.id))
+    assert again == Reader().progress(job, jobs.log(job.id)) != progress
 
 
 def test_the_bar_of_the_log_is_read_as_the_terminal_shows_it(tmp_path):

@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from data_files import encoded, picture
@@ -18,6 +19,7 @@ from studio_ledgers import ITEMS, WORLD, generated_ledger
 from blip.capfilt import Job, Ledger, Policy, decide, override, run, verify
 from blip.capfilt.diff import diff
 from blip.capfilt.merge import relocated
+from blip.capfilt.schema import CANDIDATES, scores_schema
 from blip.data.images import open_image
 from blip.data.pairs import ImageRef, Pair, image_bytes
 from blip.data.pairset import PairSet
@@ -121,9 +123,25 @@ def test_moved_images_are_found_again(filed, tmp_path, capsys):
         assert shown.startswith(f"n2   {here}/2.png\n")
         (here / "0.png").unlink()
         told = said(capsys, *words, "--web", 0, "--image-root", f"{old}={here}")
-        assert "more were kept but their images cannot be read" in told
+        assert "more were kept but their images cannot be used" in told
     finally:
         old.with_name("away").rename(old)
+
+
+def test_other_pictures_of_the_same_names_are_not_exported(filed, tmp_path, capsys):
+    old, other = filed.folder.parent / "photos", tmp_path / "other"
+    other.mkdir()
+    for n in range(len(TEXTS)):
+        (other / f"{n}.png").write_bytes(encoded(picture(n + 50 * (n != 1)), "PNG"))
+    words = ("ledger", "export", filed.folder, "--web", 0, "--synthetic", 0, "--image-root", f"{old}={other}")
+    told = said(capsys, *words, "--out", tmp_path / "tars")
+    pairs = [row for row in decide(filed).to_pylist() if row["image_key"] == "n1"]
+    assert told.startswith(f"{len(pairs)} pairs kept")
+    assert f"the first of them {other}/0.png (it is not the image that was captioned)" in told
+    assert {pair.key for pair in read_pairs(tmp_path / "tars")} == {"n1"}
+    (other / "1.png").write_bytes(encoded(picture(51), "PNG"))
+    sentence = refusal(capsys, *words, "--out", tmp_path / "a.json", "--format", "json")
+    assert "has its image: the first is" in sentence and "is not the image that was captioned" in sentence
 
 
 def test_the_deepest_old_folder_counts_and_half_a_name_does_not():
@@ -145,6 +163,46 @@ def test_bad_exports_are_one_sentence(filed, tmp_path, capsys):
     assert "holds tars already" in refusal(capsys, *export, tmp_path / "t")
     (tmp_path / "file").write_text("")
     assert "is a file; give a folder" in refusal(capsys, *export, tmp_path / "file")
+
+
+NOT_WRITTEN = "cannot be written ("
+
+
+@pytest.mark.parametrize(("words", "why"), [
+    (("decide", "--out", "DIR.csv"), NOT_WRITTEN), (("decide", "--out", "DIR.parquet"), NOT_WRITTEN),
+    (("decide", "--out", "FILE/a.csv"), NOT_WRITTEN), (("export", "--out", "FILE/tars"), NOT_WRITTEN),
+    (("export", "--out", "FILE/a/b.csv", "--format", "csv"), NOT_WRITTEN), (("audit", "--out", "FILE/a.csv"), NOT_WRITTEN),
+    (("export", "--out", "DIR.json", "--format", "json"), "is a folder; give a file"),
+    (("export", "--out", "DIR.parquet", "--format", "parquet"), "is a folder; give a file"),
+])  # fmt: skip
+def test_a_place_where_nothing_can_be_written_is_one_sentence(filed, tmp_path, capsys, words, why):
+    (tmp_path / "FILE").write_text("kept")
+    for end in ("csv", "json", "parquet"):
+        (tmp_path / f"DIR.{end}").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    told = refusal(capsys, "ledger", words[0], filed.folder, "--out", tmp_path / words[2], *words[3:])
+    assert str(tmp_path / words[2].partition("/")[0]) in told and why in told
+    assert (tmp_path / "FILE").read_text() == "kept" and sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_ledger_where_a_file_lies_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    job = Job(captioner=FakeCaptioner(), filters={"itm": FakeFilter()})
+    pairs = PairSet.of([Pair("a", "a red dog", encoded(picture(0), "PNG"))])
+    with pytest.raises(InputError, match=r"file/.* cannot be written \(Not a directory: "):
+        run(job, pairs, tmp_path / "file")
+
+
+def test_long_names_of_images_are_exported_and_audited(tmp_path, capsys):
+    name = "\u56fe" * 78
+    pair = Pair(f"n/{name}", "a red dog", encoded(picture(0), "PNG"))
+    (tmp_path / f"{name}.png").write_bytes(pair.image)
+    pair = replace(pair, image=ImageRef(str(tmp_path / f"{name}.png")))
+    ledger = run(Job(captioner=FakeCaptioner(), filters={"itm": FakeFilter()}), PairSet.of([pair]), tmp_path / "ledger")
+    said(capsys, "ledger", "export", ledger.folder, "--format", "json", "--out", tmp_path / "a.json", "--web", 0, "--synthetic", 0)
+    assert {found.key for found in read_pairs(tmp_path / "a.json")} == {pair.key}
+    told = said(capsys, "ledger", "audit", ledger.folder, "--out", tmp_path / "audit.csv", "--size", 2)
+    assert "have no picture" not in told and len(list((tmp_path / "audit-images").iterdir())) == 1
 
 
 def test_no_kept_caption_is_an_empty_export(filed, tmp_path, capsys):
@@ -230,6 +288,17 @@ def test_a_difference_agrees_with_a_loop(tmp_path, seed):
         rows = decide(ledger, policy).to_pylist()
         scores = [r["score"] for r in rows if r["origin"] == "synthetic" and r["score"] is not None]
         assert side.mean_score["synthetic"] == pytest.approx(np.nanmean(scores))
+
+
+def test_words_are_those_the_model_reads(tmp_path):
+    texts = ["a\u00a0red dog", "A\u2003blue\u3000cat", "one\x1ftwo*three", "x\x0by", "\u05e9 \u05e9", "naïve\x85Öl"]
+    ledger = Ledger.create(tmp_path / "ledger", {"filters": {}})
+    rows = [{"row_id": f"{n}", "image_key": "i", "caption": t, "caption_hash": n, "origin": "web"} for n, t in enumerate(texts)]
+    ledger.write("candidates", "00000", pa.Table.from_pylist(rows, CANDIDATES))
+    scores = [{"row_id": f"{n}", "itm_prob": 1.0} for n in range(len(texts))]
+    ledger.write("scores/itm", "00000", pa.Table.from_pylist(scores, scores_schema(("itm_prob",))))
+    wanted = len({word for text in texts for word in clean_caption(text, None).split()})
+    assert diff(ledger, ledger).after.vocabulary == wanted == 13
 
 
 def test_diff_says_what_flipped(filed, tmp_path, capsys):

@@ -116,9 +116,11 @@ def test_words_of_a_caption():
         "stop",
         "at",
         "7:30",
+        "-lrb-",
         "in",
         "the",
         "u.s.",
+        "-rrb-",
     ]
     assert caption_words("black & white, the boys' don’t") == [
         "black",
@@ -130,6 +132,29 @@ def test_words_of_a_caption():
         "n't",
     ]
     assert caption_words(" .,!? ") == []
+
+
+# What the PTBTokenizer of pycocoevalcap 1.2 made of these captions (Stanford CoreNLP 3.4.1, Java).
+COCO_WORDS = {
+    "A man (in a hat) rides.": "a man -lrb- in a hat -rrb- rides",
+    "a boy and [his] dog": "a boy and -lsb- his -rsb- dog",
+    "a {curly} thing": "a -lcb- curly -rcb- thing",
+    "(a)(b)": "-lrb- a -rrb- -lrb- b -rrb-",
+    "a b&w photo": "a b & w photo",
+    "black &white": "black & white",
+    "m&m's in a bowl": "m & m 's in a bowl",
+    "salt&pepper and p&o": "salt & pepper and p & o",
+    "a sign that says \"stop\" on it": "a sign that says stop on it",
+    "two people w/ a frisbee": "two people w / a frisbee",
+    "a 1/2 eaten pizza": "a 1/2 eaten pizza",
+    "a t.v. on a stand": "a t.v. on a stand",
+    "wearing... glasses": "wearing glasses",
+}
+
+
+@pytest.mark.parametrize("caption", COCO_WORDS)
+def test_words_are_those_of_cocos_tokenizer(caption):
+    assert " ".join(caption_words(caption)) == COCO_WORDS[caption]
 
 
 def test_ngrams_are_counted_to_the_longest():

@@ -20,6 +20,8 @@ from blip.errors import InputError
 from blip.layers import PerRole, start_std
 from blip.memory import Cache
 from blip.model import BLIP, count_parameters, narrowed
+from blip.tasks.video import clip_features
+from blip.train import precision
 from blip.vision import ImageEncoder, resize_positions
 
 ROWS = [pytest.param(shared, id=name) for name, shared in SHARING.items()]
@@ -429,6 +431,45 @@ def test_positions_are_resized_bicubically(old, new):
     expected = slow_bicubic(positions[0, 1:].view(old, old, 3), new).flatten(0, 1)
     torch.testing.assert_close(resized[0, 1:].double(), expected, atol=1e-5, rtol=1e-5)
     assert (resized is positions) == (old == new)
+
+
+def read_by_heads(model):
+    """ITM logits and the features of images, texts and clips, of many texts that are much alike."""
+    images, tokens = toy_images(2), toy_tokens([6] * 40)
+    states = model.encode_image(images)
+    memory = model.remember(states, "encoder")
+    return {
+        "itm": model.match_logits(tokens.led_by("ENC"), memory),
+        "image": model.image_features(states),
+        "text": model.text_features(model.encode_text(tokens)),
+        "clip": clip_features(model, states[None]),
+    }
+
+
+def test_bf16_rounds_no_output_of_the_small_heads():
+    model = toy_model(2)
+    exact = read_by_heads(model)
+    with precision(torch.device("cpu"), "bf16"):
+        found = read_by_heads(model)
+    for name, values in found.items():
+        assert values.dtype == torch.float32, name
+        assert not torch.equal(values, values.bfloat16().float()), name
+        assert not torch.equal(values, exact[name]), "the towers below compute in bf16"
+        torch.testing.assert_close(values, exact[name], atol=0.05, rtol=0.05)
+    alike = found["itm"][:, 1]
+    assert len(alike.unique()) > len(alike.bfloat16().unique()), "rounded, texts would tie"
+    sum(values.sum() for values in found.values()).backward()
+    assert all(head.weight.grad.isfinite().all() for head in (model.itm_head, model.image_projection, model.text_projection))
+
+
+def test_in_float32_the_heads_are_plain_maps_bit_for_bit():
+    model, tokens = toy_model(2), toy_tokens([4, 6])
+    states = model.encode_image(toy_images(2))
+    memory = model.remember(states, "encoder")
+    enc = tokens.led_by("ENC")
+    assert torch.equal(model.match_logits(enc, memory), model.itm_head(model.fuse(enc, memory)[:, 0]))
+    plain = torch.nn.functional.normalize(model.image_projection(states[:, 0]), dim=-1)
+    assert torch.equal(model.image_features(states), plain)
 
 
 def test_the_temperature_is_clamped():

@@ -2,6 +2,7 @@
 
 import math
 import random
+import shutil
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -12,8 +13,10 @@ from random_ledgers import random_ledger
 from blip.capfilt import Policy, decide, decide_duckdb
 from blip.capfilt.decide import verdicts
 from blip.capfilt.duplicates import Buckets, Cap
+from blip.capfilt.ledger import Ledger
 from blip.capfilt.policy import Term
 from blip.capfilt.ranking import MISSING, best, cuts, image_numbers, ranks
+from blip.capfilt.schema import CANDIDATES, scores_schema
 from blip.errors import InputError
 
 FIELDS = {
@@ -122,6 +125,34 @@ def test_all_fields_together(ledgers, seed):
     rng = random.Random(seed)
     chosen = {name: rng.choice(values) for name, values in FIELDS.items() if rng.random() < 0.5}
     check(ledgers[seed % len(ledgers)], Policy(**chosen))
+
+
+def test_scores_that_are_null_and_nan_rank_alike(tmp_path):
+    nan, tied = float("nan"), Policy(union=("itm.itc:0.5",), per_image=1)
+    for name, scores in (("a", [None, nan]), ("b", [nan, None]), ("c", [nan, -math.inf]), ("d", [None, 0.0])):
+        ledger = Ledger.create(tmp_path / name, {"filters": {}})
+        rows = [{"row_id": f"{n}", "image_key": "i", "caption": "x", "caption_hash": n, "origin": "web"} for n in (0, 1)]
+        ledger.write("candidates", "00000", pa.Table.from_pylist(rows, CANDIDATES))
+        values = [{"row_id": f"{n}", "itm_prob": score, "itc": 0.6} for n, score in enumerate(scores)]
+        ledger.write("scores/itm", "00000", pa.Table.from_pylist(values, scores_schema(("itm_prob", "itc"))))
+        check(ledger, tied)
+        assert decide(ledger, tied)["kept"].to_pylist() == ([True, False] if name in "ab" else [False, True])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_threshold_beyond_a_floats_range_is_infinite(ledgers):
+    for number in (1e39, -1e39):
+        for policy in (Policy(web=number), Policy(synthetic=number, intersection=(f"itm.itc:{number}",))):
+            same(decide(ledgers[0], policy), decide_duckdb(ledgers[0], policy))
+    assert not any(row["by"] == "filter" and row["kept"] for row in decide(ledgers[0], Policy(web=1e39, synthetic=1e39)).to_pylist())
+
+
+def test_a_folder_named_as_a_column_changes_no_verdict(tmp_path):
+    plain = random_ledger(tmp_path / "plain", 1)
+    for name in ("origin=web", "caption=x", "itm_prob=1"):
+        named = Ledger.open(shutil.copytree(plain.folder, tmp_path / name / "ledger"))
+        check(named, Policy(web=0.2, per_image=2))
+        same(decide(named), decide(plain))
 
 
 def test_a_field_changes_something(ledgers):

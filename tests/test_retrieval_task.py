@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 from caption_files import scenes, write_csv, write_karpathy, write_list
-from toy_models import toy_images, toy_model, toy_tokens
+from stored_models import QUEUE, stored_state
+from toy_models import VOCAB, toy_images, toy_model, toy_tokens
+from transformers_models import toy_tokenizer
 
 import lab.captioned
+from blip.checkpoint.published import write_published
 from blip.data.loading import Loader
 from blip.errors import InputError
 from blip.metrics.retrieval import image_to_text_ranks, recalls, text_to_image_ranks
@@ -162,6 +165,40 @@ def test_training_follows_the_published_rules(tmp_path, monkeypatch):
     assert (seen["schedule"].steps, seen["schedule"].alpha, seen["schedule"].alpha_ramp) == (12, 0.4, 3)
     assert seen["evaluate"] is None
     assert retrieval_task(toy_model(), pairs=10**6).config.queue == 57_600
+
+
+class Reached(Exception):
+    """Training is about to begin."""
+
+
+@pytest.mark.parametrize("queue", [QUEUE, QUEUE + 2])
+@pytest.mark.parametrize("layout", ["pretrain", "retrieval"])
+def test_momentum_encoders_and_queues_of_a_published_file_go_on(layout, queue, tmp_path, monkeypatch, capsys):
+    seen = {}
+
+    def look(name, task, feed, config, out, *, evaluate):
+        seen["task"] = task
+        raise Reached
+
+    monkeypatch.setattr(retrieval, "fit", look)
+    model, stored, _ = stored_state(layout)
+    vocab = tmp_path / "vocab.txt"
+    vocab.write_text("\n".join(toy_tokenizer().vocab[: VOCAB - 2]) + "\n")
+    path = write_published(tmp_path / "published.pth", model, stored)
+    words = ("--weights", path, "--vocab", vocab, "--queue", queue, "--out", tmp_path / "out", "--batch", 4, "--device", "cpu")
+    with pytest.raises(Reached):
+        run("finetune", "retrieval", "--data", write_csv(tmp_path, scenes(4)), *words)
+    task = seen["task"]
+    teacher = task.teacher.module.state_dict()
+    assert all(torch.equal(teacher[name], value) for name, value in stored.teacher.items())
+    assert not torch.equal(teacher["image_projection.weight"], task.model.image_projection.weight)
+    assert task.image_queue.ids.eq(-100).all(), "ids of the old images are not those of the new ones"
+    left_out = f"The stored queue of {QUEUE} keys is left out, for this one holds {queue}; --queue {QUEUE} goes on with it."
+    if queue == QUEUE:
+        assert torch.equal(task.image_queue.rows, stored.image_queue) and torch.equal(task.text_queue.rows, stored.text_queue)
+        assert int(task.image_queue.position) == stored.position and left_out not in capsys.readouterr().out
+    else:
+        assert left_out in capsys.readouterr().out
 
 
 def test_the_world_task_runs_and_leaves_its_start_alone(monkeypatch):

@@ -12,11 +12,12 @@ from browsing import CONTRAST, MS, SECONDS, nameless, studio
 from playwright.sync_api import Page, expect
 from studio_ledgers import STRANGE, generated_ledger
 
-from apps.reviews import DROP, KEEP, Reviews, beside
+from apps.reviews import DROP, KEEP, Reviews
 from blip.capfilt import Policy, decide
 from blip.capfilt.tolerance import Measured, Running, note
 from lab.audit_draw import draw, identity
 from lab.cli import main
+from lab.ledgers import reviews_file
 
 TALL = "one line\nanother line\n日本語の説明 👩‍🚀 <b onclick='window.hacked = 4'>"
 
@@ -37,9 +38,9 @@ def address(ledger):
 @pytest.fixture
 def reviews(ledger):
     """What people said, nothing at first."""
-    for path in ledger.folder.parent.glob(f"{beside(ledger.folder).name}*"):
+    for path in ledger.folder.parent.glob(f"{reviews_file(ledger.folder).name}*"):
         path.unlink(missing_ok=True)  # SQLite tidies up, too
-    return Reviews(beside(ledger.folder), identity(ledger))
+    return Reviews(reviews_file(ledger.folder), identity(ledger))
 
 
 @pytest.fixture
@@ -159,6 +160,32 @@ def test_a_better_text_of_several_lines_and_scripts_is_text(opened, reviews):
     page.locator("#review-save").click()
     note_says(page, "Write the better text first, or drop the caption.")
     assert page.evaluate("window.hacked") is None
+
+
+def test_a_better_text_goes_with_its_caption_alone_and_k_saves_it(opened, reviews):
+    page = opened()
+    first, area = row(page), page.locator("#review-text textarea")
+    area.fill("a better text")
+    area.blur()
+    page.locator(".line").nth(4).click()
+    at(page, 5)
+    note_says(page, "The better text is not saved; it waits at its caption.")
+    expect(area).to_have_value("")
+    fifth = row(page)
+    press(page, "k")
+    at(page, 6)
+    page.locator(".line").first.click()
+    at(page, 1)
+    expect(area).to_have_value("a better text")
+    for words, captions in (("hacked = 1", "1"), ("", "117")):
+        search(page, words)
+        expect(page.locator("#review-where b").nth(1)).to_have_text(captions, timeout=MS)
+        expect(area).to_have_value("a better text")
+    page.get_by_label("Search", exact=True).blur()
+    press(page, "k")
+    note_says(page, "Saved: kept with the better text.")
+    expect(area).to_have_value("")
+    assert {key: word.caption for key, word in reviews.words().items()} == {first: "a better text", fifth: None}
 
 
 def test_without_a_name_nothing_is_saved_and_what_was_written_stays(opened, reviews):
@@ -334,6 +361,7 @@ def test_the_export_is_that_of_the_command_and_decisions_show_it(opened, reviews
     rows = {own["row_id"]: own for own in pq.read_table(there).to_pylist()}
     assert rows[first]["caption"] == TALL and rows[first]["edited_from"] == STRANGE[0]
     assert second not in rows
-    page.get_by_role("tab", name="Decisions").click()
-    page.reload()
+    page.get_by_role("tab", name="Decisions").click()  # and the page is not loaded again
     expect(page.locator(".card").first.locator(".verdict").first).to_have_text("kept by a person", timeout=MS)
+    expect(page.locator(".card").first.locator("del")).to_have_text(STRANGE[0])
+    expect(page.locator(".card").first.locator(".text").first).to_have_text(TALL)

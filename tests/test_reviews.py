@@ -3,25 +3,44 @@
 import csv
 import json
 import random
+import re
 import sqlite3
 import zipfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import unescape
+from types import SimpleNamespace
 from urllib.parse import parse_qsl
 
+import gradio as gr
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from studio_ledgers import STRANGE, generated_ledger
 
 from apps.blind import Audit, Draw
+from apps.command import _rooms_of
+from apps.exporting import Exports
+from apps.job_progress import Reader
+from apps.jobs import DONE, Job, Jobs
 from apps.links import Place, link, place_of
+from apps.models import open_models
 from apps.queues import QUEUES
 from apps.reviewing import Desk
-from apps.reviews import DROP, KEEP, Changed, Reviews, beside, kappa
+from apps.reviews import DROP, KEEP, Changed, Reviews, kappa
+from apps.rooms import Shared
+from apps.running import Running, Weights
 from apps.service import Service
+from apps.tabs import review, search
+from apps.tabs.review_answers import NOTHING, Shown, answer, judged, named, place_shown, undone
+from apps.tabs.review_audit import answered, stepped
+from apps.tabs.review_audit import undone as undone_answer
+from apps.tabs.try_it_answers import LEDGER, Answers
+from apps.trying import Workbench
+from apps.undoing import Said
 from blip.capfilt import Policy, decide, decide_duckdb, kept, override
 from blip.capfilt.override import Decision, decisions, record
 from blip.capfilt.schema import OVERRIDES
@@ -30,7 +49,7 @@ from blip.errors import InputError
 from lab.audit_draw import draw, identity
 from lab.audit_files import write_sheet
 from lab.cli import main
-from lab.ledgers import world_images
+from lab.ledgers import reviews_file, world_images
 
 TALL = "one line\nanother line\n日本語の説明 👩‍🚀"
 
@@ -55,7 +74,7 @@ def own(tmp_path):
     """A ledger and a desk that a test may change."""
     ledger = generated_ledger(tmp_path / "ledger")
     service = Service.open(ledger.folder)
-    desk = Desk(service, Reviews(beside(ledger.folder), identity(ledger)))
+    desk = Desk(service, Reviews(reviews_file(ledger.folder), identity(ledger)))
     yield ledger, desk
     desk.close()
     service.close()
@@ -108,12 +127,50 @@ def test_undo_says_again_what_was_said_before(tmp_path):
     book.save("a", KEEP, reviewer="Bob", seen=1, caption="better")
     back = book.undo("a", reviewer="Bob", version=2)
     assert (back.word, back.caption, back.version) == (DROP, None, 3)
+    assert (back.reviewer, back.undone_by) == ("Ann", "Bob")  # the verdict is still whose it was
+    assert reviews(tmp_path).words()["a"] == back
     assert book.undo("a", reviewer="Bob", version=3).caption == "better"
     book.save("b", KEEP, reviewer="Ann", seen=0)
-    assert book.undo("b", reviewer="Ann", version=1).word is None
+    taken = book.undo("b", reviewer="Ann", version=1)
+    assert (taken.word, taken.reviewer) == (None, "Ann")
     assert book.save("b", DROP, reviewer="Ann", seen=2).version == 3
     with sqlite3.connect(tmp_path / "reviews.sqlite") as db:
         assert db.execute("SELECT count(*) FROM words").fetchone() == (7,)  # nothing is ever changed
+
+
+def test_an_earlier_word_than_the_one_before_can_hold_again(tmp_path):
+    book = reviews(tmp_path)
+    for seen, word in enumerate((KEEP, DROP, KEEP)):
+        book.save("a", word, reviewer="Ann", seen=seen)
+    with pytest.raises(Changed):
+        book.undo("a", reviewer="Ann", version=2, to=1)
+    back = book.undo("a", reviewer="Bob", version=3, to=2)
+    with pytest.raises(Changed, match=r"Ann's verdict holds again since Bob took a later one back \(drop, "):
+        book.save("a", KEEP, reviewer="Eve", seen=3)
+    assert (back.word, back.by) == (DROP, "Bob")
+    assert book.undo("a", reviewer="Ann", version=4, to=0).word is None
+
+
+def test_review_files_of_earlier_versions_are_read_and_go_on(tmp_path):
+    with sqlite3.connect(tmp_path / "reviews.sqlite") as db:
+        db.executescript("""
+            CREATE TABLE about (ledger TEXT NOT NULL);
+            INSERT INTO about VALUES ('a ledger');
+            CREATE TABLE words (
+                sheet TEXT NOT NULL, row_id TEXT NOT NULL, version INTEGER NOT NULL, word TEXT, caption TEXT,
+                reviewer TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (sheet, row_id, version)
+            ) WITHOUT ROWID;
+            INSERT INTO words VALUES ('review', 'a', 1, 'drop', NULL, 'Bob', '2026-01-02T03:04:05.678+00:00');
+        """)
+    book = reviews(tmp_path)
+    old = book.words()["a"]
+    assert (old.word, old.reviewer, old.undone_by, old.version) == (DROP, "Bob", None, 1)
+    with pytest.raises(Changed, match="Bob has judged"):
+        book.save("a", KEEP, reviewer="Ann", seen=0)
+    book.save("a", KEEP, reviewer="Ann", seen=1)
+    book.undo("a", reviewer="Ann", version=2)
+    again = reviews(tmp_path).words()["a"]
+    assert (again.word, again.reviewer, again.undone_by, again.version) == (DROP, "Bob", "Ann", 3)
 
 
 def test_sheets_keep_their_words_apart(tmp_path):
@@ -274,6 +331,181 @@ def test_a_link_opens_the_same_place_and_refuses_what_cannot_be(desk):
     assert desk.show(Place(queue="all", page=10**9)).place.page == desk.show(Place(queue="all")).pages - 1
 
 
+class Room:
+    """A person in the room Review: what is on the screen goes back with every action, as in the browser."""
+
+    def __init__(self, desk, reviewer="Ann", **place):
+        self.desk, self.reviewer, self.better = desk, reviewer, ""
+        self.asked = {"web": 0.5, "synthetic": 0.5, "queue": "all", "search": "", "opinion": ""} | place
+        self.said = dict(zip(Shown.__dataclass_fields__, answer(desk, self.place(), own=NOTHING), strict=True))
+        self.said["done"] = []
+
+    def place(self, row=""):
+        policy = Policy(web=self.asked["web"], synthetic=self.asked["synthetic"])
+        return Place(policy=policy, queue=self.asked["queue"], search=self.asked["search"], row_id=row)
+
+    def on_screen(self):
+        found = re.search('data-row="(.*?)" data-version="(.*?)"', self.said["focus"])
+        return found.groups() if found else ("", "")
+
+    @property
+    def row(self):
+        return self.on_screen()[0]
+
+    @property
+    def notice(self):
+        return unescape(self.said["notice"])
+
+    def does(self, action, **changes):
+        self.asked |= changes
+        row, version = self.on_screen()
+        values = self.asked | {"reviewer": self.reviewer, "better": self.better, "done": self.said["done"]}
+        values |= {"drafts": self.said["drafts"], "written": row, "shown": f"{row} {version}".strip()}
+        found = dict(zip(Shown.__dataclass_fields__, action(self.desk, tuple(values.values())), strict=True))
+        self.said |= {name: value for name, value in found.items() if value != gr.skip()}
+        self.better = self.better if found["better"] == gr.skip() else found["better"]
+
+    def judges(self, word, **how):
+        self.does(lambda desk, values: judged(desk, values, word, **how))
+
+    def goes(self, row):
+        self.does(lambda desk, values: answer(desk, self.place(row), own=named(values)))
+
+    def looks(self, **changes):
+        self.does(lambda desk, values: answer(desk, place_shown(desk, values), own=named(values)), **changes)
+
+
+@pytest.mark.parametrize("how", [{}, {"rewrite": True}], ids=["keep", "save text"])
+def test_who_keeps_a_caption_keeps_it_with_the_better_text_that_is_written(desk, how):
+    room = Room(desk)
+    first, room.better = room.row, TALL
+    room.judges(KEEP, **how)
+    assert desk.reviews.words()[first].caption == TALL
+    assert "Saved: kept with the better text" in room.notice and "not saved" not in room.notice
+    assert (room.better, room.said["drafts"]) == ("", {}) and room.row != first
+    second = room.row
+    room.judges(KEEP)
+    assert (desk.reviews.words()[second].word, desk.reviews.words()[second].caption) == (KEEP, None)
+    third, room.better = room.row, desk.text(room.row)  # E writes the caption's own text
+    room.judges(KEEP)
+    assert (desk.reviews.words()[third].word, desk.reviews.words()[third].caption) == (KEEP, None)
+    assert room.said["drafts"] == {}
+
+
+def test_the_last_text_of_a_queue_is_saved_and_gone_from_its_place(desk):
+    room = Room(desk, search="under_score")
+    room.better = TALL
+    room.judges(KEEP)
+    assert "All of this queue is reviewed" in room.notice and room.better == ""
+
+
+def test_a_better_text_waits_at_its_caption_until_it_is_saved(desk):
+    room = Room(desk)
+    first, room.better = room.row, "for the first"
+    room.judges(DROP)
+    assert (desk.reviews.words()[first].word, desk.reviews.words()[first].caption) == (DROP, None)
+    assert "Saved: dropped" in room.notice and "The better text is not saved; it waits" in room.notice
+    assert room.better == "" and room.row != first
+    second, room.better = room.row, "for the second"
+    room.looks(web=0.4, queue="all")
+    assert (room.row, room.better) == (second, "for the second")  # what is being written stays
+    room.looks(search="no such text")
+    assert (room.row, room.better) == ("", "") and "waits at its caption" in room.notice
+    room.looks(search="")
+    assert (room.row, room.better, room.notice) == (first, "for the first", "")
+    room.goes(second)
+    assert room.better == "for the second"
+    room.judges(KEEP)
+    assert desk.reviews.words()[second].caption == "for the second"
+    assert room.said["drafts"] == {first: "for the first"}
+    room.does(undone)
+    room.does(undone)
+    assert (room.row, room.better) == (first, "for the first")
+    room.better = " "
+    room.judges(KEEP)
+    assert desk.reviews.words()[first].caption is None and room.said["drafts"] == {}
+
+
+def test_undo_goes_on_to_ones_earlier_word_on_the_same_caption(desk):
+    room = Room(desk)
+    first = room.row
+    for word in (KEEP, DROP, KEEP):
+        room.goes(first)
+        room.judges(word)
+    room.reviewer = ""
+    room.does(undone)
+    assert "Give your name first" in room.notice and len(room.said["done"]) == 3  # nothing is forgotten
+    room.reviewer = "Ann"
+    for word in (DROP, KEEP, None):
+        room.does(undone)
+        assert (room.row, desk.reviews.words()[first].word) == (first, word)
+        assert "Your last verdict is taken back" in room.notice
+    room.does(undone)
+    assert "There is nothing to undo" in room.notice
+
+
+def test_undo_gives_another_persons_verdict_back_and_stops_there(desk):
+    room = Room(desk)
+    first = room.row
+    room.judges(KEEP)
+    desk.save(first, DROP, reviewer="Bob", seen=1)
+    room.goes(first)
+    room.judges(KEEP)
+    room.does(undone)
+    assert (desk.reviews.words()[first].word, desk.reviews.words()[first].reviewer) == (DROP, "Bob")
+    assert "<b>Bob</b> drops it; <b>Ann</b> took a later verdict back" in room.said["focus"]
+    assert desk.agreement(Policy()).reviewers == {"Bob": 1}
+    room.does(undone)
+    assert "Bob's verdict holds again since Ann took a later one back (drop" in room.notice
+    room.does(undone)
+    assert "There is nothing to undo" in room.notice
+    assert desk.reviews.words()[first].version == 4
+
+
+def test_the_ledger_learns_the_verdict_that_holds_again_under_its_own_name(own):
+    ledger, desk = own
+    row = decide(ledger)["row_id"][0].as_py()
+    desk.save(row, DROP, reviewer="Bob", seen=0)
+    desk.save(row, KEEP, reviewer="Ann", seen=1)
+    assert desk.apply(Policy()) == 1 and decisions(ledger)[row].reviewer == "Ann"
+    desk.reviews.undo(row, reviewer="Ann", version=2)
+    assert desk.apply(Policy()) == 1
+    assert (decisions(ledger)[row].kept, decisions(ledger)[row].reviewer) == (False, "Bob")
+
+
+def components(demo):
+    """The parts of a layout by their names."""
+    return {part.elem_id: part for part in demo.blocks.values() if getattr(part, "elem_id", None)}
+
+
+def test_every_room_of_a_job_begins_with_its_threshold_and_the_export_is_what_its_card_counts(tmp_path):
+    ledger = generated_ledger(tmp_path / "ledger")
+    job = Job(id="20260102-030405-0001", words=(), data="d", out=str(ledger.folder), threshold=0.9, state=DONE)
+    tallies = Reader().progress(job, tmp_path / "log").tallies
+    kept = sum(tally.kept for tally in tallies.values())
+    assert 0 < kept < decide(ledger)["kept"].to_pylist().count(True)
+    running = Running(Jobs(tmp_path / "jobs"), Weights.of(None, None, None), ledger.folder)
+    shared = Shared(workbench=Workbench(open_models(None, None, None, None)), running=running)
+    with ExitStack() as opened:
+        rooms = _rooms_of(job, opened, shared)
+        with gr.Blocks() as demo:
+            review.build(rooms.desk, demo)
+            search.build(rooms.searching, [demo.load], rooms.policy)
+        parts = components(demo)
+        limits = [parts[f"{room}-{origin}"].value for room in ("review", "search") for origin in ("web", "synthetic")]
+        assert limits == [0.9] * 4
+        assert place_of({}, rooms.desk.ledger, rooms.desk.policy).policy == rooms.policy
+        emptied = (None, None, "kept", "", "", "", "", [], {}, "", "")
+        assert place_shown(rooms.desk, emptied).policy == rooms.policy
+        given = Answers(rooms.service, rooms.workbench, rooms.policy).pick("0", LEDGER, None)[0].given
+        assert [own.kept for own in given] == [own.score >= 0.9 for own in given]
+        (load,) = [own for own in demo.fns.values() if parts["review-link"] in own.outputs and not own.inputs]
+        (web, synthetic, *_) = load.fn(SimpleNamespace(query_params={}))
+        exports = [own for own in demo.fns.values() if parts["review-exported"] in own.outputs]
+        said, _ = exports[0].fn("parquet", web, synthetic)
+    assert f"{kept:,} pairs are kept" in said
+
+
 def judge_three(ledger, desk):
     """One dropped of those kept, one kept of those filtered, one with a better text; their row_ids."""
     rows = decide(ledger).to_pylist()
@@ -351,6 +583,21 @@ def test_an_export_of_nothing_is_one_sentence(own):
         desk.export(Policy(web=2, synthetic=2), "parquet")
 
 
+def test_of_exports_the_last_alone_takes_space(own, tmp_path, monkeypatch):
+    ledger, _ = own
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    exports = Exports(ledger)
+    left = lambda: [path for path in tmp_path.glob("blip-lab-studio-*/**/*") if path.is_file()]
+    for form in ("parquet", "json", "parquet"):
+        done = exports.write(Policy(), form, 0)
+        assert left() == [done.file]
+    with pytest.raises(InputError, match="No kept caption"):
+        exports.write(Policy(web=2, synthetic=2), "parquet", 0)
+    assert left() == [done.file]
+    exports.close()
+    assert left() == []
+
+
 DRAW = Draw(web=0.4, synthetic=0.6, size=32, seed=3)
 
 
@@ -374,7 +621,7 @@ def test_a_blind_audit_is_that_of_the_command(desk, ledger, tmp_path, capsys):
     with sheet.open("w", encoding="utf-8", newline="") as file:
         out = csv.DictWriter(file, lines[0])
         out.writeheader()
-        out.writerows(line | {"matches": words.get(line["row_id"], "")} for line in lines)
+        out.writerows(line | {"matches": words.get(line["row_id"].removeprefix("r"), "")} for line in lines)
     assert main(["ledger", "audit", str(ledger.folder), "--answers", str(sheet), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert audit.result(DRAW) == said
@@ -388,12 +635,80 @@ def test_an_audit_shows_nothing_that_could_lead_and_takes_answers_back(desk):
     assert set(vars(question)) == {"number", "row_id", "image", "text", "word"}
     with pytest.raises(InputError, match="'maybe' is no answer; say yes, no, unsure"):
         audit.answer(DRAW, question.row_id, "maybe", reviewer="Ann", seen=0)
-    audit.answer(DRAW, question.row_id, "no", reviewer="Ann", seen=0)
+    said = audit.answer(DRAW, question.row_id, "no", reviewer="Ann", seen=0)
     with pytest.raises(Changed):
         audit.answer(DRAW, question.row_id, "yes", reviewer="Bob", seen=0)
-    audit.undo(DRAW, question.row_id, reviewer="Ann", version=1)
+    audit.undo(Said.of(said, DRAW.sheet), reviewer="Ann")
     assert audit.answers(DRAW) == {"": DRAW.size}
     assert audit.question(DRAW, 0).version == 2
     assert (audit.question(DRAW, -4).number, audit.question(DRAW, 10**6).number) == (0, DRAW.size - 1)
     with pytest.raises(InputError, match="--size 3 is too few"):
         audit.captions(replace(DRAW, size=3))
+
+
+class Sheet:
+    """A person in the blind audit: what is on the screen goes back with every action, as in the browser."""
+
+    def __init__(self, desk, which):
+        self.desk, self.audit, self.which = desk, Audit(desk.service, desk.reviews), which
+        self.where = self.question = self.notice = ""
+        self.done = []
+
+    def does(self, action, *how):
+        found = re.search('data-row="(.*?)" data-version="(.*?)" data-number="(.*?)" data-draw="(.*?)"', self.question)
+        shown = " ".join(found.groups()) if found else ""
+        values = (self.which.web, self.which.synthetic, self.which.size, self.which.seed, "Ann", self.done, shown)
+        after = action(self.desk, self.audit, values, *how)
+        before = (self.where, self.question, self.notice, self.done)
+        shown = [old if new == gr.skip() else new for old, new in zip(before, after, strict=True)]
+        self.where, self.question, self.notice, self.done = shown
+
+    @property
+    def asks(self):
+        found = re.search('data-row="(.*?)" .* data-draw="(.*?)"', self.question)
+        return found.groups() if found else None
+
+
+def test_an_answer_counts_in_the_draw_that_was_on_the_screen(desk):
+    sheet, other = Sheet(desk, DRAW), replace(DRAW, seed=4, web=0.3)
+    drawn = {sheet.audit.question(other, n).row_id for n in range(sheet.audit.captions(other))}
+    sheet.does(stepped, 0)
+    while sheet.asks[0] in drawn:
+        sheet.does(stepped, +1)
+    row, _ = sheet.asks
+    sheet.which = other  # and its first caption is still on its way
+    sheet.does(answered, "yes")
+    assert {key: word.word for key, word in desk.reviews.words(DRAW.sheet).items()} == {row: "yes"}
+    assert desk.reviews.words(other.sheet) == {}
+    assert "saved in the draw that you saw" in sheet.notice
+    assert sheet.asks == (sheet.audit.question(other, 0).row_id, "0.3 0.6 32 4")
+    with pytest.raises(InputError, match="not one of those that were drawn; reload the page"):
+        sheet.audit.answer(other, row, "yes", reviewer="Ann", seen=0)
+    sheet.does(undone_answer)
+    assert "nothing to undo in this draw" in sheet.notice and sheet.asks[1] == "0.3 0.6 32 4"
+    sheet.which = replace(DRAW, web=None)
+    sheet.does(answered, "no")
+    assert "fill them in" in sheet.notice and (sheet.asks, len(sheet.done)) == (None, 2)
+    sheet.which = DRAW
+    sheet.does(undone_answer)
+    assert sheet.asks == (row, "0.4 0.6 32 3") and sheet.audit.answers(DRAW) == {"": DRAW.size}
+    assert sheet.audit.answers(other) == {"": 31, "no": 1}
+
+
+def test_undo_in_an_audit_goes_on_to_ones_earlier_answer_and_over_what_others_said(desk):
+    sheet = Sheet(desk, DRAW)
+    sheet.does(stepped, 0)
+    row, _ = sheet.asks
+    sheet.does(answered, "yes")
+    sheet.does(stepped, -1)
+    sheet.does(answered, "no")
+    said = lambda: desk.reviews.words(DRAW.sheet)[row]
+    for word in ("yes", None):
+        sheet.does(undone_answer)
+        assert (sheet.asks[0], said().word) == (row, word)
+    sheet.does(answered, "yes")
+    sheet.audit.answer(DRAW, row, "no", reviewer="Bob", seen=said().version)
+    sheet.does(undone_answer)
+    assert "Bob has judged" in sheet.notice and sheet.done == []
+    sheet.does(undone_answer)
+    assert "nothing to undo in this draw" in sheet.notice and said().word == "no"

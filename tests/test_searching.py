@@ -4,9 +4,12 @@ import io
 import json
 import math
 import random
+import re
 import shutil
+import sys
 from dataclasses import replace
 
+import gradio as gr
 import numpy as np
 import pytest
 from fake_models import FakeCaptioner, FakeFilter
@@ -14,8 +17,9 @@ from PIL import Image
 from studio_ledgers import ITEMS, WORLD, generated_ledger
 
 from apps.search_cards import found_images, found_texts, picks, said
-from apps.searching import RESULTS, Query, Searching
+from apps.searching import _REMEMBERED, RESULTS, Query, Searching
 from apps.service import Service
+from apps.tabs import search
 from apps.uploads import MAX_BYTES
 from blip.capfilt import Job, Ledger, Policy, decide, run
 from blip.data.readers import read_pairs
@@ -155,6 +159,47 @@ def test_an_uploaded_image_finds_what_the_same_image_of_the_ledger_finds(searchi
     assert [replace(one, own=False) for one in chosen] == uploaded
     assert searching.portrait(Query(data=data)).jpeg[:2] == b"\xff\xd8"
     assert searching.portrait(Query(image=9)).jpeg == searching.service.picture(9).jpeg
+
+
+def test_a_ranking_is_kept_without_the_file_that_was_uploaded(ledger, searching, monkeypatch):
+    data = png(ITEMS[9].image(WORLD.level.px))
+    holders = sys.getrefcount(data)
+    first = searching.ranking(Query(data=data), 12, False)
+    assert sys.getrefcount(data) == holders
+    assert searching.ranking(Query(data=bytes(bytearray(data))), 12, False) is first
+    asked = []
+    monkeypatch.setattr(searching, "_rank", lambda query, *_: asked.append(query) or first)
+    for number in range(_REMEMBERED + 1):
+        searching.ranking(Query(image=number), 7, False)
+    searching.ranking(Query(image=_REMEMBERED), 7, False)
+    assert len(asked) == _REMEMBERED + 1  # the last ones are known
+    searching.ranking(Query(image=0), 7, False)
+    assert asked[-1] == Query(image=0)  # the first one no longer
+    searching._known.clear()
+
+
+def test_every_click_shows_the_next_images_to_choose_from_and_a_threshold_leaves_them(searching):
+    with gr.Blocks() as demo, gr.Tab("Search") as tab:
+        search.build(searching, [tab.select], POLICY)
+
+    def event(name):
+        (part,) = (one for one in demo.blocks.values() if getattr(one, "elem_id", None) == name)
+        return next(own for own in demo.fns.values() if any(target == part._id for target, _ in own.targets))
+
+    def shown(html):
+        return [int(number) for number in re.findall(r'data-words="(\d+)"', html)]
+
+    choose, move = event("search-others"), event("search-web")
+    (coming,) = (own for own in demo.fns.values() if (tab._id, "select") in own.targets)
+    usual = dict(zip(move.inputs, (None, 0.5, 0.5, 24, "ITM re-ranks", 0), strict=True))
+    assert shown(coming.fn(*usual.values())[1]) == list(range(24))
+    query, page, _, html = choose.fn(None, 0)
+    assert (query, page, shown(html)) == (None, 1, list(range(24, 48)))
+    assert shown(move.fn(None, 0.7, 0.5, 24, "ITM re-ranks", page)[1]) == list(range(24, 48))
+    query, page, _, html = choose.fn(None, page)
+    assert (page, shown(html)) == (2, [*range(48, 60), *range(12)])
+    query, page, _, html = choose.fn(Query(text=TEXT), page)  # from what was found back to where one was
+    assert (query, page, shown(html)) == (None, 2, [*range(48, 60), *range(12)])
 
 
 @pytest.mark.parametrize(

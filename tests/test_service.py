@@ -6,9 +6,11 @@ import shutil
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from threading import Event
 
 import duckdb
+import gradio as gr
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -20,7 +22,9 @@ from apps import cards, charts
 from apps.command import Options, main
 from apps.questions import ALL, BORDERS, DISAGREE, NEAR, ORDERS, VIEWS, WRONG, Question
 from apps.service import BINS, ORIGINS, STEPS, Service
+from apps.tabs import decisions
 from blip.capfilt import Job, Ledger, Policy, decide, decide_duckdb, override, run
+from blip.capfilt.override import Decision, record
 from blip.capfilt.tolerance import Measured, Running, note
 from blip.data.readers import read_pairs
 from blip.errors import InputError
@@ -85,6 +89,16 @@ def test_counts_are_those_of_both_ways_to_decide(ledger, service, policy):
         for origin in ORIGINS:
             own = [v["kept"] for v in verdicts.to_pylist() if (v["origin"] == "synthetic") == (origin == "synthetic")]
             assert (tallies[origin].kept, tallies[origin].filtered) == (sum(own), len(own) - sum(own))
+
+
+def test_a_folder_named_as_a_column_changes_nothing(ledger, service, tmp_path):
+    named = Ledger.open(shutil.copytree(ledger.folder, tmp_path / "origin=web" / "itm_prob=1" / "ledger"))
+    other = Service.open(named.folder)
+    try:
+        assert other.tallies(Policy()) == service.tallies(Policy())
+        assert all(keys(other, order=order) == keys(service, order=order) for order in ORDERS)
+    finally:
+        other.close()
 
 
 def test_a_threshold_at_a_score_keeps_it(ledger, service, rows):
@@ -208,6 +222,11 @@ def test_views_hold_what_their_names_say(ledger, service, rows, policy):
         limit = policy.synthetic if row["origin"] == "synthetic" else policy.web
         return row["score"] is not None and abs(np.float32(row["score"]) - np.float32(limit)) <= NEAR
 
+    def let_in(row):
+        """What the filter itself says: people decided otherwise of some."""
+        limit = policy.synthetic if row["origin"] == "synthetic" else policy.web
+        return row["score"] is not None and np.float32(row["score"]) >= np.float32(limit)
+
     disagreeing = disagreeing_rows(ledger, rows, policy)
     wanted = {
         ALL: lambda own: True,
@@ -218,7 +237,7 @@ def test_views_hold_what_their_names_say(ledger, service, rows, policy):
         "Near a threshold": lambda own: any(near(row) for row in own),
         BORDERS: lambda own: False,  # nothing was measured
         DISAGREE: lambda own: any(row["row_id"] in disagreeing for row in own),
-        WRONG: lambda own: any(row["truth"] and row["kept"] != (row["truth"] == "true") for row in own),
+        WRONG: lambda own: any(row["truth"] and let_in(row) != (row["truth"] == "true") for row in own),
     }
     counts = service.view_counts(policy)
     assert set(counts) == set(VIEWS) == set(wanted)
@@ -407,7 +426,7 @@ def test_ledgers_that_cannot_be_shown_are_one_sentence(ledger, tmp_path):
 
 
 def test_serving_others_needs_a_password(ledger):
-    with pytest.raises(InputError, match="lets other machines in; give --password too"):
+    with pytest.raises(InputError, match="lets other machines in; give --password too, or set BLIP_LAB_PASSWORD"):
         main(Options(ledger=ledger.folder, host="0.0.0.0", open=False))
     with pytest.raises(InputError, match="--port 0 cannot be"):
         main(Options(ledger=ledger.folder, port=0))
@@ -452,7 +471,12 @@ def test_words_of_people_are_taken_in_while_the_studio_is_open(tmp_path):
     service = Service.open(ledger.folder)
     rows = decide(ledger).to_pylist()
     override(ledger, {row["row_id"]: not row["kept"] for row in rows[:9]}, reviewer="ann")
+    before, curves = service.tallies(Policy()), service.curves
     service.refresh()
+    assert service.tallies(Policy()) != before and service.curves is not curves
+    curves = service.curves
+    service.refresh()
+    assert service.curves is curves  # nothing was decided since, and nothing is counted again
     fresh = Service.open(ledger.folder)
     for policy in policies():
         assert service.tallies(policy) == fresh.tallies(policy)
@@ -460,3 +484,48 @@ def test_words_of_people_are_taken_in_while_the_studio_is_open(tmp_path):
         assert service.page(Question(policy=policy)) == fresh.page(Question(policy=policy))
     assert service.curves == fresh.curves
     service.close(), fresh.close()
+
+
+def test_a_better_text_stands_for_the_old_one_whose_truth_is_no_longer_its(tmp_path):
+    ledger = generated_ledger(tmp_path / "ledger")
+    service = Service.open(ledger.folder)
+    rows = zip(ledger.table("candidates").to_pylist(), decide(ledger).to_pylist(), strict=True)
+    row = next(own for own, verdict in rows if own["truth"] == "false" and not verdict["kept"] and own["origin"] == "web")
+    wrong, before = service.view_counts(Policy())[WRONG], service.tallies(Policy())["web"]
+
+    def decided(kept, text):
+        record(ledger, {row["row_id"]: Decision(kept, "ann", datetime.now(UTC), text)})
+        service.refresh()
+        (card,) = (c for c in service.page(Question(size=60)).cards if c.key == row["image_key"])
+        return next(own for own in card.captions if own.row_id == row["row_id"]), card
+
+    shown, card = decided(True, "a <b>better</b> text")
+    assert (shown.text, shown.better, shown.truth, shown.noise_kind) == (row["caption"], "a <b>better</b> text", None, None)
+    html = cards.article(card, Policy(), service.picture(card.number), "better")
+    assert "a &lt;b&gt;<mark>better</mark>&lt;/b&gt; text</p>" in html and f"<del>{cards.escape(row['caption'])}</del>" in html
+    after = service.tallies(Policy())["web"]
+    assert after.kept == before.kept + 1 and after.kept_by_truth[None] == 1
+    assert (after.rates["precision"], after.false_share) == (before.rates["precision"], before.false_share)
+    assert service.view_counts(Policy())[WRONG] == wrong  # the filter was right, whatever a person made of it
+    for text in ("a <B>better</B>", row["caption"]):
+        assert row["image_key"] in keys(service, search=text)
+    for taken_back in ((None, None), (True, None)):
+        shown, _ = decided(*taken_back)
+        assert (shown.better, shown.truth, shown.noise_kind) == (None, "false", row["noise_kind"])
+    assert keys(service, search="a <b>better</b>") == []
+    service.close()
+
+
+def test_who_comes_back_to_the_decisions_sees_what_was_decided_elsewhere(tmp_path):
+    ledger = generated_ledger(tmp_path / "ledger")
+    service = Service.open(ledger.folder)
+    with gr.Blocks() as demo, gr.Tab("Decisions") as tab:
+        decisions.build(service, demo, Policy(), [tab.select])
+    (coming,) = (own for own in demo.fns.values() if (tab._id, "select") in own.targets)
+    kept = [row["row_id"] for row in decide(ledger).to_pylist() if row["kept"] and row["origin"] != "synthetic"]
+    override(Ledger.open(ledger.folder), dict.fromkeys(kept, False), reviewer="ann")
+    asked = dict(zip(coming.inputs, (0.5, 0.5, ALL, "", next(iter(ORDERS)), "itm.itc", 12, 1), strict=True))
+    assert [type(part).__name__ for part in asked] == ["Slider", "Slider", "Radio", "Textbox", *["Dropdown"] * 3, "State"]
+    web, *_, page = coming.fn(*asked.values())
+    assert "<b>0</b> kept" in web and page == 1
+    service.close()

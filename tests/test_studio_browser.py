@@ -11,6 +11,7 @@ from browsing import CONTRAST, MS, ROOT, SECONDS, nameless, opened, studio
 from playwright.sync_api import Page, TimeoutError, expect
 from studio_ledgers import ITEMS, generated_ledger
 
+from apps.access import PASSWORD
 from apps.theme import DARK, LIGHT
 from blip.capfilt import Policy, decide_duckdb
 
@@ -181,12 +182,23 @@ def test_no_file_is_served_and_no_endpoint_is_public(address, ledger):
         assert b'"named_endpoints":{}' in answer.read().replace(b" ", b"")
 
 
+def test_no_page_reaches_the_studio_under_a_name_of_its_own(address):
+    for path in ("/", "/config", "/gradio_api/queue/join", "/l/20260102-030405-0001/"):
+        rebound = urllib.request.Request(address + path, headers={"Host": "evil.example:7860"})
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            urllib.request.urlopen(rebound, timeout=SECONDS)
+    local = urllib.request.Request(f"{address}/config", headers={"Host": "localhost:7860"})
+    with urllib.request.urlopen(local, timeout=SECONDS) as answer:
+        assert answer.status == 200
+
+
 def test_a_password_is_asked_for_and_nothing_is_left_behind(ledger, browser, tmp_path):
-    words = (ledger.folder, "--password", "open sesame")
-    with studio(*words, settings={"TMPDIR": str(tmp_path)}) as url:
+    with studio(ledger.folder, settings={"TMPDIR": str(tmp_path), PASSWORD: "open sesame"}) as url:
         assert list(tmp_path.glob("blip-lab-studio-*"))
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(f"{url}/config", timeout=SECONDS)
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            urllib.request.urlopen(f"{url}/login", b"username=anybody&password=sesame", timeout=SECONDS)
         page = browser.new_page()
         page.set_default_timeout(MS)
         page.goto(url)

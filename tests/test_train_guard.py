@@ -1,5 +1,6 @@
 """What training does when things go wrong: numbers that are not finite, signals, damaged checkpoints; its trace."""
 
+import hashlib
 import json
 import os
 import signal
@@ -131,6 +132,43 @@ def test_a_skipped_step_leaves_weights_optimizer_teacher_and_queue(tmp_path, mon
     assert logged == rows
     more = train(pretrain(), Bad(), replace(config, schedule=Schedule(steps=6, peak=1e-3)), out=tmp_path)
     assert more[-1]["skipped"] == 2, "a run that goes on goes on counting"
+
+
+class Dying(Bad):
+    """A feed with bad batches whose machine is lost when it is to make the batch of a step."""
+
+    def __init__(self, *bad: int, dies: int) -> None:
+        super().__init__(*bad)
+        self.dies = dies
+
+    def __next__(self):
+        if self.inner.step == self.dies:
+            raise OSError("the machine is lost")
+        return super().__next__()
+
+
+def test_skips_since_the_last_row_and_in_a_row_are_in_the_checkpoint(tmp_path):
+    config = replace(
+        CONFIG, not_finite="skip", most_skipped=3, log_every=4, save_seconds=0.0, schedule=Schedule(steps=9, peak=1e-3)
+    )
+    with pytest.raises(OSError, match="lost"):
+        train(pretrain(), Dying(4, 5, dies=6), config, out=tmp_path)
+    with pytest.raises(NotFinite, match="not finite at step 7 and the 3 steps before it were skipped"):
+        train(pretrain(), Bad(*range(4, 9)), config, out=tmp_path)
+    rows = train(pretrain(), Bad(), config, out=tmp_path)
+    assert [(row["step"], row["skipped"]) for row in rows] == [(4, 0), (8, 3), (9, 3)]
+
+
+def test_a_checkpoint_from_before_it_held_the_counts_goes_on_from_the_rows(tmp_path):
+    config = replace(CONFIG, not_finite="skip", schedule=Schedule(steps=3, peak=1e-3))
+    train(pretrain(), Bad(1), config, out=tmp_path)
+    (path,) = (tmp_path / "checkpoints").iterdir()
+    saved = torch.load(path, weights_only=True)
+    assert saved.pop("guard") == {"skipped": 1, "in_a_row": 0}
+    torch.save(saved, path)
+    path.rename(path.with_name(f"00000003-{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}.pt"))
+    rows = train(pretrain(), Bad(3), replace(config, schedule=Schedule(steps=5, peak=1e-3)), out=tmp_path)
+    assert rows[-1]["skipped"] == 2
 
 
 def test_more_in_a_row_than_allowed_stop():

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +20,11 @@ import lab.weights
 from apps import trial_cards
 from apps.models import Models, open_models
 from apps.service import Service
+from apps.tabs.try_it_answers import Answers, Chosen
 from apps.trials import END, Draw, Said, Token
 from apps.trying import ANSWERS, MAX_TEXTS, Workbench
 from apps.uploads import MAX_BYTES
-from blip.capfilt import Job, run
+from blip.capfilt import Job, Policy, run
 from blip.captioner import Captioner
 from blip.checkpoint import Card, save
 from blip.data.images import MAX_PIXELS
@@ -246,7 +248,7 @@ def test_a_captioner_without_a_filter_still_captions(models, scene):
     alone = Workbench(Models(models.captioner, None, None, {"filter": "none"}))
     said = alone.captions(scene, Draw(draws=1))["greedy"][0]
     assert said.text and (said.match, said.cosine) == (None, None)
-    assert "kept" not in trial_cards.captions({"greedy": [said]})
+    assert "kept" not in trial_cards.captions({"greedy": [said]}, 0.5)
 
 
 def test_named_weights_that_cannot_be_used_are_refused_at_once(tmp_path):
@@ -272,6 +274,16 @@ def test_people_who_ask_at_the_same_time_get_their_own_answers(workbench):
         assert one[0] == other[0] and torch.equal(one[1], other[1])
 
 
+def test_what_is_kept_is_decided_by_the_thresholds_of_the_ledger(workbench, scene):
+    chosen, lines = Chosen(scene), {}
+    for limit in (0.0, 1.0):
+        answers = Answers(None, workbench, Policy(web=limit, synthetic=limit))
+        said = answers.introduce(chosen, 0.9, 1.0, 1, 1, 0)[0]
+        lines[limit] = [*re.findall("<article class=.(.*?)[\"']", said), *re.findall("<li class=.(.*?)[\"']", answers.match(chosen, "a red ball"))]
+    assert len(lines[0.0]) == len(lines[1.0]) > 1
+    assert set(lines[0.0]) == {"kept"} and set(lines[1.0]) == {"filtered"}
+
+
 def test_everything_shown_is_text_and_every_word_has_its_heat_map(workbench, scene):
     wicked = "<script>hacked()</script>"
     subject = replace(scene, name=wicked)
@@ -280,8 +292,8 @@ def test_everything_shown_is_text_and_every_word_has_its_heat_map(workbench, sce
     found = workbench.explain(subject, "a red <ball>")
     pages = [
         trial_cards.portrait(subject),
-        trial_cards.captions({"greedy": [said], "nucleus": [said, said]}),
-        trial_cards.ranking([said]),
+        trial_cards.captions({"greedy": [said], "nucleus": [said, said]}, 0.5),
+        trial_cards.ranking([said], 0.5),
         trial_cards.answers([(wicked, 0.5)]),
         trial_cards.notice(wicked),
         trial_cards.heat(subject, found, found.grad_cam, tokens),

@@ -1,6 +1,6 @@
 """The room "Decisions": what the filter kept and filtered, image by image, under thresholds that move."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +51,11 @@ class _Shown:
     page: gr.State
 
 
-def build(service: Service, demo: gr.Blocks, policy: Policy) -> None:
-    """Lay the room out and wire it, inside the tab that is open in demo. policy: the thresholds to begin with."""
+def build(service: Service, demo: gr.Blocks, policy: Policy, entered: Sequence[Any]) -> None:
+    """Lay the room out and wire it, inside the tab that is open in demo.
+
+    policy: the thresholds to begin with. entered: the events that say that a person has come back into the room.
+    """
     page = gr.State(0)
     with gr.Row(elem_classes="room", equal_height=False):
         with gr.Column(elem_classes="side", min_width=0):
@@ -76,7 +79,7 @@ def build(service: Service, demo: gr.Blocks, policy: Policy) -> None:
     for part, value in zip(parts(shown), _answer(service, Question(policy=policy)), strict=True):
         if isinstance(part, gr.HTML):
             part.value = value
-    _wire(service, demo, asked, shown)
+    _wire(service, demo, asked, shown, entered)
 
 
 def _origin(origin: str, value: float) -> tuple[gr.Slider, gr.HTML]:
@@ -104,22 +107,28 @@ def second_opinion(service: Service) -> gr.Dropdown:
     return gr.Dropdown(known, value=known[0] if known else None, label="Second opinion", scale=2, min_width=0, visible=seen)
 
 
-def _wire(service: Service, demo: gr.Blocks, asked: _Asked, shown: _Shown) -> None:
+def _wire(service: Service, demo: gr.Blocks, asked: _Asked, shown: _Shown, entered: Sequence[Any]) -> None:
     def show(*values: Any, page: int = 0) -> list[Any]:
         web, synthetic, view, search, order, opinion, size, _ = values
         policy = Policy(web=web, synthetic=synthetic)
         question = Question(
-            policy=policy, view=view, search=search.strip(), order=order, opinion=opinion or "", page=page, size=size
+            policy=policy, view=view, search=(search or "").strip(), order=order, opinion=opinion or "", page=page, size=size
         )
         return _answer(service, question)
 
     def turn(by: int) -> Callable[..., list[Any]]:
         return lambda *values: show(*values, page=values[-1] + by)
 
+    def back_again(*values: Any) -> list[Any]:
+        """What people decided meanwhile, in the room Review or by a command, is taken in."""
+        service.refresh()
+        return show(*values, page=values[-1])
+
     inputs, outputs = parts(asked), parts(shown)
 
     def news(*values: Any) -> list[Any]:
         """What came with the layout and still holds is not said again."""
+        service.refresh()
         came = (part.value if isinstance(part, gr.HTML) else None for part in outputs)
         return [gr.skip() if known == value else value for known, value in zip(came, show(*values), strict=True)]
 
@@ -130,6 +139,7 @@ def _wire(service: Service, demo: gr.Blocks, asked: _Asked, shown: _Shown) -> No
     gr.on(questions, show, inputs, outputs, trigger_mode="always_last", **_IN_TURN)
     gr.on(limits, turn(0), inputs, outputs, trigger_mode="always_last", js=_WITHIN, **_IN_TURN)
     demo.load(news, inputs, outputs, **_IN_TURN).then(None, None, None, js="() => wake()", **QUIETLY)
+    gr.on(entered, back_again, inputs, outputs, **_IN_TURN)
     shown.back.click(turn(-1), inputs, outputs, **_IN_TURN)
     shown.on.click(turn(+1), inputs, outputs, **_IN_TURN)
 

@@ -13,15 +13,16 @@ from apps.reviews import DROP, KEEP
 from apps.tabs import review_audit, review_export
 from apps.tabs.decisions import second_opinion
 from apps.tabs.parts import parts
-from apps.tabs.review_answers import Asked, Shown, answer, judged, named, place_shown, undone
+from apps.tabs.review_answers import NOTHING, Asked, Shown, answer, judged, named, place_shown, undone
 from apps.theme import QUIETLY, in_turn, text
-from blip.capfilt import Policy
 from blip.errors import InputError
 
 _IN_TURN = in_turn("review")
 
-# The caption that is on the screen, and its version: a verdict is on what its reviewer saw.
-_SHOWN = "(...all) => [...all.slice(0, -1), reviewShown()]"
+# The caption that is on the screen, and its version: a verdict is on what its reviewer saw, a text for what it was
+# written at. A caption that is chosen is on its way, while the text is still for the one on the screen.
+_SHOWN = "(...all) => [...all.slice(0, -2), reviewWritten(), reviewShown()]"
+_CHOSEN = "(...all) => [...all.slice(0, -3), reviewWritten(), ...all.slice(-2)]"
 _FOLLOW = "(link) => { history.replaceState(null, '', link); }"
 _REMEMBERED = "() => localStorage.getItem('reviewer') ?? ''"
 _REMEMBER = "(name) => { localStorage.setItem('reviewer', name); }"
@@ -72,7 +73,7 @@ def build(desk: Desk, demo: gr.Blocks) -> None:
 
 def _reviewer(demo: gr.Blocks) -> gr.Textbox:
     with gr.Column(elem_classes="pane"):
-        name = gr.Textbox(label="Reviewer", placeholder="your name", max_length=60, max_lines=1, elem_id="reviewer")
+        name = gr.Textbox("", label="Reviewer", placeholder="your name", max_length=60, max_lines=1, elem_id="reviewer")
         text(
             '<ul class="keys"><li><kbd>K</kbd>keep</li><li><kbd>D</kbd>drop</li><li><kbd>E</kbd>edit</li>'
             "<li><kbd>Z</kbd>undo</li><li><kbd>↑</kbd><kbd>↓</kbd>caption</li><li><kbd>←</kbd><kbd>→</kbd>page</li></ul>"
@@ -86,10 +87,10 @@ def _selection(desk: Desk) -> tuple[gr.Number, gr.Number, gr.Textbox, gr.Dropdow
     with gr.Column(elem_classes=["pane", "selection"]):
         with gr.Row(elem_classes="pairwise"):
             web, synthetic = (
-                gr.Number(getattr(Policy(), origin), label=f"{origin.capitalize()} threshold", minimum=0, maximum=1, step=0.01, min_width=0, elem_id=f"review-{origin}")
+                gr.Number(getattr(desk.policy, origin), label=f"{origin.capitalize()} threshold", minimum=0, maximum=1, step=0.01, min_width=0, elem_id=f"review-{origin}")
                 for origin in ("web", "synthetic")
             )
-        search = gr.Textbox(label="Search", placeholder="in captions", max_length=200, elem_id="review-search")
+        search = gr.Textbox("", label="Search", placeholder="in captions", max_length=200, elem_id="review-search")
         opinion = second_opinion(desk.service)
     return web, synthetic, search, opinion
 
@@ -97,7 +98,7 @@ def _selection(desk: Desk) -> tuple[gr.Number, gr.Number, gr.Textbox, gr.Dropdow
 def _queues(
     limits: tuple[gr.Number, gr.Number], words: tuple[gr.Textbox, gr.Dropdown], reviewer: gr.Textbox, agreement: gr.HTML
 ) -> tuple[Asked, Shown, _Keys, gr.Textbox]:
-    done = gr.State([])
+    done, drafts = gr.State([]), gr.State({})
     queue = gr.Radio([(own.name, name) for name, own in QUEUES.items()], value=Place.queue, label="Queue", elem_classes="views", elem_id="review-queue")
     with gr.Row(elem_classes="pager"):
         where = text(elem_id="review-where", elem_classes="where")
@@ -109,14 +110,15 @@ def _queues(
         back, on = _key("Previous", "↑", "review-previous"), _key("Next", "↓", "review-next")
     with gr.Row(elem_classes="rewriting"):
         hint = "E: write a better text, Ctrl+Enter saves it, Esc leaves it"
-        better = gr.Textbox(label="Better text", placeholder=hint, lines=1, max_lines=6, max_length=2000, min_width=0, elem_id="review-text")
+        better = gr.Textbox("", label="Better text", placeholder=hint, lines=1, max_lines=6, max_length=2000, min_width=0, elem_id="review-text")
         save = gr.Button("Save text", min_width=0, scale=0, elem_id="review-save")
     notice = text(elem_id="review-notice")
     rows = text(elem_id="review-rows")
     # What the page and apps/studio.js tell the server, and the server the address bar.
-    goto, address, on_screen = (gr.Textbox(label=name, visible="hidden", elem_id=f"review-{name}") for name in ("goto", "link", "shown"))
-    asked = Asked(*limits, queue, *words, reviewer, better, done, on_screen)
-    shown = Shown(queue, where, focus, notice, rows, agreement, better, address, done)
+    hidden = ("goto", "link", "written", "shown")
+    goto, address, written, on_screen = (gr.Textbox(label=name, visible="hidden", elem_id=f"review-{name}") for name in hidden)
+    asked = Asked(*limits, queue, *words, reviewer, better, done, drafts, written, on_screen)
+    shown = Shown(queue, where, focus, notice, rows, agreement, better, address, done, drafts)
     return asked, shown, _Keys(keep, drop, undo, save, back, on, page_back, page_on), goto
 
 
@@ -130,33 +132,39 @@ def _plain(word: str, name: str) -> gr.Button:
 
 def _wire(desk: Desk, asked: Asked, shown: Shown, goto: gr.Textbox) -> None:
     inputs, outputs = parts(asked), parts(shown)
-    show = lambda *values: answer(desk, place_shown(values))
-    goes = lambda *values: answer(desk, replace(place_shown(values[:-1]), row_id=values[-1].strip()))
+
+    def show(*values: Any) -> list[Any]:
+        return answer(desk, place_shown(desk, values), own=named(values))
+
+    def goes(*values: Any) -> list[Any]:
+        place = replace(place_shown(desk, values[:-1]), row_id=values[-1].strip())
+        return answer(desk, place, own=named(values[:-1]))
+
     # What a person changes: a link that sets these parts has its answer already.
     changes = [part.input for part in (asked.queue, asked.search, asked.opinion, asked.web, asked.synthetic)]
     changes += [asked.search.submit, asked.search.blur]  # pasted text is no input to Gradio
     newest = gr.on(changes, show, inputs, outputs, trigger_mode="always_last", js=_SHOWN, **_IN_TURN)
     newest.then(None, [shown.link], None, js=_FOLLOW, **QUIETLY)
-    chosen = goto.change(goes, [*inputs, goto], outputs, **_IN_TURN)
+    chosen = goto.change(goes, [*inputs, goto], outputs, js=_CHOSEN, **_IN_TURN)
     chosen.then(None, [shown.link], None, js="(link) => arrived(link)", **QUIETLY)
 
 
 def _wire_keys(desk: Desk, asked: Asked, shown: Shown, keys: _Keys) -> None:
     """Verdicts, undo and steps; each is on the caption that was on the screen."""
 
-    def judge(word: str, better: bool = False) -> Callable[..., list[Any]]:
-        return lambda *values: judged(desk, values, word, named(values)["better"] if better else None)
+    def judge(word: str, rewrite: bool = False) -> Callable[..., list[Any]]:
+        return lambda *values: judged(desk, values, word, rewrite=rewrite)
 
     def step(by: int) -> Callable[..., list[Any]]:
-        return lambda *values: answer(desk, desk.step(place_shown(values), by))
+        return lambda *values: answer(desk, desk.step(place_shown(desk, values), by), own=named(values))
 
     def turn(by: int) -> Callable[..., list[Any]]:
-        return lambda *values: answer(desk, desk.turn(place_shown(values), by))
+        return lambda *values: answer(desk, desk.turn(place_shown(desk, values), by), own=named(values))
 
     actions = {
         keys.keep: judge(KEEP),
         keys.drop: judge(DROP),
-        keys.save: judge(KEEP, better=True),
+        keys.save: judge(KEEP, rewrite=True),
         keys.undo: lambda *values: undone(desk, values),
         keys.back: step(-1),
         keys.on: step(+1),
@@ -174,12 +182,11 @@ def _wire_link(desk: Desk, demo: gr.Blocks, asked: Asked, shown: Shown) -> None:
     def load(request: gr.Request) -> list[Any]:
         words = dict(request.query_params)
         try:
-            place, refusal = place_of(words if words.get("room") == ROOM else {}, desk.ledger), ""
+            place, refusal = place_of(words if words.get("room") == ROOM else {}, desk.ledger, desk.policy), ""
         except InputError as error:
-            place, refusal = Place(), str(error)
+            place, refusal = Place(policy=desk.policy), str(error)
         opinion = place.opinion if place.opinion in desk.service.opinions else gr.skip()
         values = [place.policy.web, place.policy.synthetic, place.search, opinion]
-        said = (refusal, "refused") if refusal else None
-        return [*values, *answer(desk, place, said)]
+        return [*values, *answer(desk, place, (refusal, "refused"), own=NOTHING)]
 
     demo.load(load, None, outputs, **_IN_TURN)

@@ -1,5 +1,6 @@
 """What the room "Review" answers with when a person does something there: values for its outputs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,8 +11,11 @@ from apps.links import Place, link
 from apps.queues import QUEUES
 from apps.reviewing import Desk
 from apps.reviews import KEEP, Changed, Word
+from apps.undoing import Said, last, without
 from blip.capfilt import Policy
 from blip.errors import InputError
+
+_WAITS = "The better text is not saved; it waits at its caption."
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,10 @@ class Asked:
     reviewer: gr.Textbox
     better: gr.Textbox
     done: gr.State
+    drafts: gr.State
+    """Better texts that nobody saved yet, by row_id."""
+    written: gr.Textbox
+    """The row_id of the caption that the better text is for."""
     shown: gr.Textbox
 
     def parts(self) -> list[Any]:
@@ -46,10 +54,15 @@ class Shown:
     better: gr.Textbox
     link: gr.Textbox
     done: gr.State
+    drafts: gr.State
 
     def parts(self) -> list[Any]:
         """All of them, in order."""
         return list(vars(self).values())
+
+
+NOTHING: Mapping[str, Any] = {"better": "", "drafts": {}, "written": ""}
+"""What a person has written before the page is there."""
 
 
 def named(values: tuple[Any, ...]) -> dict[str, Any]:
@@ -57,47 +70,52 @@ def named(values: tuple[Any, ...]) -> dict[str, Any]:
     return dict(zip(Asked.__dataclass_fields__, values, strict=False))
 
 
-def place_shown(values: tuple[Any, ...]) -> Place:
+def place_shown(desk: Desk, values: tuple[Any, ...]) -> Place:
     """Where the reviewer is: the caption on the screen in the queue that is asked for."""
-    own = named(values)
-    web, synthetic = (0.5 if own[origin] is None else min(1.0, max(0.0, own[origin])) for origin in ("web", "synthetic"))
+    own, usual = named(values), {"web": desk.policy.web, "synthetic": desk.policy.synthetic}
+    web, synthetic = (limit if own[origin] is None else min(1.0, max(0.0, own[origin])) for origin, limit in usual.items())
     row = own["shown"].partition(" ")[0]
     return Place(policy=Policy(web=web, synthetic=synthetic), queue=own["queue"], search=own["search"].strip(), opinion=own["opinion"] or "", row_id=row)
 
 
-def judged(desk: Desk, values: tuple[Any, ...], word: str, better: str | None) -> list[Any]:
-    """Save a word on the caption that was on the screen, and go on to the next open one."""
-    own, place = named(values), place_shown(values)
+def judged(desk: Desk, values: tuple[Any, ...], word: str, *, rewrite: bool = False) -> list[Any]:
+    """Save a word on the caption that was on the screen, and go on to the next open one.
+
+    Who keeps a caption keeps it with the better text that is written; rewrite: there must be one.
+    """
+    own, place = named(values), place_shown(desk, values)
     row, _, version = own["shown"].partition(" ")
     if not version:
-        return answer(desk, place)
+        return answer(desk, place, own=own)
+    text = own["better"] if word == KEEP and (rewrite or own["better"].strip()) else None
     try:
-        said = desk.save(row, word, reviewer=own["reviewer"], seen=int(version), text=better)
+        said = desk.save(row, word, reviewer=own["reviewer"], seen=int(version), text=text)
     except Changed as error:
         # A key that was hit twice goes on to the next caption, and judges neither again.
-        mine = error.newer.reviewer == own["reviewer"].strip()
-        return answer(desk, desk.next_open(place) if mine else place, (str(error), "refused"), clear=mine)
+        mine = error.newer.by == own["reviewer"].strip()
+        return answer(desk, desk.next_open(place) if mine else place, (str(error), "refused"), own=own)
     except InputError as error:
-        # What was written stays, so that nobody writes it twice.
-        return answer(desk, place, (str(error), "refused"), clear=False)
-    done = [*own["done"], (row, said.version)]
+        return answer(desk, place, (str(error), "refused"), own=own)
     after = desk.next_open(place)
-    note = ("All of this queue is reviewed.", "done") if after == place else (_saved(said), "done")
-    return answer(desk, after, note, done=done)
+    note = "All of this queue is reviewed." if after == place else _saved(said)
+    return answer(desk, after, (note, "done"), own=own, done=[*own["done"], Said.of(said)])
 
 
 def undone(desk: Desk, values: tuple[Any, ...]) -> list[Any]:
     """Take back the last word said since the page was opened, and go to its caption."""
-    own, place = named(values), place_shown(values)
-    if not own["done"]:
-        return answer(desk, place, ("There is nothing to undo since you opened the page.", "quiet"), clear=False)
-    *left, (row, version) = own["done"]
-    place = replace(place, row_id=row)
+    own, place = named(values), place_shown(desk, values)
+    said = last(own["done"])
+    if said is None:
+        return answer(desk, place, ("There is nothing to undo since you opened the page.", "quiet"), own=own)
+    there = replace(place, row_id=said.row_id)
     try:
-        desk.reviews.undo(row, reviewer=own["reviewer"], version=version)
+        back = desk.reviews.undo(said.row_id, reviewer=own["reviewer"], version=said.version, to=said.before)
+    except Changed as error:
+        return answer(desk, there, (str(error), "refused"), own=own, done=without(own["done"], said))
     except InputError as error:
-        return answer(desk, place, (str(error), "refused"), done=left)
-    return answer(desk, place, ("Your last verdict is taken back.", "done"), done=left)
+        return answer(desk, place, (str(error), "refused"), own=own)
+    note = ("Your last verdict is taken back.", "done")
+    return answer(desk, there, note, own=own, done=without(own["done"], said, back))
 
 
 def _saved(word: Word) -> str:
@@ -105,24 +123,40 @@ def _saved(word: Word) -> str:
     return f"Saved: {does}{' with the better text' if word.caption is not None else ''}. Z takes it back."
 
 
+def _drafts(desk: Desk, own: Mapping[str, Any]) -> dict[str, str]:
+    """The better texts that nobody saved yet: what is written now belongs to the caption that it was written for."""
+    row, text = own["written"], own["better"].strip()
+    drafts = {other: draft for other, draft in own["drafts"].items() if other != row}
+    return drafts | {row: own["better"]} if row and text and text != desk.text(row).strip() else drafts
+
+
+def _better(own: Mapping[str, Any], drafts: Mapping[str, str], row: str, saved: bool) -> Any:
+    """The better text for a caption; one that is being written stays as it is, unless it is saved."""
+    here = row == own["written"] and not (saved and row not in drafts)
+    return gr.skip() if here else drafts.get(row, "")
+
+
 def answer(
-    desk: Desk, place: Place, said: tuple[str, str] | None = None, *, done: Any = None, clear: bool = True
+    desk: Desk, place: Place, said: tuple[str, str] = ("", "quiet"), *, own: Mapping[str, Any], done: Any = None
 ) -> list[Any]:
-    """The values of every output, in the order of Shown."""
+    """The values of every output, in the order of Shown. own: what a person has put in, by the names of Asked."""
     stretch, counts = desk.show(place), desk.counts(place)
     item = None if stretch.focus is None else stretch.items[stretch.focus]
     others = desk.neighbours(item, place.policy) if item else []
     picture = desk.service.large_picture(item.image) if item else None
     agreement = desk.agreement(place.policy)
     queues = [(f"{QUEUES[name].name} · {counts[name]:,}", name) for name in desk.queues()]
+    drafts, row = _drafts(desk, own), stretch.place.row_id
+    waits = _WAITS if own["written"] in drafts and own["written"] != row else ""
     return [
         gr.update(choices=queues, value=place.queue),
         review_cards.where(stretch, agreement.captions + agreement.edited),
         review_cards.focus(stretch, others, picture),
-        review_cards.notice(*said) if said else "",
+        review_cards.notice(f"{said[0]} {waits}".strip(), said[1]),
         review_cards.rows(stretch),
         review_cards.agreement(agreement),
-        "" if clear else gr.skip(),
+        _better(own, drafts, row, saved=done is not None),
         link(stretch.place, desk.ledger),
         gr.skip() if done is None else done,
+        drafts,
     ]

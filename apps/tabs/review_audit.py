@@ -1,6 +1,7 @@
 """The blind audit in the room "Review": a drawn sample, judged without scores, and what that says of the filter."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -11,12 +12,23 @@ from apps.review_cards import notice
 from apps.reviewing import Desk
 from apps.reviews import Changed
 from apps.theme import in_turn, text
+from apps.undoing import Said, last, without
 from blip.errors import InputError
 
 _IN_TURN = in_turn("audit")
 
 _SHOWN = "(...all) => [...all.slice(0, -1), auditShown()]"
 _ANSWERS = {"Yes · Y": "yes", "No · N": "no", "Unsure · U": "unsure"}
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The question that was on the screen: its caption, the version of its answer, its number and its draw."""
+
+    row_id: str
+    version: int
+    number: int
+    which: Draw
 
 
 def build(desk: Desk, tab: gr.Tab, web: gr.Number, synthetic: gr.Number, reviewer: gr.Textbox) -> None:
@@ -40,65 +52,65 @@ def build(desk: Desk, tab: gr.Tab, web: gr.Number, synthetic: gr.Number, reviewe
     audit = Audit(desk.service, desk.reviews)
     inputs = [web, synthetic, size, seed, reviewer, done, on_screen]
     outputs = [where, question, said, done]
-    steps = {back: _step(desk, audit, -1), on: _step(desk, audit, +1), undo: _undo(desk, audit)}
-    steps |= {answers[word]: _say(desk, audit, word) for word in answers}
-    for button, action in steps.items():
+
+    def step(by: int) -> Callable[..., list[Any]]:
+        return lambda *values: stepped(desk, audit, values, by)
+
+    def say(word: str) -> Callable[..., list[Any]]:
+        return lambda *values: answered(desk, audit, values, word)
+
+    actions = {back: step(-1), on: step(+1), undo: lambda *values: undone(desk, audit, values)}
+    actions |= {answers[word]: say(word) for word in answers}
+    for button, action in actions.items():
         button.click(action, inputs, outputs, js=_SHOWN, **_IN_TURN)
     changes = [tab.select, web.change, synthetic.change, size.change, seed.change]
-    gr.on(changes, _step(desk, audit, 0), inputs, outputs, trigger_mode="always_last", js=_SHOWN, **_IN_TURN)
+    gr.on(changes, step(0), inputs, outputs, trigger_mode="always_last", js=_SHOWN, **_IN_TURN)
     estimate.click(_estimated(audit), inputs, [pane, result, said], **_IN_TURN)
 
 
-def _step(desk: Desk, audit: Audit, by: int) -> Callable[..., list[Any]]:
-    """So many captions on; from where nothing was shown yet, to the first without an answer."""
+def stepped(desk: Desk, audit: Audit, values: tuple[Any, ...], by: int) -> list[Any]:
+    """So many captions on; where the draw is another than that on the screen, to its first without an answer."""
+    seen = _seen(values)
+    try:
+        which = _draw(values)
+        number = seen.number + by if seen and seen.which == which else audit.next_open(which, -1)
+        return _answer(desk, audit, which, number)
+    except InputError as error:
+        return _refused(error)
 
-    def step(*values: Any) -> list[Any]:
-        number = _number(values)
+
+def answered(desk: Desk, audit: Audit, values: tuple[Any, ...], word: str) -> list[Any]:
+    """Answer on the caption that was on the screen, in its own draw, and go on to the next open one."""
+    reviewer, done, _ = values[4:]
+    seen = _seen(values)
+    if seen is None:
+        return [gr.skip()] * 4
+    try:
+        saved = audit.answer(seen.which, seen.row_id, word, reviewer=reviewer, seen=seen.version)
+    except Changed as error:
+        # A key that was hit twice goes on to the next caption, and answers neither again.
+        mine = error.newer.by == reviewer.strip()
+        return _after(desk, audit, values, seen, on=mine, said=notice(str(error), "refused"))
+    except InputError as error:
+        return _after(desk, audit, values, seen, on=False, said=notice(str(error), "refused"))
+    return _after(desk, audit, values, seen, on=True, done=[*done, Said.of(saved, seen.which.sheet)])
+
+
+def undone(desk: Desk, audit: Audit, values: tuple[Any, ...]) -> list[Any]:
+    """Take back the last answer in the draw that is asked for since the page was opened, and go to its caption."""
+    reviewer, done, _ = values[4:]
+    try:
+        which = _draw(values)
+        own = last(done, which.sheet)
+        if own is None:
+            return _told(notice("There is nothing to undo in this draw since you opened the page."))
         try:
-            which = _draw(values)
-            number = audit.next_open(which, -1) if number is None else number + by
-            return _answer(desk, audit, which, number)
-        except InputError as error:
-            return _refused(error)
-
-    return step
-
-
-def _say(desk: Desk, audit: Audit, word: str) -> Callable[..., list[Any]]:
-    def say(*values: Any) -> list[Any]:
-        reviewer, done, on_screen = values[4:]
-        if _number(values) is None:
-            return [gr.skip()] * 4
-        row, version, number = on_screen.split()
-        try:
-            which = _draw(values)
-            saved = audit.answer(which, row, word, reviewer=reviewer, seen=int(version))
+            left, said = without(done, own, audit.undo(own, reviewer=reviewer)), ""
         except Changed as error:
-            # A key that was hit twice goes on to the next caption, and answers neither again.
-            mine = error.newer.reviewer == reviewer.strip()
-            after = audit.next_open(which, int(number)) if mine else int(number)
-            return _answer(desk, audit, which, after, said=notice(str(error), "refused"))
-        except InputError as error:
-            return _still(desk, audit, values, error)
-        done = [*done, (which, row, saved.version, int(number))]
-        return _answer(desk, audit, which, audit.next_open(which, int(number)), done=done)
-
-    return say
-
-
-def _undo(desk: Desk, audit: Audit) -> Callable[..., list[Any]]:
-    def undo(*values: Any) -> list[Any]:
-        reviewer, done, _ = values[4:]
-        if not done:
-            return [gr.skip(), gr.skip(), notice("There is nothing to undo since you opened the page."), gr.skip()]
-        *left, (which, row, version, number) = done
-        try:
-            audit.undo(which, row, reviewer=reviewer, version=version)
-        except InputError as error:
-            return _still(desk, audit, values, error)
-        return _answer(desk, audit, which, number, done=left)
-
-    return undo
+            left, said = without(done, own), notice(str(error), "refused")
+        return _answer(desk, audit, which, audit.number(which, own.row_id) or 0, done=left, said=said)
+    except InputError as error:
+        return _told(notice(str(error), "refused"))
 
 
 def _estimated(audit: Audit) -> Callable[..., list[Any]]:
@@ -119,9 +131,28 @@ def _draw(values: tuple[Any, ...]) -> Draw:
     return Draw(web=web, synthetic=synthetic, size=int(size), seed=int(seed))
 
 
-def _number(values: tuple[Any, ...]) -> int | None:
-    shown = values[-1].split()
-    return int(shown[2]) if len(shown) == 3 else None
+def _seen(values: tuple[Any, ...]) -> _Seen | None:
+    """What was on the screen; None where nothing was."""
+    words = values[-1].split()
+    if len(words) != 7:
+        return None
+    row_id, version, number, web, synthetic, size, seed = words
+    which = Draw(web=float(web), synthetic=float(synthetic), size=int(size), seed=int(seed))
+    return _Seen(row_id, int(version), int(number), which)
+
+
+def _after(
+    desk: Desk, audit: Audit, values: tuple[Any, ...], seen: _Seen, *, on: bool, done: Any = None, said: str = ""
+) -> list[Any]:
+    """The caption that was on the screen, or the next open one; in another draw, if that is asked for by now."""
+    try:
+        which = _draw(values)
+        if which == seen.which:
+            return _answer(desk, audit, which, audit.next_open(which, seen.number) if on else seen.number, done=done, said=said)
+        said = said or notice("Your answer is saved in the draw that you saw; this is another one.", "done")
+        return _answer(desk, audit, which, audit.next_open(which, -1), done=done, said=said)
+    except InputError as error:
+        return _refused(error, done)
 
 
 def _answer(desk: Desk, audit: Audit, which: Draw, number: int, *, done: Any = None, said: str = "") -> list[Any]:
@@ -130,17 +161,14 @@ def _answer(desk: Desk, audit: Audit, which: Draw, number: int, *, done: Any = N
     if not said and not answers[""]:
         said = notice("Every caption has an answer; show the estimates.", "done")
     where = audit_cards.progress(asked, captions, answers)
-    question = audit_cards.question(asked, desk.service.large_picture(asked.image))
+    question = audit_cards.question(which, asked, desk.service.large_picture(asked.image))
     return [where, question, said, gr.skip() if done is None else done]
 
 
-def _still(desk: Desk, audit: Audit, values: tuple[Any, ...], error: InputError) -> list[Any]:
-    """The caption that was on the screen, with the newer word on it, and why nothing was saved."""
-    try:
-        return _answer(desk, audit, _draw(values), _number(values) or 0, said=notice(str(error), "refused"))
-    except InputError as worse:
-        return _refused(worse)
+def _told(said: str) -> list[Any]:
+    """A sentence, and all else as it is."""
+    return [gr.skip(), gr.skip(), said, gr.skip()]
 
 
-def _refused(error: InputError) -> list[Any]:
-    return ["", "", notice(str(error), "refused"), gr.skip()]
+def _refused(error: InputError, done: Any = None) -> list[Any]:
+    return ["", "", notice(str(error), "refused"), gr.skip() if done is None else done]

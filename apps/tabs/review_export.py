@@ -4,8 +4,9 @@ from typing import Any
 
 import gradio as gr
 
+from apps.exporting import Exported
 from apps.review_cards import notice
-from apps.reviewing import Desk, Exported
+from apps.reviewing import Desk
 from apps.theme import text
 from blip.capfilt import Policy
 from blip.errors import InputError

@@ -28,6 +28,7 @@ class _Asked:
     synthetic: gr.Slider
     shortlist: gr.Dropdown
     ranking: gr.Radio
+    page: gr.State
 
 
 @dataclass(frozen=True)
@@ -39,18 +40,17 @@ class _Sources:
     file: gr.UploadButton
     pick: gr.Textbox
     others: gr.Button
-    page: gr.State
 
 
-def build(searching: Searching, entered: Sequence[Any]) -> None:
-    """Lay the room out and wire it, inside its own open tab."""
+def build(searching: Searching, entered: Sequence[Any], policy: Policy) -> None:
+    """Lay the room out and wire it, inside its own open tab. policy: the thresholds to begin with."""
     query, page = gr.State(None), gr.State(0)
     with gr.Row(elem_classes="room", equal_height=False):
         with gr.Column(elem_classes="side", min_width=0):
             with gr.Column(elem_classes=["pane", "shortlisting"]):
                 ranking = gr.Radio([_RERANK, _COSINE], value=_RERANK, label="Order", elem_classes="views", elem_id="search-order")
                 shortlist = gr.Dropdown(list(_SHORTLISTS), value=_SHORTLISTS[1], label="Shortlist by ITC")
-            web, synthetic = _limit("web"), _limit("synthetic")
+            web, synthetic = _limit("web", policy.web), _limit("synthetic", policy.synthetic)
         with gr.Column(elem_classes="images", min_width=0):
             with gr.Row(elem_classes=["toolbar", "search"], equal_height=False):
                 hint = "for example: a red ball next to a tree"
@@ -62,14 +62,14 @@ def build(searching: Searching, entered: Sequence[Any]) -> None:
             # The number of an image that is chosen on a card: apps/studio.js writes it here.
             pick = gr.Textbox(label="Chosen image", visible="hidden", elem_id="search-pick")
             asked, found = text(elem_id="search-asked"), text(elem_id="search-found")
-    inputs = _Asked(query, web, synthetic, shortlist, ranking)
-    _wire(searching, entered, inputs, _Sources(words, find, file, pick, others, page), [asked, found])
+    inputs = _Asked(query, web, synthetic, shortlist, ranking, page)
+    _wire(searching, entered, inputs, _Sources(words, find, file, pick, others), [asked, found])
 
 
-def _limit(origin: str) -> gr.Slider:
+def _limit(origin: str, value: float) -> gr.Slider:
     with gr.Column(elem_classes=["pane", "threshold"]):
         text()
-        label, value = f"{origin.capitalize()} threshold", getattr(Policy(), origin)
+        label = f"{origin.capitalize()} threshold"
         return gr.Slider(0, 1, value=value, step=0.01, label=label, buttons=[], elem_id=f"search-{origin}")
 
 
@@ -89,27 +89,33 @@ def _wire(searching: Searching, entered: Sequence[Any], asked: _Asked, sources: 
         query = Query(image=int(number)) if number.strip().isdecimal() else None
         return [query, *_answer(searching, (query, *values[1:]))]
 
-    def others(page: int) -> list[Any]:
-        return [None, page + 1, *_picks(searching, page)]
+    def others(query: Query | None, page: int) -> list[Any]:
+        """From what was found back to the images to choose from, and from those to the next ones."""
+        shown = page + 1 if query is None else page
+        return [None, shown, *_picks(searching, shown)]
+
+    def back_again(*values: Any) -> list[str]:
+        searching.service.refresh()
+        return again(*values)
 
     inputs, outputs = parts(asked), [asked.query, *shown]
     gr.on([sources.words.submit, sources.find.click], by_text, [sources.words, *inputs], outputs, **_BUSY)
     sources.file.upload(by_file, [sources.file, *inputs], outputs, **_BUSY)
     sources.pick.change(by_pick, [sources.pick, *inputs], outputs, **_BUSY)
-    sources.others.click(others, [sources.page], [asked.query, sources.page, *shown], **_IN_TURN)
+    sources.others.click(others, [asked.query, asked.page], [asked.query, asked.page, *shown], **_IN_TURN)
     changes = [asked.web.change, asked.synthetic.change, asked.shortlist.input, asked.ranking.input]
     gr.on(changes, again, inputs, shown, trigger_mode="always_last", **_BUSY)
-    gr.on(entered, again, inputs, shown, **_IN_TURN)
+    gr.on(entered, back_again, inputs, shown, **_IN_TURN)
 
 
 def _answer(searching: Searching, values: tuple[Any, ...]) -> list[str]:
     """What was asked and what is found, as HTML; a sentence where that cannot be. values: in the order of _Asked."""
-    query, web, synthetic, shortlist, ranking = values
+    query, web, synthetic, shortlist, ranking, page = values
     # A number typed beyond a slider's ends means its end.
     policy = Policy(web=min(1, max(0, web)), synthetic=min(1, max(0, synthetic)))
     chosen = {"shortlist": shortlist, "rerank": ranking == _RERANK}
     if query is None:
-        return _picks(searching, 0)
+        return _picks(searching, page)
     try:
         if query.text is not None:
             images = searching.images(query, policy, **chosen)

@@ -11,6 +11,7 @@ from apps.tabs.try_it_answers import LEDGER, METHODS, SCENES, Answers
 from apps.theme import BUSY, in_turn, text
 from apps.trials import Draw
 from apps.trying import Workbench
+from blip.capfilt import Policy
 from blip.explain import default_layer
 
 TEXTS = "a red ball\na blue car\na photo of a dog"
@@ -46,8 +47,11 @@ class _Parts:
     answers: gr.HTML
 
 
-def build(service: Service, workbench: Workbench, entered: Sequence[Any]) -> None:
-    """Lay the room out and wire it, inside its own open tab; nothing is computed before the tab is chosen."""
+def build(service: Service, workbench: Workbench, entered: Sequence[Any], policy: Policy) -> None:
+    """Lay the room out and wire it, inside its own open tab; nothing is computed before the tab is chosen.
+
+    policy: decides which captions are called kept.
+    """
     with gr.Row(elem_classes=["room", "trying"], equal_height=False):
         with gr.Column(elem_classes="side", min_width=0):
             image = _image()
@@ -62,7 +66,7 @@ def build(service: Service, workbench: Workbench, entered: Sequence[Any]) -> Non
                 with gr.Column(elem_classes="pane", min_width=0):
                     asked = _asked(workbench)
     parts = _Parts(**image, **drawn, **ranked, **looked, **asked)
-    _wire(service, workbench, entered, parts)
+    _wire(Answers(service, workbench, policy), entered, parts)
 
 
 def _image() -> dict[str, Any]:
@@ -121,8 +125,7 @@ def _asked(workbench: Workbench) -> dict[str, Any]:
     return {"question": question, "answers": text(elem_id="answers")}
 
 
-def _wire(service: Service, workbench: Workbench, entered: Sequence[Any], parts: _Parts) -> None:
-    answer = Answers(service, workbench)
+def _wire(answer: Answers, entered: Sequence[Any], parts: _Parts) -> None:
     chosen, where = [parts.chosen, parts.portrait], [parts.source, parts.page]
     introduced = ([parts.chosen, *parts.draw], [parts.said, parts.looked_at])
     drawn = ([parts.chosen, parts.looked_at, *parts.draw], [parts.said, parts.looked_at])

@@ -34,10 +34,10 @@ class Chosen:
 
 
 class Answers:
-    """The handlers of the room."""
+    """The handlers of the room. policy: decides which captions are called kept; new ones by the synthetic threshold."""
 
-    def __init__(self, service: Service, workbench: Workbench) -> None:
-        self.service, self.workbench = service, workbench
+    def __init__(self, service: Service, workbench: Workbench, policy: Policy) -> None:
+        self.service, self.workbench, self.policy = service, workbench, policy
 
     def begin(self, chosen: Chosen | None, source: str, page: int) -> list[Any]:
         """On the first visit: the first image, and images to pick."""
@@ -84,7 +84,7 @@ class Answers:
                 for one in found:
                     generated.setdefault(one.text, STRATEGIES[name])
             choices += [(f"{name}: {one}", one) for one, name in generated.items() if one]
-            said = shown.captions(said)
+            said = shown.captions(said, self.policy.synthetic)
         return [said, gr.update(choices=choices, value=looked_at or (choices[0][1] if choices else None))]
 
     def match(self, chosen: Chosen | None, texts: str) -> str:
@@ -92,7 +92,7 @@ class Answers:
         if chosen is None:
             return ""
         found = _told(lambda: self.workbench.matches(chosen.subject, texts.splitlines()))
-        return found if isinstance(found, str) else shown.ranking(found)
+        return found if isinstance(found, str) else shown.ranking(found, self.policy.synthetic)
 
     def look(self, chosen: Chosen | None, looked_at: str | None, method: str, layer: int) -> str:
         """Heat maps of a text and its words."""
@@ -123,7 +123,7 @@ class Answers:
             return Chosen(self.workbench.scene(number))
         key = self.service.ask("SELECT key FROM images WHERE image = $number", number=number)[0]["key"]
         subject = self.workbench.subject(self.service.original(number), key)
-        return Chosen(subject, tuple(self.service.captions([number], Policy())[number]))
+        return Chosen(subject, tuple(self.service.captions([number], self.policy)[number]))
 
     def _images(self, source: str, page: int) -> str:
         if source == SCENES:

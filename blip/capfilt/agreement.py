@@ -79,7 +79,8 @@ _DIFFERENCES = """
 WITH scored AS (
     SELECT CASE WHEN NOT isnan(a.{column}) THEN a.{column}::DOUBLE END AS x,
         CASE WHEN NOT isnan(b.{column}) THEN b.{column}::DOUBLE END AS y
-    FROM read_parquet($here) a JOIN read_parquet($there) b USING (row_id)
+    FROM read_parquet($here, hive_partitioning = false) a
+        JOIN read_parquet($there, hive_partitioning = false) b USING (row_id)
 )
 SELECT count(difference), max(difference), quantile_disc(difference, 0.999), count(*) FILTER ((x IS NULL) <> (y IS NULL))
 FROM (SELECT *, CASE WHEN x = y THEN 0 ELSE abs(x - y) END AS difference FROM scored)

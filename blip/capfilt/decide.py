@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from blip.capfilt.duplicates import Buckets, Cap
 from blip.capfilt.ledger import Entry, Ledger
-from blip.capfilt.policy import Policy, Term
+from blip.capfilt.policy import Policy, Term, single
 from blip.capfilt.ranking import Ranked, best, cuts, image_numbers, ranks
 from blip.capfilt.reading import Scores, Shard, each_shard
 from blip.capfilt.tolerance import Margins
@@ -169,8 +169,8 @@ def _conditions(shard: Shard, policy: Policy) -> np.ndarray:
 
 
 def _limits(shard: Shard, policy: Policy) -> np.ndarray:
-    """The thresholds (N,) of the rows, in the scores' own precision, float32: 0.7 is kept at 0.7."""
-    return np.where(shard.synthetic, np.float32(policy.synthetic), np.float32(policy.web))
+    """The thresholds (N,) float32 of the rows."""
+    return np.where(shard.synthetic, single(policy.synthetic), single(policy.web))
 
 
 def _borderline(shard: Shard, policy: Policy, margins: Margins) -> pa.Array:
@@ -191,7 +191,7 @@ def _few_an_image(shard: Shard, policy: Policy, kept: np.ndarray) -> np.ndarray:
 
 
 def _reaches_number(scores: Scores, term: Term) -> np.ndarray:
-    return _reaches(scores[term.filter][term.column], pa.scalar(term.number, pa.float32()))
+    return _reaches(scores[term.filter][term.column], pa.scalar(single(term.number)))
 
 
 def _reaches(scores: pa.ChunkedArray, limit: pa.Array | pa.Scalar) -> np.ndarray:

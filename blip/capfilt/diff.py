@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from blip.capfilt.ledger import Ledger
 from blip.capfilt.policy import Policy
-from blip.capfilt.queries import connected, create_view
+from blip.capfilt.queries import WORD, connected, create_view
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -97,11 +97,9 @@ SELECT count(*), count(*) FILTER (kept), count(DISTINCT caption_hash) FILTER (ke
     avg(score::DOUBLE) FILTER (NOT isnan(score) AND origin = 'synthetic')
 FROM {rows}
 """
-# The marks of `clean_caption` and white space part words.
 _WORDS = """
-SELECT count(DISTINCT word) FROM (
-    SELECT unnest(regexp_split_to_array(lower(caption), '[.!"()*#:;~\\s]+')) AS word FROM {rows} WHERE kept
-) WHERE word <> ''
+SELECT count(DISTINCT word)
+FROM (SELECT unnest(regexp_extract_all(lower(caption), '{word}')) AS word FROM {rows} WHERE kept)
 """
 
 
@@ -115,7 +113,7 @@ def _change(connection: "DuckDBPyConnection", name: str) -> Change:
 
 def _side(connection: "DuckDBPyConnection", rows: str) -> Side:
     captions, kept, distinct, web, synthetic = _one(connection, _COUNTS.format(rows=rows))
-    (words,) = _one(connection, _WORDS.format(rows=rows))
+    (words,) = _one(connection, _WORDS.format(word=WORD, rows=rows))
     return Side(captions, kept, words, distinct / kept if kept else None, {"web": web, "synthetic": synthetic})
 
 

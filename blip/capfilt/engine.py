@@ -19,7 +19,7 @@ from blip.data.places import Place
 from blip.errors import InputError
 
 Progress = Callable[[int], None]
-_KNOWN = ["row_id", "image_key", "caption"]  # what scoring needs of candidates that are there
+_KNOWN = ["row_id", "image_key", "image_sha256", "caption"]  # what scoring needs of candidates that are there
 
 
 def run(job: Job, pairs: PairSet, out: Place, progress: Progress = lambda images: None) -> Ledger:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from blip.capfilt.identity import data_sha256
 from blip.capfilt.scoring import FilterLike
 from blip.data.pairset import PairSet
 from blip.errors import InputError
@@ -83,7 +84,7 @@ class Job:
 
 
 def about_data(about: Mapping[str, Any], pairs: PairSet) -> dict[str, Any]:
-    """A job's `about` with the size of its data."""
+    """A job's `about` with the size and the identity of its data."""
     size = {"images": len(pairs.images), "pairs": len(pairs), "reading_rejects": len(pairs.rejects)}
-    return dict(about) | {"data": size}
+    return dict(about) | {"data": size | {"sha256": data_sha256(pairs)}}
 

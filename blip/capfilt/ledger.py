@@ -24,6 +24,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from blip.capfilt.identity import comparable
 from blip.capfilt.schema import SCHEMAS, VERSION, check_columns
 from blip.capfilt.store import Store, store_at
 from blip.data.jsons import parse_json
@@ -184,6 +185,7 @@ class Ledger:
 
     def _continue(self, about: dict[str, Any]) -> None:
         """Go on with the same job; filters may be added, nothing else may differ."""
+        about = comparable(about, self.about)
         known, new = ({part: one.get(part, {}) for part in _BY_FILTER} for one in (self.about, about))
         clash = {n for part in _BY_FILTER for n, own in new[part].items() if known[part].get(n, own) != own}
         same = {n for n in about if n in _BY_FILTER or self.about.get(n) == about[n]}
@@ -203,9 +205,10 @@ class Ledger:
         try:
             yield path
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last for a column's name
-            raise InputError(
-                f"{path} cannot be read ({error}); delete its entry in manifest and run the job again."
-            ) from None
+            remedy = "delete its entry in manifest and run the job again"
+            if table == "overrides":  # which no job makes again
+                remedy = "restore it from a copy, or delete its entry in manifest to go on without its decisions"
+            raise InputError(f"{path} cannot be read ({error}); {remedy}.") from None
 
     def _known(self) -> str:
         return ", ".join(["candidates", "rejects", *(f"scores/{name}" for name in self.filters)])

@@ -11,7 +11,7 @@ from blip.capfilt.override import decisions
 from blip.capfilt.policy import Policy
 from blip.capfilt.schema import CANDIDATES
 from blip.data.pairs import ImageRef, Pair
-from blip.data.writers import Record
+from blip.data.writers import IMAGE_SHA256, Record
 from blip.errors import InputError
 
 _FACTS = ("row_id", "candidate", "round", "captioner_id", "decoding", "mean_logprob")
@@ -22,7 +22,7 @@ PROVENANCE = {
     "policy": pa.string(),
     "edited_from": pa.string(),
 }
-"""What `kept` says of each caption, by name with its type."""
+"""What exports say of each caption, by name with its type."""
 
 
 def kept(
@@ -31,7 +31,8 @@ def kept(
     images: Mapping[str, Pair] | None = None,
     roots: Mapping[str, str] | None = None,
 ) -> Iterator[Record]:
-    """Every kept caption as a pair with its provenance, in the ledger's order (paper 3.3, Figure 3).
+    """Every kept caption as a pair with its provenance, in the ledger's order (paper 3.3, Figure 3); with it the
+    `image_sha256` of the picture that was captioned, by which writers know another one.
 
     images: pairs by image key, for a ledger whose input held the pixels itself. roots: where data that has
     moved lies now, old folder to new. Where a person wrote a better text, that is the caption, the ledger's
@@ -44,7 +45,8 @@ def kept(
         rows = ledger.read("candidates", entry.shard).filter(decided["kept"])
         own = decided.select(["score", "borderline"]).filter(decided["kept"]).to_pylist()
         for row, verdict in zip(rows.to_pylist(), own, strict=True):
-            provenance = {name: row[name] for name in _FACTS} | verdict | {"policy": str(policy), "edited_from": None}
+            provenance = {name: row[name] for name in (*_FACTS, IMAGE_SHA256)} | verdict
+            provenance |= {"policy": str(policy), "edited_from": None}
             if row["row_id"] in better:
                 provenance["edited_from"] = row["caption"]
                 row |= {"caption": better[row["row_id"]], "truth": None, "noise_kind": None}

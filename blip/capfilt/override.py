@@ -44,8 +44,14 @@ def record(ledger: Ledger, decisions: Mapping[str, Decision], policy: Policy | N
     if unknown := sorted(set(decisions) - set(before)):
         raise InputError(f"The ledger has no caption {unknown[0]!r}; give the row_id of one it has.")
     rows = [{"row_id": row, "was": before[row]} | vars(decision) for row, decision in decisions.items()]
-    number = sum(1 for _ in ledger.entries("overrides"))
-    ledger.write("overrides", shard_name(number), pa.Table.from_pylist(rows, schema=OVERRIDES))
+    ledger.write("overrides", _free_shard(ledger), pa.Table.from_pylist(rows, schema=OVERRIDES))
+
+
+def _free_shard(ledger: Ledger) -> str:
+    """The shard after the last that has a file or an entry: what cannot be read is not written over, either."""
+    entries = (name.removeprefix("overrides-") for name in ledger.store.names("manifest") if name.startswith("overrides-"))
+    numbers = (name.partition(".")[0] for name in (*entries, *ledger.store.names("overrides")))
+    return shard_name(max((int(number) for number in numbers if number.isdecimal()), default=-1) + 1)
 
 
 def decisions(ledger: Ledger) -> dict[str, Decision]:

@@ -5,7 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from blip.errors import InputError
+
+
+def single(number: float) -> np.float32:
+    """A number in the scores' own precision, so that 0.7 is kept at 0.7; infinite beyond its range."""
+    with np.errstate(over="ignore"):
+        return np.float32(number)
 
 
 class Term(NamedTuple):

@@ -10,12 +10,21 @@ _CLEAN = "clean"  # noise_kind of web text that is no noise
 
 
 def auc(positive: np.ndarray, negative: np.ndarray) -> float | None:
-    """Chance that a positive scores above a negative, ties half (Mann-Whitney); None if a side is empty."""
+    """Chance that a positive scores above a negative, ties half (Mann-Whitney); None if a side is empty.
+
+    A score that is missing, None or NaN, ranks behind every other, as in a Policy.
+    """
     if not len(positive) or not len(negative):
         return None
-    ordered = np.sort(negative)
-    below, upto = (np.searchsorted(ordered, positive, side) for side in ("left", "right"))
+    ordered, above = np.sort(_places(negative)), _places(positive)
+    below, upto = (np.searchsorted(ordered, above, side) for side in ("left", "right"))
     return float((below + upto).sum() / (2 * len(positive) * len(negative)))
+
+
+def _places(scores: np.ndarray) -> np.ndarray:
+    """Numbers (N,) in the order of scores (N,); -inf where one is missing."""
+    values = np.asarray(scores, float)
+    return np.where(np.isnan(values), -np.inf, values)
 
 
 @dataclass(frozen=True)

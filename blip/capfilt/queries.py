@@ -12,14 +12,17 @@ import pyarrow as pa
 
 from blip.capfilt.decide import check_scores
 from blip.capfilt.ledger import Entry, Ledger
-from blip.capfilt.policy import Policy, Term
+from blip.capfilt.policy import Policy, Term, single
 from blip.capfilt.tolerance import Margins
 from blip.errors import InputError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_BY_SCORE = "ORDER BY score IS NULL OR isnan(score), score DESC, position"
+WORD = r"""[^.!"()*#:;~\s\x0B\x1C-\x1F\x{85}\p{Z}]+"""
+"""What `clean_caption` leaves between marks and spaces, as a regular expression of DuckDB's."""
+
+_BY_SCORE = "ORDER BY CASE WHEN NOT isnan(score) THEN score END DESC NULLS LAST, position"
 _LAST = """
 CREATE TEMP TABLE {people} AS SELECT row_id, last(kept ORDER BY position) AS decided
 FROM (SELECT *, row_number() OVER () AS position FROM {overrides}) GROUP BY row_id
@@ -123,7 +126,7 @@ def _scored(ledger: Ledger, policy: Policy) -> str:
 
 def _files(ledger: Ledger, table: str, entries: list[Entry]) -> str:
     paths = ", ".join(_quoted(str(ledger.path(table, entry.shard))) for entry in entries)
-    return f"read_parquet([{paths}])"
+    return f"read_parquet([{paths}], hive_partitioning = false)"  # else a folder named a=b is a column a
 
 
 def _score(policy: Policy, places: dict[str, str]) -> str:
@@ -135,7 +138,7 @@ def _score(policy: Policy, places: dict[str, str]) -> str:
 
 def _passes(policy: Policy, score: str, places: dict[str, str]) -> str:
     union, intersection = (
-        [_reaches(_column(term, places), _number(term.number)) for term in map(Term.parse, texts)]
+        [_reaches(_column(term, places), _single(term.number)) for term in map(Term.parse, texts)]
         for texts in (policy.union, policy.intersection)
     )
     either = " OR ".join([_reaches(score, _limit(policy)), *union])
@@ -143,22 +146,22 @@ def _passes(policy: Policy, score: str, places: dict[str, str]) -> str:
 
 
 def _limit(policy: Policy) -> str:
-    limits = (_number(policy.synthetic), _number(policy.web))
-    return "CASE WHEN c.origin = 'synthetic' THEN {} ELSE {} END".format(*limits)
+    limits = (_single(policy.synthetic), _single(policy.web))
+    return "(CASE WHEN c.origin = 'synthetic' THEN {} ELSE {} END)".format(*limits)
 
 
 def _near(policy: Policy, margins: Margins, score: str, places: dict[str, str]) -> str:
     """Whether a score is within its margin of a number that the policy compares it with."""
     compared = [(score, _limit(policy), margins.score)] if margins.score else []
-    compared += [(_column(term, places), _number(term.number), margin) for term, margin in margins.terms]
+    compared += [(_column(term, places), _single(term.number), margin) for term, margin in margins.terms]
     # NaN, also that of infinity less infinity, is the largest value here and within no margin.
-    near = [f"abs({own}::DOUBLE - ({limit})::FLOAT::DOUBLE) <= {_number(m)}" for own, limit, m in compared]
+    near = [f"abs({own}::DOUBLE - ({limit})::DOUBLE) <= {_number(m)}" for own, limit, m in compared]
     return f"coalesce({' OR '.join(near)}, false)" if near else "false"
 
 
 def _reaches(score: str, limit: str) -> str:
     # DuckDB takes NaN for the largest value.
-    return f"coalesce(NOT isnan({score}) AND {score} >= ({limit})::FLOAT, false)"
+    return f"coalesce(NOT isnan({score}) AND {score} >= {limit}, false)"
 
 
 def _stages(connection: "DuckDBPyConnection", scored: str, policy: Policy) -> list[str]:
@@ -198,6 +201,10 @@ def _column(term: Term, places: dict[str, str]) -> str:
 
 def _number(value: float) -> str:
     return f"'{float(value)!r}'::DOUBLE"  # every digit, and infinity
+
+
+def _single(value: float) -> str:
+    return f"'{float(single(value))!r}'::FLOAT"  # DuckDB refuses a double beyond a float's range
 
 
 def _quoted(text: str) -> str:

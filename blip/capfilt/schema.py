@@ -8,6 +8,8 @@ How a later version reads it: a program reads every version up to its own and wr
 - A column that is added keeps the version: earlier programs ask for columns by name and pass it over, and
   the program that adds it takes it for null in shards that lack it. Filters bring columns of their own and
   never change the version.
+- A value that is added to `ledger.json` keeps the version: the `sha256` of `data` came after the first ledgers,
+  and one without it is continued on its counts, as before, and stays without it.
 - A column that is dropped, renamed or of another type, another `row_id` or another layout of the folder
   raises VERSION by one. The program then gains one function from each version to the next, which
   `Ledger.read` applies to the rows of a shard; the files on disk stay as they are, since their hashes

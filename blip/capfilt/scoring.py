@@ -47,7 +47,7 @@ def score_rows(used: FilterLike, pictures: Sequence[Image.Image], rows: Sequence
 def rows_by_image(rows: pa.Table) -> dict[str, Rows]:
     """What scoring needs of candidate rows, by image key in their order."""
     groups: dict[str, Rows] = {}
-    for row in rows.select(["row_id", "image_key", "caption"]).to_pylist():
+    for row in rows.select(["row_id", "image_key", "image_sha256", "caption"]).to_pylist():
         groups.setdefault(row["image_key"], []).append(row)
     return groups
 

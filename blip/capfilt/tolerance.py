@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from blip.capfilt.ledger import Ledger
-from blip.capfilt.policy import Policy, Term
+from blip.capfilt.policy import Policy, Term, single
 from blip.data.jsons import parse_json
 from blip.errors import InputError
 
@@ -121,7 +121,7 @@ class Margins:
         """
         found = _near(score, limits, self.score)
         for term, margin in self.terms:
-            found |= _near(scores[term.filter][term.column], np.float32(term.number), margin)
+            found |= _near(scores[term.filter][term.column], single(term.number), margin)
         return found
 
 

@@ -45,7 +45,7 @@ class Task:
     filters: tuple[str, ...]
     """Names of the filters that have not scored it."""
     written: pa.Table | None = None
-    """row_id, image_key and caption of its candidates, where an earlier run captioned it."""
+    """row_id, image_key, image_sha256 and caption of its candidates, where an earlier run captioned it."""
 
     def __str__(self) -> str:
         return f"shard {self.shard} (images {self.first} to {self.first + len(self.images) - 1})"
@@ -63,9 +63,9 @@ class Made:
 def make(job: Job, task: Task, progress: Callable[[int], None] = lambda images: None) -> Made:
     """Caption and score the images of a task. progress is told how many images a finished tile held.
 
-    Raises InputError for an image that was captioned before and cannot be opened any more.
+    Raises InputError for an image that was captioned before and is gone, cannot be opened, or is another one now.
     """
-    written = None if task.written is None else rows_by_image(task.written)
+    written = None if task.written is None else _rows_before(task, task.written)
     found = _Found({name: [] for name in task.filters})
     with ThreadPoolExecutor(max(1, job.workers)) as pool:
         for tile in _tiles(task.images, job.tile, pool):
@@ -77,7 +77,8 @@ def make(job: Job, task: Task, progress: Callable[[int], None] = lambda images: 
             progress(len(tile))
     tables = [] if written is not None else found.captioned()
     for name in task.filters:
-        rows = table(found.scores[name], scores_schema(job.filters[name].columns))
+        scores = found.scores[name] if task.written is None else _as_written(found.scores[name], task.written)
+        rows = table(scores, scores_schema(job.filters[name].columns))
         tables.append((f"scores/{name}", rows, {}))
     return Made(shard=task.shard, images=len(task.images), tables=tables)
 
@@ -113,13 +114,35 @@ class _Found:
         ]
 
 
+def _rows_before(task: Task, written: pa.Table) -> dict[str, Rows]:
+    """The rows an earlier run wrote, by image; InputError where the data has an image no more, or in another shard."""
+    rows = rows_by_image(written)
+    if gone := rows.keys() - {pair.key for pair, _ in task.images}:
+        raise InputError(
+            f"The image {min(gone)} was captioned in shard {task.shard}, where the data does not have it now; "
+            "give the data as it was and run again."
+        )
+    return rows
+
+
+def _as_written(scores: Rows, written: pa.Table) -> Rows:
+    """Scores in the order of the candidates, which is the data's unless that was reordered since."""
+    by_row = {row["row_id"]: row for row in scores}
+    return [by_row[name] for name in written["row_id"].to_pylist()]
+
+
 def _written(written: dict[str, Rows], tile: list[Opened]) -> list[Rows]:
     """The rows an earlier run wrote for a tile's images, for a filter that comes later."""
     for opened in tile:
-        if opened.picture is None and opened.pair.key in written:
+        rows = written.get(opened.pair.key)
+        if rows and opened.picture is None:
             raise InputError(
                 f"The image {opened.pair.key} was captioned before but cannot be opened now "
                 f"({opened.reason}); restore it and run again."
+            )
+        if rows and opened.digest != rows[0]["image_sha256"]:
+            raise InputError(
+                f"The image {opened.pair.key} is not the one that was captioned; restore it and run again."
             )
     return [written.get(opened.pair.key, []) for opened in tile if opened.picture is not None]
 

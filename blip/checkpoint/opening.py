@@ -13,7 +13,7 @@ from blip.checkpoint.folders import download, read_folder, read_vocabulary, weig
 from blip.checkpoint.layouts import CAPTION, ITM, NLVR_LAYOUT, PRETRAIN, RETRIEVAL, VQA_LAYOUT, Survey
 from blip.checkpoint.names import PUBLISHED
 from blip.checkpoint.own import Card, Loaded, Opened, check_vocabulary, file_fingerprint, require_blip
-from blip.checkpoint.stored import Stored, at_image_size, read_stored
+from blip.checkpoint.stored import Stored, Training, at_image_size, read_stored
 from blip.errors import InputError
 from blip.tasks.captioning import PROMPT
 from blip.tokenizer import Tokenizer
@@ -31,11 +31,15 @@ _STAGES = {
 
 @dataclass(frozen=True)
 class Found:
-    """What was opened and, for foreign layouts, what its keys told; `file` holds the weights."""
+    """What was opened and, for foreign layouts, what its keys told; `file` holds the weights.
+
+    training: the momentum encoders and queues, for `continue_from`; only published .pth files have them.
+    """
 
     opened: Opened
     survey: Survey | None
     file: Path
+    training: Training | None = None
 
 
 def load_any(
@@ -76,7 +80,7 @@ def open_any(
         model = at_image_size(opened.model, image_size)
         side = model.config.vision.image_size
         mark = opened.fingerprint if model is opened.model else _mark(opened.fingerprint, side)
-        return Found(Opened(model, opened.tokenizer, opened.card, mark), None, path)
+        return Found(Opened(model, opened.tokenizer, opened.card, mark), survey=None, file=path)
     stored = read_stored(path, image_size=image_size, heads=heads)
     if stored.survey.image_names is not PUBLISHED:
         raise InputError(f"{path} is in transformers' layout; give the folder that holds its config.json.")
@@ -92,7 +96,7 @@ def _found(stored: Stored, tokenizer: Tokenizer, file: Path) -> Found:
     # Outputs depend on these too, so what a ledger names by its fingerprint does.
     side = stored.model.config.vision.image_size
     mark = _mark(file_fingerprint(file), tokenizer.fingerprint, side)
-    return Found(Opened(stored.model, tokenizer, card, mark), stored.survey, file)
+    return Found(Opened(stored.model, tokenizer, card, mark), stored.survey, file, stored.training)
 
 
 def _is_ours(path: Path) -> bool:

@@ -20,7 +20,7 @@ from blip.vision import resize_positions
 
 Kind = TypeVar("Kind", bound=Model)
 _POSITIONS = "image_encoder.positions"
-_NO_ID = -100  # of a queued pair: equal to no pair of a batch
+NO_ID = -100  # of a queued pair: equal to no pair of a batch
 
 
 @dataclass(frozen=True)
@@ -113,18 +113,24 @@ def at_drop_path(model: Kind, rate: float) -> Kind:
 @torch.no_grad()
 def continue_from(task: Pretrain, training: Training) -> None:
     """Fill a task's teacher and queues; its queue must be as long as the stored one."""
-    if task.teacher is None:
-        raise InputError("These objectives have no momentum encoder to continue; give a momentum.")
     have, want = len(task.image_queue.rows), len(training.ids)
-    if have != want:
+    if task.teacher is not None and have != want:
         raise InputError(f"The stored queue holds {want} keys, not {have}; give --queue {want}.")
-    teacher = task.teacher.module.state_dict()
-    task.teacher.module.load_state_dict(teacher | training.teacher)
+    continue_teacher(task, training)
     rows = (training.image_queue, training.text_queue)
     for queue, stored in zip((task.image_queue, task.text_queue), rows, strict=True):
         queue.rows.copy_(stored)
         queue.ids.copy_(training.ids)
         queue.position.fill_(training.position)
+
+
+@torch.no_grad()
+def continue_teacher(task: Pretrain, training: Training) -> None:
+    """Fill a task's teacher alone, for a queue of another length."""
+    if task.teacher is None:
+        raise InputError("These objectives have no momentum encoder to continue; give a momentum.")
+    teacher = task.teacher.module.state_dict()
+    task.teacher.module.load_state_dict(teacher | training.teacher)
 
 
 def training_of(task: Pretrain) -> Training | None:
@@ -169,7 +175,7 @@ def _training(state: State, found: Survey) -> Training | None:
         return None
     image_queue, text_queue = (state[name].float().T.contiguous() for name in found.queues[:2])
     size = len(image_queue)
-    ids = state["idx_queue"].flatten() if "idx_queue" in state else torch.full((size,), _NO_ID)
+    ids = state["idx_queue"].flatten() if "idx_queue" in state else torch.full((size,), NO_ID)
     teacher = _floats(joined(state, found.momentum))
     return Training(teacher, image_queue, text_queue, ids, int(state[found.queues[-1]]))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePath
 
 import numpy as np
 import pyarrow as pa
@@ -44,7 +45,7 @@ class PairCollector:
         self._shard = -1
         self._images = 0
         self._files: dict[str, int] = {}
-        self._last: tuple[str, str, int | None] | None = None
+        self._last: tuple[str, ImageRef] | None = None
 
     def begin_shard(self) -> None:
         """What follows comes from the next file (tar, table, list)."""
@@ -52,13 +53,19 @@ class PairCollector:
         self._last = None
 
     def add(
-        self, key: str, ref: ImageRef, texts: Sequence[object], *, record: Record | None = None
+        self,
+        key: str,
+        ref: ImageRef,
+        texts: Sequence[object],
+        *,
+        record: Record | None = None,
+        compare: bool = False,
     ) -> None:
         """One image with its texts, of which the unusable become rejects.
 
         The same file again is the same image. Byte ranges and table rows are images of their own,
-        unless the source itself gives the neighbour before the same key. `record`: may hold key,
-        origin, truth and noise_kind.
+        unless the source itself gives the neighbour before the same key, and, if `compare`, their
+        bytes are equal. `record`: may hold key, origin, truth and noise_kind.
         """
         record = record or {}
         own_key = record.get("key")
@@ -67,7 +74,7 @@ class PairCollector:
         if not (_storable(key) and _storable(ref.path)):
             self.lose(key, str(ref), "its name is not UTF-8: rename it", pairs=max(1, len(texts)))
             return
-        image = self._number(key, ref, named)
+        image = self._number(key, ref, named, compare)
         decoded = [decode_caption(text) for text in texts or [None]]
         faults = [Reject(key, str(ref), fault, "text") for _, fault in decoded if fault]
         self._rejects.extend((image, reject) for reject in faults)
@@ -102,15 +109,26 @@ class PairCollector:
         rows = PairTable(table.drop_columns(["image", "shard"]))
         return PairSet(rows, image_of_row, rejects, shard_of_row, renamed)
 
-    def _number(self, key: str, ref: ImageRef, named: bool) -> int:
-        this = (key, ref.path, ref.length)
+    def _number(self, key: str, ref: ImageRef, named: bool, compare: bool) -> int:
         if ref.length is None and ref.column is None:
-            number = self._files.setdefault(ref.path, self._images)
+            number = self._files.setdefault(_plain(ref.path), self._images)
         else:
-            number = self._images - 1 if named and this == self._last else self._images
-        self._last = this
+            number = self._images - 1 if named and self._again(key, ref, compare) else self._images
+        self._last = key, ref
         self._images = max(self._images, number + 1)
         return number
+
+    def _again(self, key: str, ref: ImageRef, compare: bool) -> bool:
+        """Whether this is the image of the neighbour before."""
+        if self._last is None:
+            return False
+        last_key, last = self._last
+        if (key, ref.path, ref.length) != (last_key, last.path, last.length):
+            return False
+        try:
+            return not compare or last.read() == ref.read()
+        except OSError:  # two that cannot be read are not known to be one
+            return False
 
     def _provenance(self, record: Record) -> tuple[str, str | None, str | None]:
         recorded = record.get("origin")
@@ -129,8 +147,12 @@ class PairCollector:
 
 
 def captions(record: Record, column: str = "caption") -> list[object]:
-    """The texts of a record: its list `captions`, else what `column` holds (a text or a list)."""
-    found = record.get("captions") or record.get(column)
+    """The texts of a record: its list `captions`, else what `column` holds, a text or a list.
+
+    A text in `captions` counts where `column` is empty.
+    """
+    more, own = record.get("captions"), record.get(column)
+    found = more if more and (isinstance(more, list) or own in (None, "", b"", [])) else own
     return found if isinstance(found, list) else [found]
 
 
@@ -153,6 +175,11 @@ def unique_keys(keys: pa.Array) -> tuple[pa.Array, int]:
         names[image] = f"{name}~{number}"
         taken.add(names[image])
     return pa.array(names, type=keys.type), len(later)
+
+
+def _plain(path: str) -> str:
+    """A path without `./` and `//`; what `..` means depends on links, so it stays."""
+    return str(PurePath(path)) if "./" in path or "//" in path else path
 
 
 def _storable(text: str) -> bool:

@@ -1,11 +1,12 @@
 """Files that appear whole or not at all, and names for images in them."""
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +17,7 @@ IMAGE_EXTENSIONS = frozenset(
 )
 
 _UNFINISHED = ".unfinished"
+_LONGEST_NAME = 200  # bytes, of the 255 that disks allow: numbers, extensions and process ids come after
 _TOGETHER = 1024  # files that are synced together
 _SYNCERS = 16  # threads that wait for the disk, which then writes many files at once
 _MAGIC = {
@@ -34,7 +36,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """A file to write that takes the place of `path` when the block ends: written under another
     name, then synced.
 
-    Where the block fails nothing is left; a full disk is an InputError.
+    Where the block fails nothing is left; a full disk, or a place where nothing can be written, is an InputError.
     """
     path = Path(path)
     waiting: dict[Path, Path] = {}
@@ -53,8 +55,8 @@ def replacing_many(folder: Path) -> Iterator[Callable[[str, bytes], None]]:
     """A function that writes files below a folder, by names there, each whole or not at all.
 
     They are synced many together, which is faster than one by one, and only then take their places,
-    the last when the block ends. Where it fails, those that have not are deleted; a full disk is an
-    InputError.
+    the last when the block ends. Where it fails, those that have not are deleted; a full disk, or a place where
+    nothing can be written, is an InputError.
     """
     waiting: dict[Path, Path] = {}
 
@@ -90,14 +92,25 @@ def image_extension(data: bytes) -> str:
 
 
 def free_name(key: str, taken: set[str], reserved: AbstractSet[str] = frozenset()) -> str:
-    """A file name for a key, not in `taken` yet (adds it) nor `reserved`; without dots, which end a tar's key."""
-    stem = key.strip("/").replace(".", "_").replace("\0", "_") or "image"
+    """A file name for a key, not in `taken` yet (adds it) nor `reserved`; without dots, which end a tar's key.
+
+    Names of folders and files in it are cut to 200 bytes.
+    """
+    plain = key.strip("/").replace(".", "_").replace("\0", "_")
+    stem = "/".join(map(_cut, plain.split("/"))) or "image"
     name, number = stem, 1
     while name in taken or name in reserved:
         number += 1
         name = f"{stem}~{number}"
     taken.add(name)
     return name
+
+
+def _cut(name: str) -> str:
+    whole = name.encode("utf-8", "surrogatepass")
+    if len(whole) <= _LONGEST_NAME:
+        return name
+    return whole[:_LONGEST_NAME].decode("utf-8", "ignore")
 
 
 def _runs(process: int) -> bool:
@@ -112,7 +125,9 @@ def _runs(process: int) -> bool:
 
 def _begin(path: Path, waiting: dict[Path, Path]) -> Path:
     """The name under which a file is written; `waiting` maps it to its own name until it has that."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
+    name = os.fsencode(path.name)
+    short = path.name if len(name) <= _LONGEST_NAME else hashlib.sha256(name).hexdigest()
+    unfinished = path.with_name(f".{short}.{os.getpid()}{_UNFINISHED}")
     waiting[unfinished] = path
     path.parent.mkdir(parents=True, exist_ok=True)
     return unfinished
@@ -130,17 +145,33 @@ def _place(waiting: dict[Path, Path]) -> None:
 
 @contextmanager
 def _or_nothing(folder: Path, waiting: dict[Path, Path]) -> Iterator[None]:
-    """Where the block fails, what waits for its place is deleted; a full disk is an InputError."""
+    """Where the block fails, what waits for its place is deleted; what the disk refuses is an InputError."""
     try:
         yield
     except BaseException as error:
         for unfinished in waiting:
-            unfinished.unlink(missing_ok=True)
+            with suppress(OSError):  # what could not be begun cannot be deleted either
+                unfinished.unlink()
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(
                 f"the disk of {folder} is full: free some space and start again."
             ) from error
+        if isinstance(error, OSError) and (sentence := _refusal(error, waiting)):
+            raise InputError(sentence) from error
         raise
+
+
+def _refusal(error: OSError, waiting: dict[Path, Path]) -> str:
+    """What the system refused of the files that wait for their places; "" where it was another file."""
+    if not isinstance(error.filename, str | Path):
+        return ""
+    refused = Path(error.filename)
+    for unfinished, path in waiting.items():
+        if refused == unfinished or refused in path.parents:
+            reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
+            place = "" if refused == unfinished else f": {refused}"
+            return f"{path} cannot be written ({reason}{place}): give another place, or the right to write there."
+    return ""
 
 
 def _sync(path: Path) -> None:

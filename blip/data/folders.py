@@ -1,53 +1,75 @@
 """Plain folders of images, each with its caption in a text file of the same name."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from blip.data.collect import PairCollector
 from blip.data.files import IMAGE_EXTENSIONS
 from blip.data.pairs import ImageRef
-from blip.data.places import open_file, walk
+from blip.data.places import is_url, open_file, walk
 from blip.data.text import MAX_CAPTION_BYTES
 
 
 def read_folder(folder: str, into: PairCollector) -> None:
     """Adds every image below `folder`, sorted; without a text file its caption is empty.
 
-    A text file without an image is a reject.
+    A text file without an image is a reject, and so is a folder that cannot be listed.
     """
-    stems = set()
-    for path in image_files(folder):
-        stem = os.path.splitext(path)[0]
-        stems.add(stem)
-        into.add(_key(stem, folder), ImageRef(path), [_text(f"{stem}.txt")])
-    for path in _files(folder, frozenset({"txt"})):
-        stem = os.path.splitext(path)[0]
-        if stem not in stems:
-            into.lose(_key(stem, folder), path, "no image goes with this text")
+
+    def refused(error: OSError) -> None:
+        at = str(error.filename or folder)
+        into.lose(at, at, f"cannot be listed: {error}", whole_file=True)
+
+    alone: list[str] = []
+    for at, names in _folders(folder, refused):
+        texts = [name for name in names if _extension(name) == "txt"]
+        # Of a.txt and a.TXT the first counts.
+        text_of = {_stem(name): name for name in sorted(texts, key=lambda name: name.endswith(".txt"))}
+        images = [name for name in names if _extension(name) in IMAGE_EXTENSIONS]
+        for name in images:
+            path, text = os.path.join(at, name), text_of.get(_stem(name))
+            found = None if text is None else _text(os.path.join(at, text))
+            into.add(_key(path, folder), ImageRef(path), [found])
+        used = {text_of.get(_stem(name)) for name in images}
+        alone += [os.path.join(at, name) for name in texts if name not in used]
+    for path in alone:
+        into.lose(_key(path, folder), path, "no image goes with this text")
 
 
 def image_files(folder: str) -> Iterator[str]:
     """The paths of all images below a folder, sorted; dot files are left out."""
-    return _files(folder, IMAGE_EXTENSIONS)
+    for at, names in _folders(folder, refused=lambda error: None):
+        yield from (os.path.join(at, name) for name in names if _extension(name) in IMAGE_EXTENSIONS)
 
 
-def _files(folder: str, extensions: frozenset[str]) -> Iterator[str]:
-    for at, folders, files in walk(folder):
+def _folders(folder: str, refused: Callable[[OSError], object]) -> Iterator[tuple[str, list[str]]]:
+    """Each folder with the names of its files, sorted; dot files are left out."""
+    for at, folders, files in walk(folder, refused):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            extension = os.path.splitext(name)[1][1:].lower()
-            if not name.startswith(".") and extension in extensions:
-                yield os.path.join(at, name)
+        yield at, sorted(name for name in files if not name.startswith("."))
 
 
-def _key(stem: str, folder: str) -> str:
-    return Path(os.path.relpath(stem, folder)).as_posix()
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]
 
 
-def _text(path: str) -> bytes | None:
+def _extension(name: str) -> str:
+    return os.path.splitext(name)[1][1:].lower()
+
+
+def _key(path: str, folder: str) -> str:
+    return Path(os.path.relpath(_stem(path), folder)).as_posix()
+
+
+def _text(path: str) -> bytes | OSError | None:
+    """What a text file holds, or why that cannot be known."""
     try:
         with open_file(path) as file:
             return file.read(MAX_CAPTION_BYTES + 1)
-    except FileNotFoundError:
-        return None
+    except FileNotFoundError as error:
+        return error
+    except OSError as error:
+        if is_url(path):  # a store that cannot be reached may hold good texts
+            raise
+        return error

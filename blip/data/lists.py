@@ -1,18 +1,13 @@
 """Text files of pairs: the published BLIP JSON lists, COCO captions, JSON lines, CSV and TSV."""
 
-import csv
 import io
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from blip.data.collect import PairCollector
+from blip.data.csvs import CsvRows
 from blip.data.jsons import parse_json
 from blip.data.places import open_file
 from blip.data.rows import Row, TableOptions, add_rows, choose_columns, image_root
 from blip.errors import InputError
-
-if TYPE_CHECKING:
-    from _csv import Reader
 
 
 def read_json(path: str, into: PairCollector, options: TableOptions) -> None:
@@ -46,13 +41,9 @@ def read_csv(path: str, into: PairCollector, options: TableOptions) -> None:
         head = file.readline()
         file.seek(0)
         tabs = path.lower().endswith(".tsv") or ("\t" in head and "," not in head)
-        reader = csv.reader(file, delimiter="\t" if tabs else ",")
-        try:
-            names = next(reader, [])
-        except csv.Error as error:
-            raise InputError(f"The first line of {path} cannot be read ({error}): name the columns there.") from None
-        columns = choose_columns(names, path, options)
-        add_rows(_csv_rows(reader, names), columns, path, into, image_root(path, options))
+        rows = CsvRows(file, "\t" if tabs else ",", path)
+        columns = choose_columns(rows.names, path, options)
+        add_rows(rows.below(columns.image), columns, path, into, image_root(path, options))
 
 
 def _text(path: str, newline: str | None = None) -> io.TextIOWrapper:
@@ -91,20 +82,3 @@ def _json_line(line: str) -> Row:
         return _as_row(parse_json(line))
     except ValueError as error:
         return f"not JSON: {error}"
-
-
-def _csv_rows(reader: "Reader", names: list[str]) -> Iterator[tuple[int, Row]]:
-    while True:
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except (
-            csv.Error
-        ) as error:  # a field beyond the limit of the csv module; the next line can be read
-            yield reader.line_num, f"cannot be read: {error}"
-            continue
-        if fields and len(fields) != len(names):
-            yield reader.line_num, f"{len(fields)} fields instead of {len(names)}"
-        elif fields:
-            yield reader.line_num, dict(zip(names, fields, strict=True))

@@ -11,11 +11,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from blip.data.collect import PairCollector, captions
+from blip.data.collect import PairCollector
 from blip.data.pairs import ImageRef
 from blip.data.places import open_file
-from blip.data.rows import TableOptions, add_rows, choose_columns, image_root
+from blip.data.rows import TableOptions, add_rows, choose_columns, image_root, texts
 from blip.errors import InputError
+
+KEYED = {"blip.keys": "images"}
+"""Metadata of a table in which rows with one key have one image, so that none must be read to know it."""
 
 _RECORDED = ("key", "origin", "truth", "noise_kind", "captions")
 _ROWS_A_READ = 8192
@@ -33,13 +36,17 @@ def read_parquet(path: str, into: PairCollector, options: TableOptions) -> None:
             if leaf is None:
                 add_rows(rows, columns, path, into, image_root(path, options))
                 return
+            compare = not _keyed(schema)
             for number, row in rows:
                 ref = ImageRef(path, number, None, leaf)
-                into.add(
-                    f"{Path(path).stem}/{number}", ref, captions(row, columns.caption), record=row
-                )
+                into.add(f"{Path(path).stem}/{number}", ref, texts(row, columns), record=row, compare=compare)
     except (pa.ArrowException, UnicodeDecodeError) as error:  # the last for a column's name
         into.lose(path, path, f"not Parquet: {error}", whole_file=True)
+
+
+def _keyed(schema: pa.Schema) -> bool:
+    held = schema.metadata or {}
+    return all(held.get(name.encode()) == word.encode() for name, word in KEYED.items())
 
 
 def _rows(file: pq.ParquetFile, names: list[str], caption: str) -> Iterator[tuple[int, dict]]:

@@ -6,7 +6,7 @@ A URL of a local file (file://) is its path. fsspec is imported when the first U
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -76,14 +76,37 @@ def listed(folder: str, suffix: str) -> list[str]:
     return matching(f"{folder.rstrip('/')}/*{suffix}")
 
 
-def walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """As os.walk: each folder from the top with the names of its folders, which may be changed, and files."""
+def walk(folder: str, refused: Callable[[OSError], object]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As os.walk: each folder from the top with the names of its folders, which may be changed, and files.
+
+    Linked folders too, but none twice. refused: is told of each folder that cannot be listed.
+    """
     if not is_url(folder):
-        yield from os.walk(folder)
+        yield from _walk_here(folder, refused)
         return
     store, inside = filesystem(folder)
-    for at, folders, files in store.walk(inside):
+    for at, folders, files in store.walk(inside, on_error=refused):
         yield store.unstrip_protocol(at), folders, files
+
+
+def _walk_here(folder: str, refused: Callable[[OSError], object]) -> Iterator[tuple[str, list[str], list[str]]]:
+    top, seen = os.path.realpath(folder), set[str]()
+    for at, folders, files in os.walk(folder, onerror=refused, followlinks=True):
+        if (real := os.path.realpath(at)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not _comes_anyway(os.path.join(at, name), top)]
+        yield at, folders, files
+
+
+def _comes_anyway(path: str, top: str) -> bool:
+    """Whether a path is a link to a folder that a walk from the top meets by its own name, or to one around it."""
+    if not os.path.islink(path):
+        return False
+    inside = os.path.relpath(os.path.realpath(path), top)
+    # The walk passes over dot folders, so what is linked in them does not come by its own name.
+    return set(inside.split(os.sep)) <= {".", ".."} or not any(part.startswith(".") for part in inside.split(os.sep))
 
 
 def open_file(path: str) -> BinaryIO:

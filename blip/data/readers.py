@@ -1,8 +1,9 @@
 """`read_pairs`: one door for webdataset tars, lists, tables and folders of pairs."""
 
+import os
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from blip.data.collect import PairCollector
 from blip.data.folders import image_files, read_folder
@@ -10,7 +11,7 @@ from blip.data.lists import read_csv, read_json, read_jsonl
 from blip.data.pairs import Origin
 from blip.data.pairset import PairSet
 from blip.data.parquet import read_parquet
-from blip.data.places import exists, is_folder, listed, local, matching
+from blip.data.places import exists, is_folder, is_url, listed, local, matching
 from blip.data.rows import TableOptions
 from blip.data.tars import read_tar
 from blip.errors import InputError
@@ -73,14 +74,34 @@ def _read(path: str, into: PairCollector, options: TableOptions) -> None:
 def data_files(source: Source) -> list[str]:
     """The files and folders of images that `read_pairs` reads for a source, none of them opened yet.
 
+    A pattern may meet a file and the folder that holds it, or a folder by two names: that file is read once.
     InputError where there is none, or one of no known kind.
     """
     if isinstance(source, (str, Path)):
-        return [file for path in _expand(local(str(source))) for file in _kind_of(path)]
+        return _each_once(file for path in _expand(local(str(source))) for file in _kind_of(path))
     files = [file for one in source for file in data_files(one)]
     if not files:
         raise InputError("the list of data files is empty: give at least one.")
     return files
+
+
+def _each_once(files: Iterable[str]) -> list[str]:
+    """Without what is there by another name, and without folders that are read as a part of one before."""
+    found: dict[str, str] = {}
+    for file in files:
+        place = _place(file)
+        covered = is_folder(file) and any(str(folder) in found for folder in PurePath(place).parents)
+        if not covered:
+            found.setdefault(place, file)
+    return list(found.values())
+
+
+def _place(file: str) -> str:
+    if is_url(file):
+        return file
+    # A file that is a link keeps its own name: the images of a table start from where that lies.
+    folder, name = os.path.split(file.rstrip("/"))
+    return os.path.join(os.path.realpath(folder), name)
 
 
 def _expand(pattern: str) -> list[str]:

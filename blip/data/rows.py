@@ -45,6 +45,8 @@ class Columns:
     image: str | None
     caption: str
     url: str | None
+    caption_given: bool
+    """Whether somebody chose the caption's column; else a list `captions` beside it counts."""
 
 
 def choose_columns(names: Iterable[str], source: str, options: TableOptions) -> Columns:
@@ -59,7 +61,7 @@ def choose_columns(names: Iterable[str], source: str, options: TableOptions) -> 
         raise _lacking(found, "image", IMAGE_COLUMNS, source)
     if twice := [column for column in (caption, image) if column is not None and found.count(column) > 1]:
         raise InputError(f"{source} has more than one column {twice[0]!r}: rename all but one.")
-    return Columns(image=image, caption=caption, url=url)
+    return Columns(image=image, caption=caption, url=url, caption_given=options.caption_column is not None)
 
 
 def add_rows(
@@ -71,16 +73,24 @@ def add_rows(
         if isinstance(row, str):
             into.lose(ref, ref, row)
             continue
-        image, texts = _held(row, columns.image), captions(row, columns.caption)
+        image, found = _held(row, columns.image), texts(row, columns)
         if not isinstance(image, str) or not image:
             reason = ONLY_URL if _held(row, columns.url) else "no image path"
-            into.lose(ref, ref, reason, pairs=max(1, len(texts)))
+            into.lose(ref, ref, reason, pairs=max(1, len(found)))
             continue
         path = os.path.join(root, image)
         if not is_url(path) and not os.path.isfile(path):  # asking a store for each row takes hours
-            into.lose(_key(image), ref, f"the file {path} is missing", pairs=max(1, len(texts)))
+            into.lose(_key(image), ref, f"the file {path} is missing", pairs=max(1, len(found)))
         else:
-            into.add(_key(image), ImageRef(path), texts, record=row)
+            into.add(_key(image), ImageRef(path), found, record=row)
+
+
+def texts(row: Mapping[str, object], columns: Columns) -> list[object]:
+    """The texts of a row: what the caption's column holds, a text or a list."""
+    if not columns.caption_given:
+        return captions(row, columns.caption)
+    held = row.get(columns.caption)
+    return held if isinstance(held, list) else [held]
 
 
 def image_root(source: str, options: TableOptions) -> str:

@@ -2,7 +2,8 @@
 
 The headers are read by our own walk, which touches nothing but headers and texts; a tar that was
 cut gives its complete members. Members of one sample may lie apart, as a plain `tar cf` leaves
-them.
+them: those with one name up to its last dot belong together. A text that then lacks its image goes to that of a
+shorter name (`x.jpg x.caption.txt`), or to the only one whose name up to the first dot is its own.
 """
 
 import os
@@ -42,6 +43,7 @@ class Member:
 @dataclass(slots=True)
 class _Sample:
     key: str
+    stem: str
     image: Member | None = None
     text: Member | None = None
     json: Member | None = None
@@ -91,25 +93,65 @@ def read_tar(path: str, into: PairCollector) -> None:
 
 def _samples(file: BinaryIO) -> tuple[list[_Sample], str | None]:
     samples: list[_Sample] = []
-    latest: dict[str, _Sample] = {}
+    latest: dict[tuple[str, str], _Sample] = {}
     fault = None
     try:
         for member in tar_members(file):
             folder, _, base = member.name.rpartition("/")
-            stem, _, extensions = base.partition(".")
-            part = _part(extensions.rpartition(".")[2].lower())
-            if not stem or part is None:  # a dot file, or nothing we read
+            name = base.partition(".")[0]
+            stem, dot, extension = base.rpartition(".")
+            part = _part(extension.lower())
+            if not name or not dot or part is None:  # a dot file, or nothing we read
                 continue
-            key = f"{folder}/{stem}".removeprefix("./") if folder else stem
-            sample = latest.get(key)
-            # A second image or text of the same key belongs to another sample.
+            key = f"{folder}/{name}".removeprefix("./") if folder else name
+            sample = latest.get((key, stem))
+            # A second image or text of the same name belongs to another sample.
             if sample is None or getattr(sample, part) is not None:
-                sample = latest[key] = _Sample(key)
+                sample = latest[key, stem] = _Sample(key, stem)
                 samples.append(sample)
             setattr(sample, part, member)
     except CutTar as error:
         fault = str(error)
-    return samples, fault
+    return _joined(samples), fault
+
+
+def _joined(samples: list[_Sample]) -> list[_Sample]:
+    """Samples, the texts without an image given to the image that their name or their key means."""
+    images: dict[tuple[str, str], list[_Sample]] = {}
+    of_key: dict[str, list[_Sample]] = {}
+    for sample in samples:
+        if sample.image is not None:
+            images.setdefault((sample.key, sample.stem), []).append(sample)
+            of_key.setdefault(sample.key, []).append(sample)
+
+    def given(sample: _Sample) -> bool:
+        if any(_give(sample, images.get((sample.key, stem), [])) for stem in _shorter(sample.stem)):
+            return True
+        only = of_key.get(sample.key, [])
+        return len(only) == 1 and _give(sample, only)
+
+    return [sample for sample in samples if sample.image is not None or not given(sample)]
+
+
+def _shorter(stem: str) -> Iterator[str]:
+    """For x.1.caption: x.1, then x."""
+    while "." in stem:
+        stem = stem.rpartition(".")[0]
+        yield stem
+
+
+def _give(sample: _Sample, images: list[_Sample]) -> bool:
+    """Give the text and the JSON of a sample to one of several with images; False where none lacks them."""
+    parts = {name: member for name in ("text", "json") if (member := getattr(sample, name)) is not None}
+    free = [own for own in images if all(getattr(own, name) is None for name in parts)]
+    if not free or free[0].stem == sample.stem:
+        return False
+    start = min(member.offset for member in parts.values())
+    before = [own for own in free if own.image is not None and own.image.offset < start]
+    heir = before[-1] if before else free[0]
+    for name, member in parts.items():
+        setattr(heir, name, member)
+    return True
 
 
 def _part(extension: str) -> str | None:

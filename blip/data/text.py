@@ -4,6 +4,8 @@ import hashlib
 import re
 import unicodedata
 
+from blip.errors import one_line
+
 MAX_CAPTION_BYTES = 20_000
 """A longer text is a page that went astray, not a caption."""
 
@@ -24,10 +26,12 @@ def decode_caption(raw: object) -> tuple[str, str | None]:
     """A caption as it was stored, and why it cannot be used (None where it can); the text is never
     changed.
 
-    `raw` is text, UTF-8 bytes, or what a table had in its place (None is an empty caption).
+    `raw` is text, UTF-8 bytes, what a table had in its place (None is an empty caption), or the error of its file.
     """
     if raw is None:
         return "", "the caption is empty"
+    if isinstance(raw, OSError):
+        return "", one_line(f"the caption cannot be read: {raw}")
     if not isinstance(raw, (str, bytes)):
         return "", f"the caption is of type {type(raw).__name__}, not text"
     try:

@@ -11,7 +11,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TextIO
@@ -21,15 +21,19 @@ import pyarrow.parquet as pq
 
 from blip.data.files import free_name, image_extension, replacing, replacing_many
 from blip.data.images import BadImage, decode_image
-from blip.data.pairs import Pair, Reject, image_bytes, image_ref
+from blip.data.pairs import ImageRef, Pair, Reject, image_bytes, image_ref, image_sha256
+from blip.data.parquet import KEYED
 from blip.errors import InputError
 
 Record = tuple[Pair, Mapping[str, object]]
 """A pair and its provenance: names to texts, numbers, booleans or None."""
 
+IMAGE_SHA256 = "image_sha256"
+"""Provenance that is not written: the hash of the image that was captioned. Where it differs, the pair is a reject."""
+
 _OPENED_IN_TARS = ("jpg", "png", "webp")  # training readers pass over any other without a word
 _ROWS_A_GROUP = 256  # so that one picture opens without many others
-_IMAGE_FEATURE = {"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})}
+_METADATA = KEYED | {"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})}
 
 
 @dataclass
@@ -71,7 +75,8 @@ def write_list(records: Iterable[Record], path: str | Path, *, images: str = "im
     folder `images`.
 
     That folder is beside the list, and the paths in the list start there. The list comes last: where
-    it stands, so do its images.
+    it stands, so do its images. Other lists may have theirs in the same folder: an image that is there
+    keeps its name and its bytes.
     """
     path, written = Path(path), Written([Path(path)])
     write = {".json": _write_json, ".csv": _write_csv, ".tsv": _write_tsv}.get(path.suffix.lower())
@@ -84,7 +89,7 @@ def write_list(records: Iterable[Record], path: str | Path, *, images: str = "im
         for row, data in _with_bytes(records, written):
             key = str(row["key"])
             if key not in files:
-                files[key] = f"{images}/{free_name(key, taken)}.{image_extension(data)}"
+                files[key] = f"{images}/{_name_of_its_own(path.parent / images, key, data, taken)}"
                 put(files[key], data)
             rows.append({"image": files[key], **row})
     with replacing(path) as out:
@@ -123,16 +128,30 @@ def _with_bytes(
 ) -> Iterator[tuple[dict[str, object], bytes]]:
     """Each pair as a row (caption, key, origin, truth where known, provenance) with its image in a form."""
     for pair, provenance in records:
+        ref = image_ref(pair) or pair.key
         try:
-            data = form(image_bytes(pair))
+            stored = image_bytes(pair)
+            data = form(stored)
         except (OSError, BadImage) as error:
-            ref = image_ref(pair) or pair.key
             written.rejects.append(Reject(pair.key, ref, f"cannot be read: {error}"))
+            continue
+        held = replace(pair, image=stored) if isinstance(pair.image, ImageRef) else pair
+        if (known := provenance.get(IMAGE_SHA256)) and image_sha256(held) != known:
+            written.rejects.append(Reject(pair.key, ref, "it is not the image that was captioned"))
             continue
         row: dict[str, object] = {"caption": pair.caption, "key": pair.key, "origin": pair.origin}
         if pair.truth is not None or pair.noise_kind is not None:
             row |= {"truth": pair.truth, "noise_kind": pair.noise_kind}
-        yield row | {name: provenance[name] for name in provenance if name not in row}, data
+        yield row | {name: provenance[name] for name in provenance if name not in (*row, IMAGE_SHA256)}, data
+
+
+def _name_of_its_own(folder: Path, key: str, data: bytes, taken: set[str]) -> str:
+    """A file name for an image at which no other image lies in a folder, nor will (`taken`)."""
+    while True:
+        name = f"{free_name(key, taken)}.{image_extension(data)}"
+        there = folder / name
+        if not there.exists() or (there.is_file() and there.read_bytes() == data):
+            return name
 
 
 def _opened_in_tars(stored: bytes) -> bytes:
@@ -160,9 +179,19 @@ def _write_json(rows: list[dict[str, object]], out: TextIO) -> None:
     out.write("[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n")
 
 
+@dataclass(frozen=True)
+class _Lines:
+    """Ends rows of the csv module in LF where it ends them in CR LF, with which alone it quotes a lone CR."""
+
+    out: TextIO
+
+    def write(self, row: str) -> None:
+        self.out.write(row.removesuffix("\r\n") + "\n")
+
+
 def _write_csv(rows: list[dict[str, object]], out: TextIO, delimiter: str = ",") -> None:
     names = dict.fromkeys(chain(["image", "caption", "key", "origin"], *rows))
-    writer = csv.DictWriter(out, names, delimiter=delimiter, lineterminator="\n")
+    writer = csv.DictWriter(_Lines(out), names, delimiter=delimiter)
     writer.writeheader()
     writer.writerows(rows)
 
@@ -180,5 +209,5 @@ def _schema(rows: list[dict[str, object]], types: Mapping[str, pa.DataType]) -> 
         fields.setdefault(name, pa.string() if pa.types.is_null(kind) else kind)
     fields |= types
     return pa.schema(
-        [image, *(pa.field(name, kind) for name, kind in fields.items())], metadata=_IMAGE_FEATURE
+        [image, *(pa.field(name, kind) for name, kind in fields.items())], metadata=_METADATA
     )

@@ -1,8 +1,11 @@
 """Beam search with the rules of transformers: same candidates, same ranking, same stop.
 
-A hypothesis is ranked by the sum of its scores over its number of generated tokens (length penalty
-1, the default of the published code); an image is closed once its best running hypothesis, ranked
-as if it ended now, is no better than its worst finished one.
+A hypothesis is ranked by the sum of its scores over a number of tokens (length penalty 1, the default of
+the published code). Today's transformers counts the generated ones, [SEP] too; an image is closed once its
+best running hypothesis, ranked as if it ended now, is no better than its worst finished one. Version 4.15,
+which the published code asks for, counts the whole text with [DEC] and prompt but without [SEP], compares
+the best continuation whether it ends or not, and at the longest length takes all running hypotheses
+(`Decoding.rank_whole_text`). Without a prompt behind [DEC] both count alike where a text ends by itself.
 """
 
 from collections.abc import Sequence
@@ -74,15 +77,17 @@ def beam(
     opened = torch.ones(images, 1, dtype=torch.bool, device=logits.device)
     for length in range(len(prompt), longest):
         grown, parents = _grow(running, logits, decoding, length, special.sep)
-        ended = (grown.ids[:, :, length] == special.sep) | (length + 1 == longest)
+        whole, last = decoding.rank_whole_text, length + 1 == longest
+        ended = (grown.ids[:, :, length] == special.sep) | (last and not whole)
         running, kept = grown.ranked(grown.scores.masked_fill(ended, _NEVER)).best(beams)
-        generated = length + 1 - len(prompt)
+        tokens = length if whole else length + 1 - len(prompt)
         eligible = ended & opened & (torch.arange(ended.shape[1], device=ended.device) < beams)
-        ranks = (grown.scores / generated).masked_fill(~eligible, _NEVER)
-        finished, _ = finished.joined(grown.ranked(ranks)).best(beams)
+        finished = _with(finished, grown, eligible, tokens)
         worst = finished.scores.amin(dim=1, keepdim=True)
-        opened = opened & (running.scores[:, :1] / generated > worst)
-        if length + 1 == longest or not opened.any():
+        opened = opened & ((grown if whole else running).scores[:, :1] / tokens > worst)
+        if last and whole:
+            finished = _with(finished, running, opened, longest)
+        if last or not opened.any():
             break
         rows = (
             parents.take_along_dim(kept, dim=1)
@@ -91,6 +96,12 @@ def beam(
         steps.reorder(rows.flatten())
         logits = steps.step(running.ids[:, :, length].flatten())
     return finished.pick(torch.arange(decoding.candidates, device=opened.device).expand(images, -1))
+
+
+def _with(finished: Hypotheses, texts: Hypotheses, eligible: Tensor, tokens: int) -> Hypotheses:
+    """The best of the finished texts and of eligible ones, ranked by their scores over so many tokens."""
+    ranks = (texts.scores / tokens).masked_fill(~eligible, _NEVER)
+    return finished.joined(texts.ranked(ranks)).best(finished.scores.shape[1])[0]
 
 
 def _grow(

@@ -11,8 +11,9 @@ STRATEGIES = ("greedy", "beam", "nucleus", "top_k")
 class Decoding:
     """A decoding strategy and its values; a value that the strategy does not read changes nothing.
 
-    The defaults are the published CapFilt choice, nucleus sampling with p = 0.9, at the lengths of
-    the published captioning evaluation (paper Table 2 and section 5.2).
+    The defaults are the paper's CapFilt choice, nucleus sampling with p = 0.9, at the lengths of
+    the published captioning evaluation (paper Table 2 and section 5.2). The published code, which has
+    no CapFilt, besides cuts to 50 tokens and has a repetition penalty of 1.1 where it samples.
     """
 
     strategy: str = "nucleus"
@@ -20,11 +21,17 @@ class Decoding:
     top_p: float = 0.9
     """nucleus: draw among the most probable tokens that together reach this mass; 1 keeps all."""
     top_k: int = 0
-    """top_k: draw among this many tokens; nucleus: cut to this many first, 0 does not cut."""
+    """top_k: draw among this many tokens; nucleus: cut to this many first, 0 does not cut.
+
+    The published nucleus path cuts to 50: it leaves transformers' default, which comes before top-p.
+    """
     temperature: float = 1.0
     """nucleus, top_k: logits are divided by it before anything is cut."""
     num_beams: int = 3
     """beam: hypotheses kept for each image (published captioning evaluation: 3)."""
+    rank_whole_text: bool = False
+    """beam: rank by the score over the tokens of the whole text, [DEC] and prompt included, as transformers
+    4.15 did, which the published code asks for; else over the generated ones, as it does today."""
     max_length: int = 20
     """Most tokens of a whole text: [DEC], the prompt and [SEP] count (published meaning)."""
     min_length: int = 5
@@ -71,7 +78,7 @@ class Decoding:
 
     def _own_values(self) -> list[str]:
         if self.strategy == "beam":
-            return [f"beams={self.num_beams}"]
+            return [f"beams={self.num_beams}", *(["rank=whole"] if self.rank_whole_text else [])]
         if not self.draws:
             return []
         p = [f"p={_short(self.top_p)}"] if self.strategy == "nucleus" else []

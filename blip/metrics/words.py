@@ -9,7 +9,7 @@ Words = Sequence[str]
 
 # Longest first: a number with its marks, initials, a word with hyphens and apostrophes, dots, any sign.
 _TOKEN = re.compile(
-    r"\d+(?:[.,:/]\d+)+|(?:[a-z]\.){2,}|\.{3}|\w+(?:[-'’&]\w+)*|[^\w\s]",
+    r"\d+(?:[.,:/]\d+)+|(?:[a-z]\.){2,}|\.{3}|\w+(?:[-'’]\w+)*|[^\w\s]",
 )
 _CLITIC = re.compile(r"(?<=\w)(n['’]t|['’](?:s|re|ve|ll|d|m))$")
 _TWO_WORDS = {
@@ -18,7 +18,8 @@ _TWO_WORDS = {
     "gotta": ("got", "ta"),
     "wanna": ("wan", "na"),
 }
-_DROPPED = frozenset(".?!,:;-\"'`’‘“”()[]{}…–—") | {"..."}
+_DROPPED = frozenset(".?!,:;-\"'`’‘“”…–—") | {"..."}
+_BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
 
 
 def caption_words(caption: str) -> list[str]:
@@ -26,15 +27,19 @@ def caption_words(caption: str) -> list[str]:
 
     COCO uses the Penn Treebank tokenizer of Stanford CoreNLP and drops punctuation. Alike here: clitics
     are words ("dog's" -> dog 's, "don't" -> do n't, "cannot" -> can not), hyphens stay in a word, numbers
-    keep their marks (1,000 and 3.5), initials their dots (u.s.), signs such as & and $ are words.
-    Different: other abbreviations lose their dot (mr. -> mr), a slash between words is a word where
-    CoreNLP has rules of its own, and there is no table of spellings or emoticons. So compare numbers
-    only where both sides were tokenized the same way.
+    keep their marks (1,000 and 3.5), initials their dots (u.s.), signs such as & and $ are words ("b&w" ->
+    b & w), and so are brackets under the Treebank's names ("(s)" -> -lrb- s -rrb-), which COCO means to drop
+    and does not.
+    Different: other abbreviations lose their dot (mr. -> mr, no. -> no); a slash, a dot or an @ between words
+    cuts them (man/woman, end.a, foo@bar.com are one word there), and so do the signs of <unk> and of capitals
+    such as A&W; words that begin with an apostrophe lose it ('em, '80s; 'tis is 't is there); "gimme", "y'all"
+    and "rock'n'roll" stay whole; and there is no table of spellings or emoticons. So compare numbers only where
+    both sides were tokenized the same way.
     """
     found: list[str] = []
     for token in _TOKEN.findall(caption.lower()):
         if token not in _DROPPED:
-            found += _parts(token)
+            found += [_BRACKETS[token]] if token in _BRACKETS else _parts(token)
     return found
 
 

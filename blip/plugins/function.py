@@ -35,6 +35,8 @@ class FunctionFilter:
         self.id = f"{name}@{hashlib.sha256(source).hexdigest()[:16]}"
         (probe,) = self._scores([Image.new("RGB", (64, 64), _GREY)], ["a picture"])
         self.columns = tuple(probe)
+        if not self.columns:
+            raise InputError(f"The filter {name} gave no score at all; it must give a number or a dict of numbers.")
         if odd := next((column for column in self.columns if not _is_column(column)), None):
             raise InputError(
                 f"The filter {name} gave a score the name {odd!r}; name it with letters, digits and _, not row_id."

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from blip.layers import full_precision
 from blip.memory import Memory
 from blip.model import BLIP
 from blip.tasks.ranking import SHORTLIST, match_scores, rerank, shortlist, text_features
@@ -28,7 +29,7 @@ def frame_states(image_encoder: nn.Module, clips: Tensor) -> Tensor:
 
 def clip_features(model: BLIP, states: Tensor) -> Tensor:
     """Unit vectors (B, E) of frame states (B, T, N, D): the mean over frames of the projected [CLS], then its length 1."""
-    return F.normalize(model.image_projection(states[:, :, 0]).mean(dim=1), dim=-1)
+    return F.normalize(full_precision(model.image_projection, states[:, :, 0]).mean(dim=1), dim=-1)
 
 
 def clip_states(states: Tensor) -> Tensor:

@@ -47,8 +47,8 @@ SHELVES = (
     _blip("momentum", "Momentum (3.2)", "Momentum encoders and queues, as in ALBEF (paper 3.2).", "momentum"),
     _blip("capfilt", "CapFilt (3.3)", "Caption, score, decide, merge (paper 3.3, Figure 3): the job, its captioners and "
           "filters, and the engines that do it.",
-          "capfilt", "capfilt.job", "capfilt.engine", "captioner", "matching", "capfilt.scoring", "capfilt.work",
-          "capfilt.workers", "capfilt.engines.*"),
+          "capfilt", "capfilt.job", "capfilt.identity", "capfilt.engine", "captioner", "matching", "capfilt.scoring",
+          "capfilt.work", "capfilt.workers", "capfilt.engines.*"),
     _blip("ledger", "Ledger (3.3)", "Every caption, score and reject in append-only tables, and the proof that nothing "
           "was lost.", "capfilt.ledger", "capfilt.schema", "capfilt.rows", "capfilt.store", "capfilt.reading",
           "capfilt.verify", "capfilt.diff", "capfilt.queries"),
@@ -60,8 +60,8 @@ SHELVES = (
     _blip("generate", "Decoding (4.3)", "Greedy, beam, nucleus and top-k search from one step function (paper 4.3).",
           "generate", "generate.decoding", "generate.search", "generate.*"),
     _blip("data", "Data (4.1)", "Pairs, their readers and writers, what a model sees of them, and the loader "
-          "(paper 4.1).", "data.pairs", "data.readers", "data.pairset", "data.rows", "data.lists", "data.tars",
-          "data.parquet", "data.folders", "data.writers", "data.transforms", "data.text", "data.images", "data.video"),
+          "(paper 4.1).", "data.pairs", "data.readers", "data.pairset", "data.rows", "data.lists", "data.csvs",
+          "data.tars", "data.parquet", "data.folders", "data.writers", "data.transforms", "data.text", "data.images", "data.video"),
     _blip("loading", "Loading", "From files to batches: a deterministic order, exact resume, threads.",
           "data.loading", "data.sources", "data.pictures", "feed", "data.places", "data.files", "data.collect", "data"),
     _blip("train", "Training (4.1)", "One visible loop with exact resume, on one process or several (paper 4.1).",

@@ -165,7 +165,9 @@ def _csv_count(path: Path) -> Expected:
     except csv.Error:
         return None
     filled = sum(1 for fields in records if fields)
-    return filled, filled
+    # Where it is not certain that a quoted text goes over several lines, each of them counts.
+    lines = sum(1 for line in io.StringIO(text, newline="") if line.strip("\r\n"))
+    return filled, max(filled, lines - 1)
 
 
 def _parquet_count(path: Path) -> Expected:

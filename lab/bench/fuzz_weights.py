@@ -18,6 +18,7 @@ from blip.checkpoint.own import read
 from blip.checkpoint.published import published_state, write_published
 from blip.checkpoint.tensors import read_tensors
 from blip.config import BlipConfig, TextConfig, VisionConfig
+from blip.guard import Guard
 from blip.log import NAME, earlier_rows
 from blip.model import BLIP, narrowed
 from blip.resume import Keeper
@@ -109,7 +110,7 @@ class _Feed:
 
 def _keeper(out: Path) -> Keeper:
     task = torch.nn.Linear(3, 2)
-    return Keeper(out, task, torch.optim.AdamW(task.parameters()), _Feed())
+    return Keeper(out, task, torch.optim.AdamW(task.parameters()), _Feed(), Guard("stop", 0, out))
 
 
 @cache

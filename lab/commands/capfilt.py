@@ -25,6 +25,10 @@ from lab.progress import images_bar
 from lab.records import as_json, record
 from lab.report import seconds_line, summarize, table
 
+# What the columns of a ledger hold.
+_SEEDS = range(-(2**63), 2**63)
+_ROUNDS = range(2**15)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -121,6 +125,9 @@ def _check(options: Options) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise InputError(f"--{name.replace('_', '-')} {value} cannot be; give 1 or more.")
+    for name, numbers in (("seed", _SEEDS), ("round", _ROUNDS)):
+        if (value := getattr(options, name)) not in numbers:
+            raise InputError(f"--{name} {value} cannot be; give {numbers.start} to {numbers.stop - 1}.")
     options.run.check(options.device)
     options.outlook.check()
 

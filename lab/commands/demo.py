@@ -1,6 +1,5 @@
 """`lab demo`: CapFilt on a generated noisy web, held against the truth."""
 
-import itertools
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from lab.bootstrap import Seconds, second_model, strictly_true, train_models, wo
 from lab.cards import chosen_cards
 from lab.datacard import CARD
 from lab.datacard_page import write_card
+from lab.ledgers import set_aside
 from lab.progress import images_bar
 from lab.recipes import SHIPPED, Recipe, recipe
 from lab.records import command_line, record, write_record
@@ -104,9 +104,7 @@ def _place(out: Path, job: Job, pairs: PairSet) -> Path:
     try:
         Ledger.create(place, job.about_data(pairs))
     except InputError:
-        aside = next(path for n in itertools.count(1) if not (path := out / f"ledger-{n}").exists())
-        place.rename(aside)
-        print(f"{place} was another demo's: it is now {aside}.")
+        print(f"{place} was another demo's: it is now {set_aside(place)}.")
     return place
 
 

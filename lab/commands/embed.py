@@ -61,6 +61,8 @@ def main(options: Options) -> int:
     if "encode" not in loaded.model.config.text.readings:
         raise InputError("These weights have no ITC features; give a pre-trained model, a retrieval model or a filter.")
     pairs = read_pairs(options.data, image_root=options.image_root)
+    if not options.images and not len(pairs):
+        raise InputError(f"{options.data} holds no text, and --no-images leaves nothing else to write; leave that out.")
     # An image without a text is no reject where there are no texts at all.
     rejects = sum(reject.kind != "text" or len(pairs) > 0 for reject in pairs.rejects)
     result: dict[str, Any] = {"model": loaded.fingerprint, "width": loaded.model.config.embed_dim, "rejects": rejects}

@@ -9,7 +9,7 @@ from blip.tasks.retrieval import RETRIEVAL
 from lab.captioned import Material, training, unused, unused_line, validation
 from lab.downstream.reporting import table
 from lab.downstream.retrieval import tuned
-from lab.finetuning import Tuning, leave, start
+from lab.finetuning import Tuning, leave, start_with_training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,8 @@ class Options:
     k: int = SHORTLIST
     """Candidates of ITC that ITM orders anew in the measurement (published: 256 COCO, 128 Flickr30K)."""
     queue: int | None = None
-    """Keys of past batches that ITC compares with; by default 57,600 as published, at most a tenth of the pairs."""
+    """Keys of past batches that ITC compares with; by default 57,600 as published, at most a tenth of the pairs.
+    The queues of a published .pth go on if they are as long, its momentum encoders always."""
     momentum: float = 0.995
     """Decay of the momentum encoders."""
     alpha: float = RETRIEVAL.alpha
@@ -42,7 +43,7 @@ class Options:
 def main(options: Options) -> int:
     """Train, measure on held-out images before and after, save the model and summary.json."""
     pairs = training(options.material)
-    begin = start(options.tuning, pairs.texts)
+    begin, stored = start_with_training(options.tuning, pairs.texts)
     side = begin.model.config.vision.image_size
     source, held_out = pairs.source(side), validation(options.material, options.val, side)
     model, result = tuned(
@@ -55,6 +56,7 @@ def main(options: Options) -> int:
         alpha=options.alpha,
         held_out=held_out.images if held_out else (),
         k=options.k,
+        stored=stored,
     )
     rejects = unused(pairs, source)
     result |= {"pairs": len(pairs.texts), "rejects": len(rejects)}

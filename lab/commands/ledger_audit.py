@@ -73,7 +73,8 @@ def _draw(ledger: Ledger, sheet: Path, options: Options) -> int:
     print(f"look at them in {sheet.with_suffix('.html')}, write yes, no or unsure into the column matches, then")
     print(f"lab ledger audit {options.ledger} --answers {sheet}   ({key_path(sheet).name} holds scores: do not open it)")
     if unseen:
-        print(f"{unseen} have no picture, since it cannot be opened; --image-root OLD=NEW tells where they lie now")
+        why = "it cannot be opened or is not the one that was captioned"
+        print(f"{unseen} have no picture, since {why}; --image-root OLD=NEW tells where they lie now")
     return 0
 
 

@@ -37,7 +37,7 @@ class Options:
 
 
 def main(options: Options) -> int:
-    """Export, and say what could not be read."""
+    """Export, and say which images could not be read or are not those that were captioned."""
     _check(options)
     ledger = Ledger.open(options.ledger)
     records = kept(ledger, options.policy, world_images(ledger), image_roots(options.image_root))
@@ -62,6 +62,8 @@ def _check(options: Options) -> None:
             raise InputError(f"{options.out} holds tars already; give a new folder, so that they do not mix.")
     elif options.out.suffix.lower() != f".{options.format}":
         raise InputError(f"{options.out} must end in .{options.format}, as --format says.")
+    elif options.out.is_dir():
+        raise InputError(f"{options.out} is a folder; give a file to write.")
 
 
 def _write(records: Iterable[Record], options: Options) -> Written:
@@ -83,7 +85,7 @@ def _said(written: Written, options: Options) -> str:
     if written.rejects:
         first = written.rejects[0]
         lines.append(
-            f"{len(written.rejects):,} more were kept but their images cannot be read, the first of them {first.ref} "
+            f"{len(written.rejects):,} more were kept but their images cannot be used, the first of them {first.ref} "
             f"({first.reason}); --image-root OLD=NEW tells where they lie now"
         )
     return "\n".join(lines)

@@ -50,7 +50,7 @@ class Options:
     init_vision: Path | None = None
     """timm or DeiT ViT weights that the image encoder starts from (the paper does)."""
     init_text: Path | None = None
-    """BERT weights that the text transformer starts from (the paper does)."""
+    """BERT weights that the text transformer starts from (the paper does), the LM head too where they have BERT's."""
     steps: int = 1000
     """Optimizer steps."""
     batch: int = 64

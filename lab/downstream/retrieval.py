@@ -1,7 +1,7 @@
 """Image-text retrieval, trained and measured: recalls both ways, chance, and what truth allows (paper 5.1)."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from math import comb
 from pathlib import Path
@@ -11,12 +11,15 @@ import numpy as np
 import torch
 
 from blip.checkpoint import Loaded
+from blip.checkpoint.stored import NO_ID, Training, continue_from, continue_teacher
 from blip.data.benchmarks.captions import CaptionedImage, captions_and_images
 from blip.data.loading import Loader, Source
 from blip.data.text import clean_caption
+from blip.distributed import is_main
 from blip.errors import InputError
 from blip.feed import PairFeed
 from blip.model import BLIP
+from blip.tasks.pretrain import Pretrain
 from blip.tasks.ranking import SHORTLIST
 from blip.tasks.retrieval import (
     MAX_TOKENS,
@@ -66,14 +69,19 @@ def tuned(
     alpha: float = RETRIEVAL.alpha,
     held_out: Sequence[CaptionedImage] = (),
     k: int = SHORTLIST,
+    stored: Training | None = None,
 ) -> tuple[BLIP, dict[str, Any]]:
     """A retrieval model fine-tuned on a source with the published rules, and what `fit` says of it.
 
     queue: None for 57,600 keys, at most a tenth of the pairs. held_out images are measured before and after.
+    stored: momentum encoders to go on with, as published, and queues, if they are of that length; without
+    it the momentum encoders begin as copies of the model, and the queues with random keys.
     """
     torch.manual_seed(tuning.seed)
     model = retrieval_model(start.model)
     task = retrieval_task(model, pairs=len(source), queue=queue, momentum=momentum, seed=tuning.seed)
+    if stored is not None:
+        _go_on(task, stored)
     loader = Loader(source, tuning.batch, seed=tuning.seed, workers=tuning.workers)
     feed = PairFeed(loader, start.tokenizer, by_image=True, max_length=MAX_TOKENS)
     machine = Machine(device=tuning.device, precision=tuning.precision, workers=tuning.workers)
@@ -81,6 +89,17 @@ def tuned(
     config = tuning.config(len(loader), alpha=alpha)
     result = fit("retrieval", task.to(tuning.device), feed, config, out, evaluate=evaluate)
     return model, result
+
+
+def _go_on(task: Pretrain, stored: Training) -> None:
+    have, want = len(task.image_queue.rows), len(stored.ids)
+    if have == want:
+        # Its ids number the images of another list, and equal ones here would pass for positives.
+        continue_from(task, replace(stored, ids=torch.full_like(stored.ids, NO_ID)))
+        return
+    continue_teacher(task, stored)
+    if is_main():
+        print(f"The stored queue of {want} keys is left out, for this one holds {have}; --queue {want} goes on with it.")
 
 
 def measured(
