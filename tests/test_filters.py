@@ -315,6 +315,8 @@ def test_another_architecture_captions_too(tmp_path):
 
 
 def test_a_transformers_folder_that_cannot_be_opened_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="leave rank_whole_text out"):
+        TransformersCaptioner(str(tmp_path), Decoding(strategy="beam", num_beams=3, rank_whole_text=True))
     with pytest.raises(InputError, match="holds no config.json"):
         TransformersCaptioner(str(tmp_path), Decoding())
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "blip"}))

@@ -64,7 +64,7 @@ def test_the_picture_has_a_panel_an_outcome_and_a_line_a_claim(scale):
     assert [axes.get_xlabel().replace("\n", " ") for axes in figure.axes] == [one.name for one in OUTCOMES]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["Captioner and filter together\nhelp."]
     told = [[text.get_text() for text in axes.texts] for axes in figure.axes]
-    assert told == [["+30.0"], ["+30.0"], ["+10.0"], ["+10.0"], ["+50.0"], ["-"]]
+    assert told == [["+30.0"], ["-"], ["+30.0"], ["+10.0"], ["+10.0"], ["+50.0"], ["-"]]
 
 
 def test_a_picture_of_nothing_says_so():

@@ -73,13 +73,14 @@ def build(desk: Desk, demo: gr.Blocks) -> None:
 
 def _reviewer(demo: gr.Blocks) -> gr.Textbox:
     with gr.Column(elem_classes="pane"):
-        name = gr.Textbox("", label="Reviewer", placeholder="your name", max_length=60, max_lines=1, elem_id="reviewer")
+        name = gr.Textbox(label="Reviewer", placeholder="your name", max_length=60, max_lines=1, elem_id="reviewer")
         text(
             '<ul class="keys"><li><kbd>K</kbd>keep</li><li><kbd>D</kbd>drop</li><li><kbd>E</kbd>edit</li>'
             "<li><kbd>Z</kbd>undo</li><li><kbd>↑</kbd><kbd>↓</kbd>caption</li><li><kbd>←</kbd><kbd>→</kbd>page</li></ul>"
         )
     demo.load(None, None, [name], js=_REMEMBERED, **QUIETLY)
-    name.change(None, [name], None, js=_REMEMBER, **QUIETLY)
+    # Not on a change: an empty field is one when the page opens, before it is told the name.
+    gr.on([name.input, name.submit, name.blur], None, [name], None, js=_REMEMBER, **QUIETLY)
     return name
 
 

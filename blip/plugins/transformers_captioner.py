@@ -50,6 +50,8 @@ class TransformersCaptioner:
         dtype: str = "float32",
         tile: int = TILE,
     ) -> None:
+        if decoding.rank_whole_text:
+            raise InputError("Beams of a transformers model are ranked as its version ranks them; leave rank_whole_text out.")
         name = source.removeprefix(HUB)
         folder = download(name, also=_FILES) if source.startswith(HUB) else Path(source)
         self.model, self._images, self._tokenizer = _opened(folder, prompt)
