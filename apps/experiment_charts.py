@@ -96,7 +96,7 @@ def _claim(one: Decided, reach: float) -> str:
     paper = published(one.claim)
     beside = "" if paper == "-" else f"<span>paper {escape(paper)}</span>"
     beside += _wanting(one) if verdict == UNDECIDED else ""
-    note = f'<span class="note">{escape(one.claim.note)}</span>' if one.claim.note else ""
+    note = f'<span class="note">{escape(one.note)}</span>' if one.note else ""
     return (
         f'<article class="claim"><p>{escape(one.claim.says)}{note}</p>{_line(one, reach)}'
         f'<p class="found"><b>{effect}</b> <span>{interval}</span></p>'

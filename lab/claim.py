@@ -92,6 +92,11 @@ class Claim:
         return not isinstance(self.value, Correlated)
 
     @property
+    def of_students(self) -> bool:
+        """Whether its value is of pre-trained students, rather than of captioner, filter and their captions."""
+        return any(path.startswith(("worth.", "nlvr.")) for path in self.value.metrics)
+
+    @property
     def in_recalls(self) -> bool:
         """Whether its value is made of R@1 alone, as the paper's first columns are."""
         return self.in_points and set(self.value.metrics) == {R1}

@@ -42,7 +42,7 @@ def sentence(one: Decided) -> str:
     why = _MEANS.get(row["verdict"], "" if needed else f"the interval holds 0 and more than what counts{_wanting(one)}")
     own = "" if claim.published is None else f" In the paper {published(claim)} ({PAPERS_COLUMNS})."
     said = f"{value(claim, row['effect'])} ({interval(claim, row)}; {seeds}, scale `{one.scale}`)"
-    note = f" *{claim.note}*" if claim.note else ""
+    note = f" *{one.note}*" if one.note else ""
     return f"**{row['verdict'].capitalize()}: {claim.says}** {said}{'; ' + why if why else ''}.{own}{note}"
 
 

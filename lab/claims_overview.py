@@ -73,7 +73,7 @@ def is_drawn_from(path: Path, found: Sequence[Decided]) -> bool:
 
 
 def _fingerprint(found: Sequence[Decided]) -> str:
-    told = [(one.claim.says, one.claim.published, bool(one.claim.note), one.scale, one.row) for one in found]
+    told = [(one.claim.says, one.claim.published, bool(one.note), one.scale, one.row) for one in found]
     return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
@@ -92,7 +92,7 @@ def _draw(axes: Axes, at: int, line: str | Decided) -> None:
         axes.plot([100 * bound for bound in row["interval"]], [at, at], color=colour, linewidth=1.6, solid_capstyle="butt")
     axes.plot(effect, at, mark, color=colour, markersize=5, markerfacecolor=PAPER if row["verdict"] == UNDECIDED else colour)
     axes.annotate(line.claim.says, (-0.015, at), size=7.5, color=INK, ha="right", **words)
-    star = " *" if line.claim.note else ""
+    star = " *" if line.note else ""
     axes.annotate(f"{value(line.claim, row['effect'], unit=False)}  {row['verdict']}{star}", (1.015, at), size=7.5, color=colour, **words)
 
 

@@ -16,7 +16,7 @@ from lab.claims import CLAIMS
 from lab.page_parts import markdown
 from lab.records import RESULTS
 from lab.stats import UNDECIDED, seeds_wanted
-from lab.verdicts import undeclared
+from lab.verdicts import read_own_words, undeclared
 
 FOLDER = RESULTS / "ablations"
 SMOKE = "smoke"
@@ -26,6 +26,9 @@ PAPERS_COLUMNS = ", ".join(paper.COLUMNS[at] for at in _SHOWN)
 _LATEX = str.maketrans({"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#"})
 
 
+_OWN_WORDS = "Measured when each arm had a vocabulary of its own texts, and so other initial weights."
+
+
 @dataclass(frozen=True)
 class Decided:
     """A claim with what a record says of it, and the scale at which that was measured."""
@@ -33,6 +36,13 @@ class Decided:
     claim: Claim
     row: dict[str, Any]
     scale: str
+    doubt: str = ""
+    """What is known against this measurement."""
+
+    @property
+    def note(self) -> str:
+        """What the claim says of itself, and what is known against its measurement."""
+        return " ".join(one for one in (self.claim.note, self.doubt) if one)
 
 
 def read_records(folder: Path = FOLDER) -> list[dict[str, Any]]:
@@ -75,7 +85,8 @@ def _judged(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Decided, str
         for row in result["claims"]:
             if row["claim"] in known:
                 claim = known[row["claim"]]
-                yield Decided(claim, row, result["scale"]), undeclared(claim, budgets, list(row["values"]))
+                doubt = _OWN_WORDS if read_own_words(claim, budgets) else ""
+                yield Decided(claim, row, result["scale"], doubt), undeclared(claim, budgets, list(row["values"]))
 
 
 def cells(one: Decided) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lab.ablation.arms import Arm
 from lab.ablation.budget import MORE_SAMPLES, OTHER_WEB
 from lab.ablations import ablation
 from lab.claim import R1, Claim, Difference
@@ -49,6 +50,17 @@ def undeclared(claim: Claim, budgets: Budgets, seeds: Sequence[str]) -> str | No
                     f"it; run lab ablate {claim.ablation} again with equal {_EQUAL[what]}."
                 )
     return None
+
+
+def read_own_words(claim: Claim, budgets: Budgets) -> bool:
+    """Whether students of the claim were trained on CapFilt's texts when arms had no common vocabulary.
+
+    Records from then say nothing of vocabularies.
+    """
+    table = ablation(claim.ablation)
+    arms = [arm for name in claim.value.arms if isinstance(arm := table.arm(name), Arm) and arm.mix is not None]
+    said = [one.get("vocabulary") for arm in arms for one in budgets.get(arm.name, {}).values()]
+    return claim.of_students and bool(said) and None in said
 
 
 _EQUAL = {"samples": "samples", "vocabulary": "vocabularies"}

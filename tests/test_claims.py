@@ -12,6 +12,7 @@ from lab import claim_figures, claims_report, paper
 from lab.ablations import ABLATIONS, ablation
 from lab.arms_report import published
 from lab.claim import R1, Correlated, Difference, over, value_at
+from lab.claim_answers import sentence
 from lab.claims import CLAIMS
 from lab.cli import main
 from lab.commands import ablate
@@ -189,6 +190,21 @@ def test_the_report_has_the_papers_numbers_beside_ours(records, tmp_path, capsys
     lines = list(csv.DictReader(io.StringIO((out / "arms.csv").read_text())))
     assert {row["metric"] for row in lines} == {"TR@1"} and len(lines) == 2 * 2 * 5
     assert [float(row["value"]) for row in lines[:3]] == pytest.approx([8 / 20, 9 / 20, 8 / 20])
+
+
+def test_records_from_when_arms_had_words_of_their_own_say_so():
+    record = a_record("cpu")
+    (one,) = claims_report.decided_of([record])
+    assert one.note == one.claim.note == ""  # nothing is noted at all
+    budget = {"samples": 96_000, "texts": 9, "epochs": 1.0}
+    record["result"]["budgets"] = {name: {str(seed): budget for seed in range(5)} for name in ("both", "none")}
+    (one,) = claims_report.decided_of([record])
+    assert "a vocabulary of its own texts" in one.note and "a vocabulary of its own texts" in sentence(one)
+    for own in record["result"]["budgets"].values():
+        own.update({seed: budget | {"vocabulary": "a1b2c3d4"} for seed in own})
+    (one,) = claims_report.decided_of([record])
+    assert one.note == ""
+    assert not BY_ID["bias-shared"].of_students and BY_ID["decoupled"].of_students
 
 
 def with_budgets(**samples):
