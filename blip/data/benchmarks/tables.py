@@ -1,11 +1,11 @@
 """Questions of one's own: a CSV or TSV with the columns image, question and answer."""
 
-import csv
 import io
 import os
 
 from blip.data.benchmarks.reading import Row, image_at, read_text
 from blip.data.benchmarks.vqa import Question
+from blip.data.csvs import CsvRows
 from blip.data.pairs import ImageRef
 from blip.data.places import Place
 from blip.errors import InputError
@@ -52,30 +52,27 @@ def _question(own: list[tuple[int, Row]], root: Place, images: dict[str, ImageRe
 
 def _rows(path: Place) -> list[tuple[int, Row]]:
     """Rows by their number from 1, the header not counted; an empty field is left out."""
-    tabs = str(path).lower().endswith(".tsv")
-    reader = csv.reader(io.StringIO(read_text(path)), delimiter="\t" if tabs else ",")
-    try:
-        lines = [line for line in reader if line]
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num} cannot be read ({error}); correct it.") from None
-    if not lines:
+    content, tabs = read_text(path), str(path).lower().endswith(".tsv")
+    if not content.strip():
         raise InputError(f"{path} is empty; give a table with image, question and answer.")
-    names = [name.strip().lower() for name in lines[0]]
+    table = CsvRows(io.StringIO(content), "\t" if tabs else ",", str(path))
+    names = [name.strip().lower() for name in table.names]
     for name in _NEEDED:
         if name not in names:
             raise InputError(
                 f"{path} has no column {name!r} but {', '.join(names)}; name it in the first line."
             )
-    if len(lines) == 1:
+    found = []
+    for number, (line, row) in enumerate(table.below(table.names[names.index("image")]), 1):
+        if isinstance(row, str):
+            raise InputError(f"{path}, line {line} cannot be used: {row}; quote a field that holds a comma.")
+        fields = {name.strip().lower(): str(value) for name, value in row.items()}
+        found.append((number, _row(fields, f"{path}, row {number}")))
+    if not found:
         raise InputError(f"{path} has no rows; give at least one question.")
-    return [(number, _row(names, line, f"{path}, row {number}")) for number, line in enumerate(lines[1:], 1)]
+    return found
 
 
-def _row(names: list[str], line: list[str], where: str) -> Row:
-    if len(line) != len(names):
-        raise InputError(
-            f"{where} has {len(line)} fields instead of {len(names)}; quote a field that holds a comma."
-        )
+def _row(fields: dict[str, str], where: str) -> Row:
     known = {*_NEEDED, *_EXTRA}
-    fields = {n: value for n, value in zip(names, line, strict=True) if n in known and value.strip()}
-    return Row(fields, where)
+    return Row({name: value for name, value in fields.items() if name in known and value.strip()}, where)
