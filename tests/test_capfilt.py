@@ -165,6 +165,12 @@ def test_as_many_other_pairs_are_refused(done, copy, others):
     assert content(copy.folder) == before
 
 
+@pytest.mark.parametrize(("wrong", "sentence"), [({"round": 40_000}, "round 40000 cannot be; give 0 to 32767"), ({"seed": 2**63}, "of seed")])
+def test_a_job_that_no_column_can_hold_is_refused_before_it_runs(wrong, sentence):
+    with pytest.raises(InputError, match=sentence):
+        job(**wrong)
+
+
 def test_data_has_one_identity_however_it_is_held():
     into = PairCollector()
     for key, texts in (("a", ["ab", "c"]), ("b", []), ("c", ["\u05e9 \U0001f436"])):

@@ -28,6 +28,10 @@ class CaptionerLike(Protocol):
     ) -> list[list[Caption]]: ...
 
 
+SEEDS, ROUNDS = range(-(2**63), 2**63), range(2**15)
+"""What the columns of a ledger hold."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """What CapFilt shall do; with the data it decides every byte of the ledger but its date."""
@@ -47,6 +51,9 @@ class Job:
     """Further ones; their captions of an image stand after the first one's, told apart by captioner_id."""
 
     def __post_init__(self) -> None:
+        for name, numbers in (("seed", SEEDS), ("round", ROUNDS)):
+            if (value := getattr(self, name)) not in numbers:
+                raise InputError(f"A job of {name} {value} cannot be; give {numbers.start} to {numbers.stop - 1}.")
         names = [(used.id, str(used.decoding)) for used in self.captioners]
         if len(set(names)) < len(names):
             raise InputError("Two captioners have the same weights and decoding; leave one of them out.")

@@ -10,6 +10,7 @@ import torch
 from tyro.conf import UseAppendAction, arg
 
 from blip.capfilt import Job, Ledger, Policy
+from blip.capfilt.job import ROUNDS, SEEDS
 from blip.capfilt.ledger import shard_name
 from blip.data.places import is_url
 from blip.data.readers import read_pairs
@@ -24,10 +25,6 @@ from lab.plugins import Machine, captioner, deciding_column, filter_names, filte
 from lab.progress import images_bar
 from lab.records import as_json, record
 from lab.report import seconds_line, summarize, table
-
-# What the columns of a ledger hold.
-_SEEDS = range(-(2**63), 2**63)
-_ROUNDS = range(2**15)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +122,7 @@ def _check(options: Options) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise InputError(f"--{name.replace('_', '-')} {value} cannot be; give 1 or more.")
-    for name, numbers in (("seed", _SEEDS), ("round", _ROUNDS)):
+    for name, numbers in (("seed", SEEDS), ("round", ROUNDS)):
         if (value := getattr(options, name)) not in numbers:
             raise InputError(f"--{name} {value} cannot be; give {numbers.start} to {numbers.stop - 1}.")
     options.run.check(options.device)
