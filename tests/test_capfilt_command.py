@@ -78,6 +78,18 @@ def test_every_image_has_the_captions_of_each_captioner(done):
     assert set(done.about["captioner"].split(" + ")) == set(by_captioner)
 
 
+def test_a_table_with_columns_of_other_names_and_pictures_elsewhere(place, tmp_path, capsys):
+    (tmp_path / "own.csv").write_text("shot,said,text\n0.png,a red ball,1\n1.png,a blue star,2\n")
+    words = ["capfilt", "--data", str(tmp_path / "own.csv"), "--out", str(tmp_path / "ledger")]
+    words += ["--captioner", f"{WEIGHTS}/captioner.safetensors", "--filter", ITM, "--caption-column", "said"]
+    assert main(words) == 2
+    assert "has the columns shot, said, text and none for the image" in capsys.readouterr().err
+    words += ["--image-column", "shot", "--image-root"]
+    assert main([*words, str(place)]) == 0
+    rows = Ledger.open(tmp_path / "ledger").table("candidates", ["origin", "caption"]).to_pylist()
+    assert [row["caption"] for row in rows if row["origin"] == "web"] == ["a red ball", "a blue star"]
+
+
 def test_every_filter_has_its_own_columns_and_the_first_decides(done):
     assert set(done.filters) == {"itm", "clip", "text"}
     columns = {name: done.table(f"scores/{name}").column_names[1:] for name in done.filters}

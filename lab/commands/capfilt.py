@@ -13,7 +13,6 @@ from blip.capfilt import Job, Ledger, Policy
 from blip.capfilt.job import ROUNDS, SEEDS
 from blip.capfilt.ledger import shard_name
 from blip.data.places import is_url
-from blip.data.readers import read_pairs
 from blip.errors import InputError
 from blip.generate import Decoding
 from blip.tiles import TILE
@@ -23,6 +22,7 @@ from lab.forecast_run import write_forecast
 from lab.ledgers import write_card
 from lab.plugins import Machine, captioner, deciding_column, filter_names, filters
 from lab.progress import images_bar
+from lab.reading import Reading
 from lab.records import as_json, record
 from lab.report import seconds_line, summarize, table
 
@@ -47,6 +47,8 @@ class Options:
     NAME=SOURCE: any of these under a name of yours."""
     out: str
     """Folder of the ledger, or a URL as in s3://bucket/ledger; the same command continues where it stopped."""
+    reading: Reading = field(default_factory=Reading)
+    """How a table is read."""
     first: int | None = None
     """Only the first so many images."""
     decoding: Decoding = field(default_factory=Decoding)
@@ -85,7 +87,7 @@ def main(options: Options) -> int:
     """Run, decide, and leave summary.json beside the ledger."""
     _check(options)
     start = time.perf_counter()
-    pairs = read_pairs(options.data)
+    pairs = options.reading.pairs(options.data)
     if options.first is not None:
         pairs = pairs.first(options.first)
     # The same number everywhere: that of another machine would give other bytes.

@@ -1,6 +1,6 @@
 """`lab pretrain`: ITC, ITM and LM on your own image-text pairs (paper 3.2)."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +10,6 @@ from blip.checkpoint import Card, save
 from blip.config import SHARING, SIZE_NAMES, BlipConfig, named, to_json
 from blip.data.loading import Loader
 from blip.data.pairset import Selection
-from blip.data.readers import read_pairs
 from blip.data.sources import PhotoSource
 from blip.data.text import clean_caption
 from blip.data.transforms import PRETRAIN_SCALE, train_transform
@@ -26,6 +25,7 @@ from blip.train import TrainConfig, train
 from lab import pretrained
 from lab.held_out import held_out_batch, held_out_losses, split_held_out
 from lab.progress import bar
+from lab.reading import Reading
 from lab.records import record, write_record
 
 
@@ -35,6 +35,8 @@ class Options:
 
     data: str
     """Pairs: tars ('shards/*.tar', quoted), a BLIP or COCO JSON list, CSV, TSV, Parquet, or a folder of images."""
+    reading: Reading = field(default_factory=Reading)
+    """How a table is read."""
     out: Path
     """Folder for checkpoints, metrics, the trained model and summary.json; run again to continue."""
     size: str = "tiny"
@@ -112,7 +114,7 @@ def main(options: Options) -> int:
     """Train, measure the held-out losses before and after, save the model and summary.json."""
     _refuse(options)
     choose_gpu(options.device)
-    pairs = read_pairs(options.data)
+    pairs = options.reading.pairs(options.data)
     training, held = split_held_out(pairs, options.held_out)
     tokenizer = _tokenizer(options, training)
     model = _model(options, tokenizer)

@@ -1,0 +1,24 @@
+"""How commands read tables of pairs: where their pictures lie, and which columns hold what."""
+
+from dataclasses import dataclass
+
+from blip.data.pairset import PairSet
+from blip.data.readers import read_pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Which columns of a table to read, and where its image paths start."""
+
+    image_root: str | None = None
+    """Folder or URL from which the image paths of a table start; by default the table's own folder."""
+    image_column: str | None = None
+    """Column of a table with the image path or bytes; by default one of a usual name (image, path, file_name, ...)."""
+    caption_column: str | None = None
+    """Column of a table with the caption; by default one of a usual name (caption, captions, text, title)."""
+
+    def pairs(self, data: str) -> PairSet:
+        """The pairs of a source; InputError as `read_pairs`."""
+        return read_pairs(
+            data, image_root=self.image_root, image_column=self.image_column, caption_column=self.caption_column
+        )
