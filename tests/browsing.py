@@ -113,7 +113,7 @@ def opened(
         page.wait_for_selector(at_work, state="attached")
     yield page
     context.close()
-    assert complaints == []
+    assert complaints == [], complaints
 
 
 def nameless(page: Page) -> list[str]:
