@@ -13,6 +13,7 @@ from lab.mixes import BOTH, FILTERED_WEB, RAW, UNFILTERED
 from lab.options import did_you_mean
 
 _BEAM = Decoding(strategy="beam", num_beams=3)
+_PEAKS = (5e-4, 1e-3, 1.5e-3)  # of the learning rate in pre-training; the last is the scale's
 
 TABLE1 = Ablation(
     "table1",
@@ -51,6 +52,23 @@ EPOCHS = Ablation(
         replace(CAPFILT, name="both, equal epochs", budget=BOTH),
     ),
 )
+TABLE1_RATES = Ablation(
+    "table1-rates",
+    "Do captioner and filter help at lower learning rates, which suit ITC better?",
+    "beyond the paper",
+    tuple(
+        # The student's alone: at every rate the texts come from the same captioner and filter.
+        replace(arm, name=f"{arm.name}, {peak:g}", student=(f"pretrain.peak={peak:g}",))
+        for arm in (NONE, CAPFILT)
+        for peak in _PEAKS
+    ),
+)
+COMBINATIONS = Ablation(
+    "combinations",
+    "Do captioner and filter help with combinations of objects that no training picture shows?",
+    "beyond the paper",
+    tuple(replace(arm, everywhere=("level=nano-combinations",)) for arm in (NONE, CAPFILT)),
+)
 TABLE2 = Ablation(
     "table2",
     "Does nucleus sampling beat beam search for synthetic captions, and is it diversity or noise?",
@@ -85,7 +103,7 @@ TABLE3_RATES = Ablation(
     tuple(
         replace(NONE, name=f"{name}, {peak:g}", about=about, student=(f"sharing={name}",), everywhere=(f"pretrain.peak={peak:g}",))
         for name, about in _SHARED
-        for peak in (5e-4, 1e-3, 1.5e-3)
+        for peak in _PEAKS
     ),
 )
 TABLE4 = Ablation(
@@ -129,7 +147,7 @@ TABLE13 = Ablation(
     ),
 )
 PAPER = (TABLE1, TABLE2, TABLE3, TABLE4, BIAS, TABLE12, TABLE13, LARGER)
-ABLATIONS = {one.name: one for one in (*PAPER, *BEYOND, EPOCHS, TABLE3_RATES)}
+ABLATIONS = {one.name: one for one in (*PAPER, *BEYOND, EPOCHS, TABLE3_RATES, TABLE1_RATES, COMBINATIONS)}
 """In the order of the claims."""
 
 

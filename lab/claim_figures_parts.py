@@ -38,6 +38,7 @@ class Metric:
 
 
 R1 = Metric("mean of TR@1 and IR@1, %", claim.R1)
+ITC_R1 = Metric("by ITC alone, %", "worth.retrieval.all.itc_r1")
 STRICT = Metric("strictly true captions, %", "worth.captions.all.strictly_true")
 IN, NEAR, OUT = (
     Metric(f"strictly true, {name} (%)", f"worth.captions.{domain}.strictly_true")
@@ -57,7 +58,7 @@ BIAS = Metric("confirmation bias, points", "bias.bias")
 NOISE_RATIO = Metric("dropped of its own captioner's, %", "bias.noise_ratio")
 FLAT = Metric("NLVR, drawn as the web, %", "nlvr.flat")
 SKETCH = Metric("NLVR, the other style, %", "nlvr.sketch")
-_KNOWN = (SYNTHETIC_KEPT, BIGRAMS, BIAS, FLAT, SKETCH)
+_KNOWN = (ITC_R1, SYNTHETIC_KEPT, BIGRAMS, BIAS, FLAT, SKETCH)
 
 
 def page(

@@ -50,6 +50,8 @@ class Level:
     counts: bool = False
     """Whether equal objects are counted ("two red balls")."""
     backgrounds: int = 1
+    new_combinations: bool = False
+    """Whether held-out scenes show objects together that no training scene shows together, rather than other layouts."""
 
     def __post_init__(self) -> None:
         limits = {"kinds": (2, len(KINDS)), "colours": (2, len(COLOURS)), "most": (1, 6)}
@@ -88,6 +90,7 @@ LEVELS = {
     level.name: level
     for level in (
         Level(name="nano", px=32, kinds=8, colours=6, most=2, relations=False),
+        Level(name="nano-combinations", px=32, kinds=8, colours=6, most=2, relations=False, new_combinations=True),
         Level(name="tiny", px=48, kinds=10, colours=7, most=3, backgrounds=2),
         Level(name="small", px=64, kinds=14, colours=8, most=3, sizes=True, backgrounds=4),
         Level(name="medium", px=96, kinds=16, colours=9, most=4, sizes=True, counts=True, backgrounds=6),
@@ -97,7 +100,7 @@ LEVELS = {
 
 
 def level(name: str) -> Level:
-    """A level by name: nano, tiny, small, medium or rich."""
+    """A level by name: nano, nano-combinations, tiny, small, medium or rich."""
     if name not in LEVELS:
         raise InputError(f"There is no world level {name!r}; choose one of {', '.join(LEVELS)}.")
     return LEVELS[name]

@@ -3,7 +3,10 @@
 An item depends on (world seed, set, index) alone, never on how many are asked for. Held-out scenes
 differ from all training scenes by construction: a hash of the layout sends each scene to one side.
 They are new pictures, not new combinations: where texts say nothing of places (nano) the same things
-occur together in training too, in other places, and what is true of them has been read.
+occur together in training too, in other places, and what is true of them has been read. At a level of
+new combinations (nano-combinations) the hash is of what is shown together, wherever it stands: no
+training scene shows those things together, though a false text may name them. A single object is no
+combination and is held out in places, as elsewhere.
 """
 
 import hashlib
@@ -26,6 +29,7 @@ from lab.world.scene import Scene, compose
 
 DOMAINS = ("in", "near", "out", "all")
 HELD_OUT_SHARE = 0.1  # of all layouts
+HELD_OUT_COMBINATIONS = 0.3  # of all combinations: enough that each kind stands beside itself in some of them
 _TRIES = 10_000
 
 
@@ -62,7 +66,7 @@ class World:
 
     @classmethod
     def of(cls, level: str, seed: int = 0) -> "World":
-        """A world by its level's name: nano, tiny, small, medium or rich."""
+        """A world by its level's name: nano, nano-combinations, tiny, small, medium or rich."""
         return cls(named_level(level), seed)
 
     def web(
@@ -88,7 +92,7 @@ class World:
         i = start
         while len(pairs) < count:
             rng = self._rng("human", i)
-            scene = self._scene(rng, lambda s: self.domain(s) == "in" and not held_out(s))
+            scene = self._scene(rng, lambda s: self.domain(s) == "in" and not held_out(s, self.level))
             for text in captions(scene, self.level, rng, captions_each):
                 pairs.append(WorldPair(f"human-{i:07d}", scene, text, "human", "true", noises.CLEAN))
             i += 1
@@ -112,7 +116,7 @@ class World:
 
     def _web_pair(self, i: int, noise: float, weights: Sequence[float]) -> WorldPair:
         rng = self._rng("web", i)
-        scene = self._scene(rng, lambda s: not held_out(s))
+        scene = self._scene(rng, lambda s: not held_out(s, self.level))
         noisy = rng.random() < noise
         kind = rng.choices(list(noises.KINDS), weights)[0] if noisy else noises.CLEAN
         write = noises.KINDS[kind] if noisy else noises.clean
@@ -121,7 +125,7 @@ class World:
 
     def _held_out_pair(self, i: int, domain: str, style: str, references: int) -> WorldPair:
         rng = self._rng(f"evaluation/{domain}", i)
-        scene = self._scene(rng, lambda s: domain in ("all", self.domain(s)) and held_out(s))
+        scene = self._scene(rng, lambda s: domain in ("all", self.domain(s)) and held_out(s, self.level))
         said = captions(scene, self.level, rng, references)
         pair = WorldPair(f"{domain}-{i:06d}", scene, said[0], "human", "true", noises.CLEAN, said, style)
         return replace(pair, key=f"{style}-{pair.key}")
@@ -152,10 +156,20 @@ def _check_number(name: str, value: int, *, least: int) -> None:
         raise InputError(f"{name} = {value} cannot be; give {least} or more.")
 
 
-def held_out(scene: Scene) -> bool:
-    """Whether a scene belongs to evaluation: decided by its layout, so jitter does not matter."""
-    digest = hashlib.blake2b(repr(scene.layout()).encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big") < HELD_OUT_SHARE * 2**32
+def held_out(scene: Scene, level: Level) -> bool:
+    """Whether a scene belongs to evaluation: decided by its layout, so jitter does not matter.
+
+    At a level of new combinations scenes of several objects are sent by what they show, wherever it stands.
+    """
+    looks = tuple(sorted(thing.look for thing in scene.things))
+    if level.new_combinations and len(looks) > 1:
+        return _falls(looks, HELD_OUT_COMBINATIONS)
+    return _falls(scene.layout(), HELD_OUT_SHARE)
+
+
+def _falls(what: tuple, share: float) -> bool:
+    digest = hashlib.blake2b(repr(what).encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") < share * 2**32
 
 
 def as_pairs(items: Iterable[WorldPair], px: int) -> Iterator[Pair]:

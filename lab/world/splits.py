@@ -26,7 +26,7 @@ class Source:
         make = build or (lambda: compose(self.level, self.rng))
         for _ in range(_TRIES):
             scene = make()
-            if scene and held_out(scene) == (self.split == "held-out"):
+            if scene and held_out(scene, self.level) == (self.split == "held-out"):
                 return scene
         raise InputError(f"The level {self.level.name} has no such scenes; choose a larger one.")
 
