@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from blip.errors import InputError
 from blip.generate import Decoding
-from lab.ablation.arms import worth
+from lab.ablation.arms import ONE_MODEL, TWINS, worth
 from lab.ablation.beyond import BEYOND
 from lab.ablation.ledger_arms import Sharing
 from lab.ablation.measures import cost, diversity
@@ -112,7 +112,8 @@ TABLE4 = Ablation(
     "Table 4",
     (
         replace(CAPFILT, name="decoupled", about="captioner and filter fine-tuned separately"),
-        replace(CAPFILT, name="shared", about="captioner and filter fine-tuned as one model", one_model=True),
+        replace(CAPFILT, name="shared", about="captioner and filter fine-tuned as one model", tuning=ONE_MODEL),
+        replace(CAPFILT, name="twins", about="two models, each fine-tuned as the one model is", tuning=TWINS),
     ),
 )
 BIAS = Ablation(
@@ -120,7 +121,8 @@ BIAS = Ablation(
     "Does a filter spare the mistakes of the captioner that it shares parameters with?",
     "Table 4",
     (
-        Sharing(name="shared", about="captioner and filter are one model", one_model=True),
+        Sharing(name="shared", about="captioner and filter are one model", tuning=ONE_MODEL),
+        Sharing(name="twins", about="two models from one pre-trained model, each fine-tuned as the one model is", tuning=TWINS),
         Sharing(name="same pre-training", about="fine-tuned separately from the same pre-trained model"),
         Sharing(name="separate", about="pre-trained separately", separate=True),
     ),

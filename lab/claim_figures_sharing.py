@@ -51,20 +51,21 @@ def shared_parts(title: str) -> Figure:
 
 
 def degrees(title: str) -> Figure:
-    """Three degrees of sharing between a captioner and its filter, from one model to two pre-trainings."""
-    figure = Figure(figsize=(9.4, 2.5), dpi=128, facecolor=PAPER)
+    """Degrees of sharing between a captioner and its filter, from one model to two pre-trainings."""
+    figure = Figure(figsize=(12.4, 2.5), dpi=128, facecolor=PAPER)
     head(figure, title, ())
     rows = (
         ("shared", "one model", (1.5,), "captioner = filter", ""),
-        ("same pre-training", "one pre-trained model,\nfine-tuned twice", (1.5,), "captioner", "filter"),
+        ("twins", "one pre-trained model, twice\nfine-tuned as at the left", (1.5,), "captioner", "filter"),
+        ("same pre-training", "one pre-trained model, each\nby its own losses", (1.5,), "captioner", "filter"),
         ("separate", "two pre-trained models,\neach fine-tuned once", (0.8, 2.2), "captioner", "filter"),
     )
     for at, (name, about, trunks, first, second) in enumerate(rows):
-        axes = figure.add_axes((at / 3, 0, 1 / 3, 0.9))
+        axes = figure.add_axes((at / len(rows), 0, 1 / len(rows), 0.9))
         axes.set(xlim=(0, 3.1), ylim=(2.25, 0))
         axes.axis("off")
         axes.text(0.14, 0.14, name, size=9.5, color=INK, weight="bold", va="center")
-        axes.text(2.98, 0.1, about, size=7.5, color=QUIET, ha="right", va="top", linespacing=1.15)
+        axes.text(0.14, 0.32, about, size=7.5, color=QUIET, va="top", linespacing=1.15)
         for x in trunks:
             _box(axes, x, 0.95, "pre-trained", _MODEL)
         for x, label in ((0.8, first), (2.2, second)) if second else ((1.5, first),):
@@ -82,9 +83,10 @@ def crossed(shown: Measured, title: str) -> Figure:
     filter judges its own captioner. The bias is what it lets pass there more than of the other's (means over seeds).
     """
     layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.12)
-    figure = Figure(figsize=(9.4, 3.1), dpi=128, facecolor=PAPER, layout=layout)
+    count = 1 + len(shown.arms)
+    figure = Figure(figsize=(2.35 * count, 3.1), dpi=128, facecolor=PAPER, layout=layout)
     head(figure, title, [shown])
-    panels = figure.subplots(1, 1 + len(shown.arms))
+    panels = figure.subplots(1, count)
     _design(panels[0])
     for axes, (name, own) in zip(panels[1:], shown.arms.items(), strict=True):
         passed = [one["bias"]["pass"] for one in own.values() if one["bias"]["pass"]]

@@ -104,6 +104,8 @@ _ONE_MODEL = (
     "and samples of each: so the arms differ in more than in sharing."
 )
 
+_TWINS = "Twins are fine-tuned as the one model is, from the same pre-trained model, and differ from one another in order and draws alone."
+
 
 def _table4() -> Sequence[Claim]:
     bias = "bias.bias"
@@ -118,6 +120,16 @@ def _table4() -> Sequence[Claim]:
             source="Table 4",
             published=paper.gain(paper.TABLE4, "decoupled", "shared"),
             note=_ONE_MODEL,
+        ),
+        Claim(
+            id="decoupled-alike",
+            ablation="table4",
+            says="A captioner and a filter apart are better than one model for both, all fine-tuned alike.",
+            value=over("twins", "shared"),
+            margin=POINT,
+            seeds=5,
+            source="beyond the paper",
+            note=_TWINS,
         ),
         *(
             Claim(
@@ -134,6 +146,7 @@ def _table4() -> Sequence[Claim]:
                 ("bias-shared", "A filter that is one model with its captioner spares its mistakes.", Difference((("shared", bias, 1.0),)), ""),
                 ("bias-pre-training", "A filter fine-tuned from its captioner's pre-trained model spares its mistakes.", Difference((("same pre-training", bias, 1.0),)), ""),
                 ("bias-grows", "Sharing all parameters biases a filter more than sharing the pre-training.", over("shared", "same pre-training", bias), f" {_ONE_MODEL}"),
+                ("bias-grows-alike", "Sharing all parameters biases a filter more than sharing the pre-training, all fine-tuned alike.", over("shared", "twins", bias), f" {_TWINS}"),
                 ("bias-separate", "A filter that was pre-trained separately is biased too (by symmetry it should not be).", Difference((("separate", bias, 1.0),)), ""),
             )
         ),

@@ -20,7 +20,7 @@ from blip.checkpoint.own import load, vocabulary
 from blip.data.pairset import PairSet
 from blip.errors import InputError
 from blip.generate import Decoding
-from lab.ablation.arms import Lab, Trained
+from lab.ablation.arms import TWIN, Lab, Trained
 from lab.ablation.command import Wanted, ablate
 from lab.ablation.engine import do, do_one, gathered
 from lab.ablation.ledger_arms import THRESHOLDS, crossed_bias, swept
@@ -102,6 +102,16 @@ def test_nothing_is_done_twice_and_tables_share_runs(done, capsys):
     assert kinds(missing([Cell(ablation("table1").arm("F"), 0)], SMOKE, home)) == tuned
     assert kinds(missing([Cell(ablation("table4").arm("shared"), 0)], SMOKE, home)) == sorted(["capfilt", "joint", *tuned])
     assert len(missing([Cell(NONE, 1)], SMOKE, home)) == 4
+
+
+def test_twins_come_from_one_model_and_are_tuned_as_the_one_model_is(tmp_path):
+    steps = {name: missing([Cell(ablation("table4").arm(name), 0)], SMOKE, Home(tmp_path)) for name in ("shared", "twins")}
+    (one,) = (step for step in steps["shared"].values() if step.kind == "joint")
+    first, second = sorted((s for s in steps["twins"].values() if s.kind == "joint"), key=lambda s: s.config["seed"])
+    assert first == one and second.parents == one.parents
+    assert second.config == one.config | {"seed": TWIN}
+    (capfilt,) = (step for step in steps["twins"].values() if step.kind == "capfilt")
+    assert capfilt.parents == (first.id, second.id)
 
 
 def test_equal_epochs_are_counted_on_the_texts(done):

@@ -25,6 +25,10 @@ NUCLEUS = Decoding(temperature=0.5)
 """p = 0.9 as published, and sharpened: at temperature 1 half of a small captioner's draws are false (lab/LOG.md),
 where the paper's filter removes a quarter. Other temperatures are arms of their own."""
 VERSION = 1
+APART, ONE_MODEL, TWINS = "apart", "one model", "twins"
+TWIN = 3_000
+"""Added to a cell's seed: of the order and draws of a twin's fine-tuning."""
+
 
 @dataclass(frozen=True)
 class Lab:
@@ -100,8 +104,8 @@ class Arm:
     rounds: int = 1
     continued: bool = False
     """The student goes on from the model that captioner and filter come from (paper Table 13)."""
-    one_model: bool = False
-    """Captioner and filter share all parameters (paper Table 4)."""
+    tuning: str = APART
+    """How captioner and filter are fine-tuned: apart, as one model that shares all parameters (paper Table 4), or twins."""
     rescored: Rescored | None = None
     """CapFilt's ledger with the scores of a further filter, for mixes that read them."""
     measures: tuple[Measure, ...] = (worth,)
@@ -157,7 +161,7 @@ class Arm:
 
     def _round(self, source: Steps, model: Run, number: int) -> tuple[Run, Run, Run]:
         """Captioner, filter and CapFilt's run of a round, from its pre-trained model."""
-        captioner, matcher = (joint(source, model),) * 2 if self.one_model else source.tune(model)
+        captioner, matcher = tuned(source, model, self.tuning)
         return captioner, matcher, source.capfilt(captioner, matcher, round=number, decoding=self.decoding)
 
 
@@ -171,10 +175,24 @@ def measured(steps: Steps, captioner: Run, matcher: Run) -> Run:
     return steps.home.run(step("worth", ground.measured_by(recipe), captioner, matcher), work)
 
 
-def joint(steps: Steps, model: Run) -> Run:
+def tuned(steps: Steps, model: Run, how: str) -> tuple[Run, Run]:
+    """Captioner and filter from one pre-trained model.
+
+    APART: the captioner by LM, the filter by ITC and ITM. ONE_MODEL: both are one, fine-tuned by all three. TWINS: two
+    models that are each fine-tuned as that one is and differ in order and draws alone, so that sharing is all that
+    they do not have.
+    """
+    if how == APART:
+        return steps.tune(model)
+    one = joint(steps, model)
+    return one, one if how == ONE_MODEL else joint(steps, model, twin=True)
+
+
+def joint(steps: Steps, model: Run, *, twin: bool = False) -> Run:
     """Captioner and filter in one model: ITC, ITM and LM on the human-annotated pairs, with the captioner's budget."""
+    seed = steps.seed + TWIN * twin
     recipe = replace(steps.recipe, pretrain=steps.recipe.captioner)
-    config = to_json(recipe) | steps.ground.decides() | {"seed": steps.seed}
+    config = to_json(recipe) | steps.ground.decides() | {"seed": seed}
     done = step("joint", {k: v for k, v in config.items() if k not in _NOT_JOINT}, model)
 
     def work(folder: Path) -> dict[str, Any]:
@@ -184,7 +202,7 @@ def joint(steps: Steps, model: Run) -> Run:
         with bar(recipe.pretrain.steps, done.id) as show:
             source = steps.ground.source(pairs, recipe, FINETUNE_SCALE)
             tuned = stages.pretrain(
-                fitting, source, before.tokenizer, seed=steps.seed, out=folder, progress=show, start=before.model
+                fitting, source, before.tokenizer, seed=seed, out=folder, progress=show, start=before.model
             )
         card = Card(stage="joint", notes={"run": folder.name, "level": recipe.level})
         return {"model": file_fingerprint(save(folder / MODEL, tuned, before.tokenizer, card))}

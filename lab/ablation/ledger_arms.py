@@ -10,7 +10,7 @@ import pyarrow as pa
 from blip.capfilt import Ledger, Policy
 from blip.capfilt.decide import verdicts
 from blip.capfilt.quality import auc
-from lab.ablation.arms import NUCLEUS, Lab, joint, model_of, step
+from lab.ablation.arms import APART, NUCLEUS, Lab, model_of, step, tuned
 from lab.evaluate import captions_of, filter_scores
 from lab.rounds import LEDGER, Steps
 from lab.runs import Run
@@ -34,7 +34,7 @@ class Sharing:
     name: str
     about: str
     declared: tuple[str, ...] = ()
-    one_model: bool = False
+    tuning: str = APART
     separate: bool = False
 
     def runs(self, lab: Lab) -> dict[str, Run]:
@@ -61,9 +61,7 @@ class Sharing:
     def _pair(self, lab: Lab, seed: int) -> tuple[Run, Run]:
         """A captioner and its filter."""
         steps = Steps(lab.home, lab.recipe, seed)
-        if self.one_model:
-            return (joint(steps, steps.pretrain()),) * 2
-        captioner, matcher = steps.tune(steps.pretrain())
+        captioner, matcher = tuned(steps, steps.pretrain(), self.tuning)
         if self.separate:
             apart = Steps(lab.home, lab.recipe, seed + SEPARATE)
             matcher = apart.tune(apart.pretrain())[1]
