@@ -21,13 +21,13 @@ def studio(rooms: Rooms, up: str = "") -> gr.Blocks:
         text(banner(rooms.service, rooms.policy, _captioner(rooms), up), elem_id="banner")
         with gr.Tabs(elem_classes="rooms") as tabs:
             with gr.Tab("Decisions") as deciding:
-                decisions.build(rooms.service, demo, rooms.policy, [deciding.select])
+                limits = decisions.build(rooms.service, demo, rooms.policy, [deciding.select])
             with gr.Tab("Review", id=ROOM) as reviewing:
-                when_first_opened(reviewing, demo, lambda _: review.build(rooms.desk, demo))
+                when_first_opened(reviewing, demo, lambda _: review.build(rooms.desk, demo, [reviewing.select], limits))
             with gr.Tab("Compare") as comparison:
                 when_first_opened(comparison, demo, lambda entered: compare.build(rooms.comparing, entered))
             with gr.Tab("Search") as finding:
-                when_first_opened(finding, demo, lambda entered: search.build(rooms.searching, entered, rooms.policy))
+                when_first_opened(finding, demo, lambda entered: search.build(rooms.searching, entered, rooms.policy, limits))
             with gr.Tab("Try it") as trying:
                 when_first_opened(trying, demo, lambda entered: try_it.build(rooms.service, rooms.workbench, entered, rooms.policy))
             with gr.Tab("Run") as starting:

@@ -35,6 +35,7 @@ from apps.rooms import Shared
 from apps.running import Running, Weights
 from apps.service import Service
 from apps.tabs import review, search
+from apps.tabs.limits import Limits
 from apps.tabs.review_answers import NOTHING, Shown, answer, judged, named, place_shown, undone
 from apps.tabs.review_audit import answered, stepped
 from apps.tabs.review_audit import undone as undone_answer
@@ -489,8 +490,9 @@ def test_every_room_of_a_job_begins_with_its_threshold_and_the_export_is_what_it
     with ExitStack() as opened:
         rooms = _rooms_of(job, opened, shared)
         with gr.Blocks() as demo:
-            review.build(rooms.desk, demo)
-            search.build(rooms.searching, [demo.load], rooms.policy)
+            held = Limits(*(gr.Slider(value=0.9, elem_id=f"held-{name}") for name in ("web", "synthetic")))
+            review.build(rooms.desk, demo, [], held)
+            search.build(rooms.searching, [demo.load], rooms.policy, held)
         parts = components(demo)
         limits = [parts[f"{room}-{origin}"].value for room in ("review", "search") for origin in ("web", "synthetic")]
         assert limits == [0.9] * 4
@@ -499,8 +501,8 @@ def test_every_room_of_a_job_begins_with_its_threshold_and_the_export_is_what_it
         assert place_shown(rooms.desk, emptied).policy == rooms.policy
         given = Answers(rooms.service, rooms.workbench, rooms.policy).pick("0", LEDGER, None)[0].given
         assert [own.kept for own in given] == [own.score >= 0.9 for own in given]
-        (load,) = [own for own in demo.fns.values() if parts["review-link"] in own.outputs and not own.inputs]
-        (web, synthetic, *_) = load.fn(SimpleNamespace(query_params={}))
+        (load,) = [own for own in demo.fns.values() if parts["review-link"] in own.outputs and own.inputs == held.both]
+        (_, _, web, synthetic, *_) = load.fn(0.9, 0.9, SimpleNamespace(query_params={}))
         exports = [own for own in demo.fns.values() if parts["review-exported"] in own.outputs]
         said, _ = exports[0].fn("parquet", web, synthetic)
     assert f"{kept:,} pairs are kept" in said

@@ -20,6 +20,7 @@ from apps.search_cards import found_images, found_texts, picks, said
 from apps.searching import _REMEMBERED, RESULTS, Query, Searching
 from apps.service import Service
 from apps.tabs import search
+from apps.tabs.limits import Limits
 from apps.uploads import MAX_BYTES
 from blip.capfilt import Job, Ledger, Policy, decide, run
 from blip.data.readers import read_pairs
@@ -180,7 +181,7 @@ def test_a_ranking_is_kept_without_the_file_that_was_uploaded(ledger, searching,
 
 def test_every_click_shows_the_next_images_to_choose_from_and_a_threshold_leaves_them(searching):
     with gr.Blocks() as demo, gr.Tab("Search") as tab:
-        search.build(searching, [tab.select], POLICY)
+        search.build(searching, [tab.select], POLICY, Limits(gr.Slider(value=0.5), gr.Slider(value=0.5)))
 
     def event(name):
         (part,) = (one for one in demo.blocks.values() if getattr(one, "elem_id", None) == name)
@@ -192,7 +193,8 @@ def test_every_click_shows_the_next_images_to_choose_from_and_a_threshold_leaves
     choose, move = event("search-others"), event("search-web")
     (coming,) = (own for own in demo.fns.values() if (tab._id, "select") in own.targets)
     usual = dict(zip(move.inputs, (None, 0.5, 0.5, 24, "ITM re-ranks", 0), strict=True))
-    assert shown(coming.fn(*usual.values())[1]) == list(range(24))
+    moved = coming.fn(0.7, 0.6, *usual.values())
+    assert moved[:2] == [0.7, 0.6] and shown(moved[-1]) == list(range(24))
     query, page, _, html = choose.fn(None, 0)
     assert (query, page, shown(html)) == (None, 1, list(range(24, 48)))
     assert shown(move.fn(None, 0.7, 0.5, 24, "ITM re-ranks", page)[1]) == list(range(24, 48))

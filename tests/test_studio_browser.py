@@ -76,6 +76,41 @@ def test_moved_thresholds_show_the_counts_of_decide(room, ledger):
             expect(caption).to_have_class(f"caption {side}")
 
 
+def test_thresholds_go_along_from_room_to_room(room, ledger):
+    def kept_in_decisions(policy):
+        verdicts = decide_duckdb(ledger, policy).to_pylist()
+        for origin in ("web", "synthetic"):
+            expect(room.locator(f"#{origin}-limit input[type=number]")).to_have_value(f"{getattr(policy, origin):g}", timeout=MS)
+            kept = sum(v["kept"] for v in verdicts if v["origin"] == origin)
+            expect(room.locator(f"#{origin}-scores .split .kept b")).to_have_text(str(kept), timeout=MS)
+
+    def enter(name):
+        room.get_by_role("tab", name=name, exact=True).click()
+
+    def in_review(policy):
+        kept = sum(decide_duckdb(ledger, policy)["kept"].to_pylist())
+        expect(room.locator("#review-web input")).to_have_value(f"{policy.web:g}", timeout=MS)
+        expect(room.locator("#review-synthetic input")).to_have_value(f"{policy.synthetic:g}", timeout=MS)
+        expect(room.locator("#review-queue")).to_contain_text(f"Kept · {kept}", timeout=MS)
+
+    move(room, "web", 0.8)
+    enter("Review")  # for the first time
+    in_review(Policy(web=0.8))
+    room.locator("#review-synthetic input").fill("0.25")
+    in_review(Policy(web=0.8, synthetic=0.25))
+    enter("Decisions")
+    kept_in_decisions(Policy(web=0.8, synthetic=0.25))
+    move(room, "web", 0.3)
+    enter("Review")  # again
+    in_review(Policy(web=0.3, synthetic=0.25))
+    enter("Search")
+    expect(room.locator("#search-web input[type=number]")).to_have_value("0.3", timeout=MS)
+    room.locator("#search-synthetic input[type=number]").fill("0.6")
+    room.keyboard.press("Tab")
+    enter("Decisions")
+    kept_in_decisions(Policy(web=0.3, synthetic=0.6))
+
+
 def test_a_number_beyond_the_slider_is_its_end(room):
     for typed, kept in ((5, 0), (-1, len(ITEMS))):
         move(room, "web", typed)

@@ -11,6 +11,7 @@ from apps.answers import Page, Tally
 from apps.cards import cards
 from apps.questions import ALL, AS_WRITTEN, BORDERS, DISAGREE, ORDERS, SIZES, VIEWS, WRONG, Question
 from apps.service import Service
+from apps.tabs.limits import Limits
 from apps.tabs.parts import parts
 from apps.theme import QUIETLY, in_turn, text
 from blip.capfilt import Policy
@@ -51,8 +52,8 @@ class _Shown:
     page: gr.State
 
 
-def build(service: Service, demo: gr.Blocks, policy: Policy, entered: Sequence[Any]) -> None:
-    """Lay the room out and wire it, inside the tab that is open in demo.
+def build(service: Service, demo: gr.Blocks, policy: Policy, entered: Sequence[Any]) -> Limits:
+    """Lay the room out and wire it, inside the tab that is open in demo; its thresholds, for the other rooms.
 
     policy: the thresholds to begin with. entered: the events that say that a person has come back into the room.
     """
@@ -80,6 +81,7 @@ def build(service: Service, demo: gr.Blocks, policy: Policy, entered: Sequence[A
         if isinstance(part, gr.HTML):
             part.value = value
     _wire(service, demo, asked, shown, entered)
+    return Limits(web, synthetic)
 
 
 def _origin(origin: str, value: float) -> tuple[gr.Slider, gr.HTML]:

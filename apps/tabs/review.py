@@ -1,6 +1,6 @@
 """The room "Review": people keep, drop and rewrite captions by keyboard; every word is saved at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,9 +12,11 @@ from apps.reviewing import Desk
 from apps.reviews import DROP, KEEP
 from apps.tabs import review_audit, review_export
 from apps.tabs.decisions import second_opinion
+from apps.tabs.limits import Limits
 from apps.tabs.parts import parts
 from apps.tabs.review_answers import NOTHING, Asked, Shown, answer, judged, named, place_shown, undone
 from apps.theme import QUIETLY, in_turn, text
+from blip.capfilt import Policy
 from blip.errors import InputError
 
 _IN_TURN = in_turn("review")
@@ -51,8 +53,11 @@ def follow_links(demo: gr.Blocks, tabs: gr.Tabs) -> None:
     demo.load(select, None, tabs, **QUIETLY)
 
 
-def build(desk: Desk, demo: gr.Blocks) -> None:
-    """Lay the room out and wire it, inside its own open tab in demo."""
+def build(desk: Desk, demo: gr.Blocks, entered: Sequence[Any], limits: Limits) -> None:
+    """Lay the room out and wire it, inside its own open tab in demo.
+
+    entered: the events that say that a person has come back. limits: the thresholds of the room Decisions, which come along.
+    """
     with gr.Row(elem_classes=["room", "reviewing"], equal_height=False):
         with gr.Column(elem_classes="side", min_width=0):
             reviewer = _reviewer(demo)
@@ -68,7 +73,8 @@ def build(desk: Desk, demo: gr.Blocks) -> None:
                 review_audit.build(desk, audit, web, synthetic, reviewer)
     _wire(desk, asked, shown, goto)
     _wire_keys(desk, asked, shown, keys)
-    _wire_link(desk, demo, asked, shown)
+    _wire_link(desk, demo, asked, shown, limits)
+    _wire_limits(desk, entered, asked, shown, limits)
 
 
 def _reviewer(demo: gr.Blocks) -> gr.Textbox:
@@ -177,17 +183,32 @@ def _wire_keys(desk: Desk, asked: Asked, shown: Shown, keys: _Keys) -> None:
         event.then(None, [shown.link], None, js=_FOLLOW, **QUIETLY)
 
 
-def _wire_link(desk: Desk, demo: gr.Blocks, asked: Asked, shown: Shown) -> None:
-    outputs = [asked.web, asked.synthetic, asked.search, asked.opinion, *parts(shown)]
+def _wire_link(desk: Desk, demo: gr.Blocks, asked: Asked, shown: Shown, limits: Limits) -> None:
+    outputs = [*limits.both, asked.web, asked.synthetic, asked.search, asked.opinion, *parts(shown)]
 
-    def load(request: gr.Request) -> list[Any]:
-        words = dict(request.query_params)
+    def load(web: float, synthetic: float, request: gr.Request) -> list[Any]:
+        words, usual = dict(request.query_params), Policy(web=web, synthetic=synthetic)
         try:
-            place, refusal = place_of(words if words.get("room") == ROOM else {}, desk.ledger, desk.policy), ""
+            place, refusal = place_of(words if words.get("room") == ROOM else {}, desk.ledger, usual), ""
         except InputError as error:
-            place, refusal = Place(policy=desk.policy), str(error)
+            place, refusal = Place(policy=usual), str(error)
         opinion = place.opinion if place.opinion in desk.service.opinions else gr.skip()
-        values = [place.policy.web, place.policy.synthetic, place.search, opinion]
-        return [*values, *answer(desk, place, (refusal, "refused"), own=NOTHING)]
+        both = [place.policy.web, place.policy.synthetic]
+        return [*both, *both, place.search, opinion, *answer(desk, place, (refusal, "refused"), own=NOTHING)]
 
-    demo.load(load, None, outputs, **_IN_TURN)
+    demo.load(load, limits.both, outputs, **_IN_TURN)
+
+
+def _wire_limits(desk: Desk, entered: Sequence[Any], asked: Asked, shown: Shown, limits: Limits) -> None:
+    """Who comes back finds the thresholds where other rooms have moved them."""
+    own = [asked.web, asked.synthetic]
+
+    def back_again(web: float, synthetic: float, *values: Any) -> list[Any]:
+        if [web, synthetic] == list(values[: len(own)]):
+            return [gr.skip()] * (len(own) + len(parts(shown)))
+        values = (web, synthetic, *values[len(own) :])
+        return [web, synthetic, *answer(desk, place_shown(desk, values), own=named(values))]
+
+    moved = gr.on(entered, back_again, [*limits.both, *parts(asked)], [*own, *parts(shown)], js=_SHOWN, **_IN_TURN)
+    moved.then(None, [shown.link], None, js=_FOLLOW, **QUIETLY)
+    limits.follow(*own)

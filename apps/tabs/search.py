@@ -8,6 +8,7 @@ import gradio as gr
 
 from apps.search_cards import found_images, found_texts, picks, portrait, said
 from apps.searching import RESULTS, Query, Searching
+from apps.tabs.limits import Limits
 from apps.tabs.parts import parts
 from apps.theme import BUSY, in_turn, text
 from blip.capfilt import Policy
@@ -42,8 +43,11 @@ class _Sources:
     others: gr.Button
 
 
-def build(searching: Searching, entered: Sequence[Any], policy: Policy) -> None:
-    """Lay the room out and wire it, inside its own open tab. policy: the thresholds to begin with."""
+def build(searching: Searching, entered: Sequence[Any], policy: Policy, limits: Limits) -> None:
+    """Lay the room out and wire it, inside its own open tab.
+
+    policy: the thresholds to begin with. limits: those of the room Decisions, which come along.
+    """
     query, page = gr.State(None), gr.State(0)
     with gr.Row(elem_classes="room", equal_height=False):
         with gr.Column(elem_classes="side", min_width=0):
@@ -63,7 +67,8 @@ def build(searching: Searching, entered: Sequence[Any], policy: Policy) -> None:
             pick = gr.Textbox(label="Chosen image", visible="hidden", elem_id="search-pick")
             asked, found = text(elem_id="search-asked"), text(elem_id="search-found")
     inputs = _Asked(query, web, synthetic, shortlist, ranking, page)
-    _wire(searching, entered, inputs, _Sources(words, find, file, pick, others), [asked, found])
+    _wire(searching, inputs, _Sources(words, find, file, pick, others), [asked, found])
+    _wire_limits(searching, entered, inputs, limits, [asked, found])
 
 
 def _limit(origin: str, value: float) -> gr.Slider:
@@ -73,7 +78,7 @@ def _limit(origin: str, value: float) -> gr.Slider:
         return gr.Slider(0, 1, value=value, step=0.01, label=label, buttons=[], elem_id=f"search-{origin}")
 
 
-def _wire(searching: Searching, entered: Sequence[Any], asked: _Asked, sources: _Sources, shown: list[gr.HTML]) -> None:
+def _wire(searching: Searching, asked: _Asked, sources: _Sources, shown: list[gr.HTML]) -> None:
     def again(*values: Any) -> list[str]:
         return _answer(searching, values)
 
@@ -94,10 +99,6 @@ def _wire(searching: Searching, entered: Sequence[Any], asked: _Asked, sources: 
         shown = page + 1 if query is None else page
         return [None, shown, *_picks(searching, shown)]
 
-    def back_again(*values: Any) -> list[str]:
-        searching.service.refresh()
-        return again(*values)
-
     inputs, outputs = parts(asked), [asked.query, *shown]
     gr.on([sources.words.submit, sources.find.click], by_text, [sources.words, *inputs], outputs, **_BUSY)
     sources.file.upload(by_file, [sources.file, *inputs], outputs, **_BUSY)
@@ -105,7 +106,20 @@ def _wire(searching: Searching, entered: Sequence[Any], asked: _Asked, sources: 
     sources.others.click(others, [asked.query, asked.page], [asked.query, asked.page, *shown], **_IN_TURN)
     changes = [asked.web.change, asked.synthetic.change, asked.shortlist.input, asked.ranking.input]
     gr.on(changes, again, inputs, shown, trigger_mode="always_last", **_BUSY)
-    gr.on(entered, back_again, inputs, shown, **_IN_TURN)
+
+
+def _wire_limits(
+    searching: Searching, entered: Sequence[Any], asked: _Asked, limits: Limits, shown: list[gr.HTML]
+) -> None:
+    def back_again(web: float, synthetic: float, *values: Any) -> list[Any]:
+        """What people decided meanwhile is taken in, and where they moved the thresholds."""
+        searching.service.refresh()
+        query, _, _, *others = values
+        return [web, synthetic, *_answer(searching, (query, web, synthetic, *others))]
+
+    own = [asked.web, asked.synthetic]
+    gr.on(entered, back_again, [*limits.both, *parts(asked)], [*own, *shown], **_IN_TURN)
+    limits.follow(*own)
 
 
 def _answer(searching: Searching, values: tuple[Any, ...]) -> list[str]:
