@@ -18,6 +18,7 @@ from lab.options import did_you_mean, read_options
 # The one place that knows every room: command -> (module with Options and main, what it does).
 COMMANDS = {
     "demo": ("lab.commands.demo", "CapFilt on a generated noisy web, with the weights that come along"),
+    "data check": ("lab.commands.data_check", "what a data set holds: pictures that open, captions, equal ones, rejects"),
     "capfilt": ("lab.commands.capfilt", "caption and filter your own image-text pairs"),
     "ledger summary": ("lab.commands.ledger_summary", "what was kept and filtered"),
     "ledger score": ("lab.commands.ledger_score", "add filters; nothing is captioned again"),
