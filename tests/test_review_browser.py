@@ -349,8 +349,12 @@ def test_the_export_is_that_of_the_command_and_decisions_show_it(opened, reviews
     at(page, 2)
     second = row(page)
     press(page, "d")
+    page.locator("#review-write").click()
+    expect(page.locator("#review-exported")).to_have_text("Written: 2 verdicts are new in the ledger. Nothing was exported.", timeout=MS)
+    expect(page.locator("#review-download")).to_be_hidden()
+    assert sum(verdict["by"] == "person" for verdict in decide(ledger).to_pylist()) == 2
     page.locator("#review-export").click()
-    expect(page.locator("#review-exported")).to_contain_text("2 verdicts are new in the ledger", timeout=MS)
+    expect(page.locator("#review-exported")).to_contain_text("0 verdicts are new in the ledger", timeout=MS)
     with page.expect_download() as download:
         page.locator("#review-download").click()
     download.value.save_as(tmp_path / "browser.parquet")

@@ -1,5 +1,6 @@
 """The pane "Export" of the review: people's words into the ledger, and the kept pairs as a file."""
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -23,21 +24,37 @@ def build(desk: Desk, web: gr.Number, synthetic: gr.Number) -> None:
         )
         form = gr.Dropdown(list(_FORMS.items()), value="parquet", label="Format", min_width=0)
         run = gr.Button("Write and export", elem_id="review-export", min_width=0)
+        write = gr.Button("Write the verdicts alone", elem_id="review-write", min_width=0)
         said = text(elem_id="review-exported")
         file = gr.DownloadButton("Download", visible=False, elem_id="review-download", min_width=0)
 
-    def export(form: str, web: float | None, synthetic: float | None) -> list[Any]:
+    def answered(does: Callable[[Policy], list[Any]], web: float | None, synthetic: float | None) -> list[Any]:
         if web is None or synthetic is None:
             return [notice("Give both thresholds first.", "refused"), gr.update(visible=False)]
         try:
-            done = desk.export(Policy(web=web, synthetic=synthetic), form)
+            return does(Policy(web=web, synthetic=synthetic))
         except InputError as error:
             return [notice(str(error), "refused"), gr.update(visible=False)]
-        return [notice(_said(done), "done"), gr.update(value=str(done.file), label=f"Download {done.file.name}", visible=True)]
+
+    def export(form: str, web: float | None, synthetic: float | None) -> list[Any]:
+        return answered(lambda policy: _exported(desk.export(policy, form)), web, synthetic)
+
+    def write_alone(web: float | None, synthetic: float | None) -> list[Any]:
+        return answered(lambda policy: _written(desk.apply(policy)), web, synthetic)
 
     run.click(export, [form, web, synthetic], [said, file], api_visibility="private")
+    write.click(write_alone, [web, synthetic], [said, file], api_visibility="private")
 
 
-def _said(done: Exported) -> str:
+def _exported(done: Exported) -> list[Any]:
     unread = f" {done.unread:,} more are kept, but their images cannot be read." if done.unread else ""
-    return f"{done.pairs:,} pairs are kept; {done.overrides:,} verdicts are new in the ledger.{unread}"
+    said = f"{done.pairs:,} pairs are kept; {_new(done.overrides)}.{unread}"
+    return [notice(said, "done"), gr.update(value=str(done.file), label=f"Download {done.file.name}", visible=True)]
+
+
+def _written(overrides: int) -> list[Any]:
+    return [notice(f"Written: {_new(overrides)}. Nothing was exported.", "done"), gr.update(visible=False)]
+
+
+def _new(overrides: int) -> str:
+    return f"{overrides:,} {'verdict is' if overrides == 1 else 'verdicts are'} new in the ledger"
