@@ -9,6 +9,7 @@ import numpy as np
 
 from lab.ablation.arms import Arm
 from lab.ablation.budget import MORE_SAMPLES, OTHER_WEB
+from lab.ablation.table import Ablation
 from lab.ablations import ablation
 from lab.claim import R1, Claim, Difference
 from lab.claims import CLAIMS
@@ -23,13 +24,13 @@ Found = Mapping[str, Mapping[int, Mapping[str, Any]]]
 _ITEMS = {R1: "r1"}  # metrics that are the mean of digits, one an evaluation item
 
 
-def decided(name: str, found: Found) -> list[dict[str, Any]]:
-    """The claims of an ablation, each with its values a seed, effect, intervals and verdict, as plain values.
+def decided(name: str, found: Found, claims: Sequence[Claim] = CLAIMS) -> list[dict[str, Any]]:
+    """Those of the claims that are of an ablation, each with its values a seed, effect, intervals and verdict, as plain values.
 
     A claim whose arms are not all done for at least one seed is left out; bounds that are not finite are None.
     """
-    claims = [claim for claim in CLAIMS if claim.ablation == name]
-    return [row for claim in claims if (row := _decided(claim, found)) is not None]
+    own = [claim for claim in claims if claim.ablation == name]
+    return [row for claim in own if (row := _decided(claim, found)) is not None]
 
 
 def seeds_of(claim: Claim, found: Found) -> list[int]:
@@ -38,13 +39,16 @@ def seeds_of(claim: Claim, found: Found) -> list[int]:
     return sorted(set.intersection(*each) - set(claim.chosen_on))
 
 
-def undeclared(claim: Claim, budgets: Budgets, seeds: Sequence[str]) -> str | None:
+def undeclared(claim: Claim, budgets: Budgets, seeds: Sequence[str], table: Ablation | None = None) -> str | None:
     """Why the claim is refused: two of its arms saw unequally many samples, or read other words, at one of these seeds,
     and neither the claim nor a field of these arms says so. None where it stands, or where it is not noted.
+
+    table: the claim's ablation, where it is none of the lab's own.
     """
+    table = table or ablation(claim.ablation)
     for what, fields in (("samples", MORE_SAMPLES), ("vocabulary", OTHER_WEB)):
         for seed in seeds if not claim.unequal else ():
-            if (pair := _unlike(claim, budgets, seed, what, fields)) is not None:
+            if (pair := _unlike(claim, table, budgets, seed, what, fields)) is not None:
                 return (
                     f"The claim {claim.id} is refused: at seed {seed} {_differ(*pair, what)}, and no field of theirs declares "
                     f"it; run lab ablate {claim.ablation} again with equal {_EQUAL[what]}."
@@ -66,9 +70,10 @@ def read_own_words(claim: Claim, budgets: Budgets) -> bool:
 _EQUAL = {"samples": "samples", "vocabulary": "vocabularies"}
 
 
-def _unlike(claim: Claim, budgets: Budgets, seed: str, what: str, fields: Sequence[str]) -> tuple[Noted, Noted] | None:
+def _unlike(
+    claim: Claim, table: Ablation, budgets: Budgets, seed: str, what: str, fields: Sequence[str]
+) -> tuple[Noted, Noted] | None:
     """Two arms that differ in what is noted of them, of which none declares one of the fields."""
-    table = ablation(claim.ablation)
     noted = {name: budgets[name][seed].get(what) for name in claim.value.arms if seed in budgets.get(name, {})}
     known = [(name, value) for name, value in noted.items() if value is not None]
     for one, other in combinations(known, 2):

@@ -26,6 +26,7 @@ from lab.ablation.engine import cells_of, do
 from lab.ablation.measures import cost
 from lab.ablation.own_reading import Own, opened
 from lab.ablation.own_scales import own_recipe, possible
+from lab.ablation.own_table import table_of as known_table
 from lab.ablation.plan import Cell, missing, results
 from lab.ablation.scales import SCALES, scaled
 from lab.ablations import ABLATIONS, ablation
@@ -336,7 +337,7 @@ def test_web_images_that_are_measured_on_are_told(own, tmp_path, capsys):
     members = {"a.png": known, "a.txt": b"a dog", "b.jpg": encoded(picture(1)), "b.txt": b"a cat"}
     leak = replace(own, data=str(write_tar(tmp_path / "web.tar", members)))
     wanted = Wanted(name="table2", scale="smoke", seeds=1, own=leak)
-    _, _, pairs = on_own_pairs(wanted, ablation("table2"))
+    pairs = on_own_pairs(wanted, known_table("table2")).ground
     told = capsys.readouterr().err
     assert pairs.about()["val"]["of_them_in_web"] == 1 and "1 images of" in told and "pre-training sees what is measured on" in told
     assert "The arm 'beam, truth' is left out: truth is its filter" in told and told.count("\n") == 3

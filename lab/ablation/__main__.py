@@ -16,7 +16,7 @@ from lab.runs import Home
 def main() -> int:
     """Read the words of the command line, carry them out; 2 for bad input, as a shell counts it where a signal came."""
     parser = argparse.ArgumentParser(prog="python -m lab.ablation", description=__doc__)
-    parser.add_argument("name", help=", ".join(ABLATIONS))
+    parser.add_argument("name", help=f"{', '.join(ABLATIONS)}, or a Python file with arms of your own")
     parser.add_argument("--scale", default="cpu", help=", ".join(SCALES))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", nargs="+", default=(), help="arms")

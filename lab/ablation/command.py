@@ -1,6 +1,7 @@
 """What `lab ablate` does, without the packages of the command line: a machine for training has none of them."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from lab.ablation.noted import Budgets, budgets_of
 from lab.ablation.own_pairs import OwnPairs
 from lab.ablation.own_reading import Own, opened
 from lab.ablation.own_scales import LEVEL, possible
+from lab.ablation.own_table import SUFFIX, Table, table_of
 from lab.ablation.peer_steps import needs_open_clip
 from lab.ablation.plan import Cell, missing, results
 from lab.ablation.scales import scaled
 from lab.ablation.table import Ablation
-from lab.ablations import ablation
-from lab.claims import CLAIMS
+from lab.claim import Claim
 from lab.finetuning import plain
 from lab.peers.kinds import open_clip_models
 from lab.recipes import Recipe
@@ -45,9 +46,22 @@ class Wanted:
 
     @property
     def record(self) -> Path:
-        """Where the record lies: of own pairs in the working folder, so that it is not taken for the world's."""
-        own = Path(f"{self.name}-{LEVEL}-{self.scale}.json")
-        return self.out or (own if self.own.given else FOLDER / f"{self.name}-{self.scale}.json")
+        """Where the record lies: of own pairs or arms in the working folder, so that it is not taken for the lab's."""
+        stem = Path(self.name).stem if self.name.endswith(SUFFIX) else self.name
+        file = Path(f"{stem}-{LEVEL}-{self.scale}.json" if self.own.given else f"{stem}-{self.scale}.json")
+        return self.out or (file if self.own.given or self.name.endswith(SUFFIX) else FOLDER / file)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is wanted, as values: arms, claims about them, their recipe, and where the pairs come from."""
+
+    table: Ablation
+    claims: tuple[Claim, ...]
+    recipe: Recipe
+    ground: Ground = WORLD
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Arms that own pairs do not allow, with the reason."""
 
 
 def ablate(wanted: Wanted, home: Home) -> int:
@@ -55,29 +69,33 @@ def ablate(wanted: Wanted, home: Home) -> int:
     for name in ("seeds", "jobs"):
         if getattr(wanted, name) < 1:
             raise InputError(f"--{name} {getattr(wanted, name)} cannot be; give 1 or more.")
-    table, recipe = ablation(wanted.name), scaled(wanted.scale)
-    ground: Ground = WORLD
-    device_for(recipe)
-    if wanted.own.given:
-        table, recipe, ground = on_own_pairs(wanted, table)
+    task = task_of(wanted)
+    table, recipe, ground = task.table, task.recipe, task.ground
     cells = cells_of(table, wanted.seeds, wanted.only, jobs=wanted.jobs, ground=ground)
     if any(needs_open_clip(one) for one in missing(cells, recipe, home).values()):
         open_clip_models()  # before hours are spent on what comes first
 
     def write() -> None:
-        write_record(wanted.record, record_of(wanted, table, recipe, home, ground))
+        write_record(wanted.record, record_of(wanted, task, home))
 
     do(cells, recipe, home, jobs=wanted.jobs, done=write)
     write()
-    found = found_of(table, wanted.seeds, recipe, home, ground)
-    print(_said(table, found, budgets_of(table, found, recipe, home, ground)))
+    found = found_of(task, wanted.seeds, home)
+    print(_said(task, found, budgets_of(table, found, recipe, home, ground)))
     print(f"record: {_shown(wanted.record)}", file=sys.stderr)
     return 0
 
 
-def on_own_pairs(wanted: Wanted, table: Ablation) -> tuple[Ablation, Recipe, OwnPairs]:
+def task_of(wanted: Wanted) -> Task:
+    """What is wanted, with data read; InputError where something of it cannot be."""
+    own, recipe = table_of(wanted.name), scaled(wanted.scale)
+    device_for(recipe)
+    return on_own_pairs(wanted, own) if wanted.own.given else Task(own.ablation, own.claims, recipe)
+
+
+def on_own_pairs(wanted: Wanted, own: Table) -> Task:
     """The arms that own pairs allow, their recipe, and the pairs; says on stderr what is left out, and why."""
-    rest, left_out = possible(table)
+    rest, left_out = possible(own.ablation)
     for name in wanted.only:
         if name in left_out:
             raise InputError(f"The arm {name!r} cannot be done on your own pairs: {left_out[name]}; leave it out of --only.")
@@ -91,7 +109,7 @@ def on_own_pairs(wanted: Wanted, table: Ablation) -> tuple[Ablation, Recipe, Own
             "sees what is measured on; take them out of one of the two for clean numbers.",
             file=sys.stderr,
         )
-    return rest, recipe, pairs
+    return Task(rest, own.claims, recipe, pairs, left_out)
 
 
 def device_for(recipe: Recipe) -> None:
@@ -100,23 +118,21 @@ def device_for(recipe: Recipe) -> None:
         raise InputError(f"The recipe {recipe.name} needs a CUDA device and there is none; give --scale cpu.")
 
 
-def found_of(
-    table: Ablation, seeds: int, recipe: Recipe, home: Home, ground: Ground = WORLD
-) -> dict[str, dict[int, dict[str, Any]]]:
+def found_of(task: Task, seeds: int, home: Home) -> dict[str, dict[int, dict[str, Any]]]:
     """Of all arms, and of seeds beyond those asked for: what is done counts, so that no record loses a seed."""
+    table, recipe, ground = task.table, task.recipe, task.ground
     while any(results(cell, recipe, home) for cell in (Cell(arm, seeds, ground) for arm in table.arms)):
         seeds += 1
     return gathered(cells_of(table, seeds, ground=ground), recipe, home)
 
 
-def record_of(
-    wanted: Wanted, table: Ablation, recipe: Recipe, home: Home, ground: Ground = WORLD
-) -> dict[str, Any]:
+def record_of(wanted: Wanted, task: Task, home: Home) -> dict[str, Any]:
     """The record of an ablation: what each arm found by seed, and its claims decided.
 
     On own pairs also what they are, and which arms of the table are left out.
     """
-    found = found_of(table, wanted.seeds, recipe, home, ground)
+    table, ground = task.table, task.ground
+    found = found_of(task, wanted.seeds, home)
     result = {
         "ablation": table.name,
         "question": table.question,
@@ -127,15 +143,15 @@ def record_of(
             arm.name: {"about": arm.about, "seeds": {str(seed): one for seed, one in found[arm.name].items()}}
             for arm in table.arms
         },
-        "budgets": budgets_of(table, found, recipe, home, ground),
-        "claims": decided(table.name, found),
+        "budgets": budgets_of(table, found, task.recipe, home, ground),
+        "claims": decided(table.name, found, task.claims),
     }
     options = plain(asdict(wanted)) | {"out": wanted.out and wanted.out.name}
     if isinstance(ground, OwnPairs):
-        result |= {"pairs": ground.about(), "left_out": possible(ablation(table.name))[1]}
+        result |= {"pairs": ground.about(), "left_out": dict(task.left_out)}
     else:
         del options["own"]
-    config = {"options": options, "recipe": to_json(recipe)}
+    config = {"options": options, "recipe": to_json(task.recipe)}
     return record(f"ablate {table.name}", result, seed=None, config=config)
 
 
@@ -144,9 +160,10 @@ def _scale(wanted: Wanted) -> str:
     return f"{LEVEL}-{wanted.scale}" if wanted.own.given and wanted.scale != "smoke" else wanted.scale
 
 
-def _said(table: Ablation, found: dict[str, dict[int, dict[str, Any]]], budgets: Budgets) -> str:
-    claims, rows = {one.id: one for one in CLAIMS if one.ablation == table.name}, decided(table.name, found)
-    refused = [undeclared(claims[row["claim"]], budgets, list(row["values"])) for row in rows]
+def _said(task: Task, found: dict[str, dict[int, dict[str, Any]]], budgets: Budgets) -> str:
+    table, claims = task.table, {one.id: one for one in task.claims}
+    rows = decided(table.name, found, task.claims)
+    refused = [undeclared(claims[row["claim"]], budgets, list(row["values"]), table) for row in rows]
     told = [line(row) if why is None else f"  {why}" for row, why in zip(rows, refused, strict=True)]
     lines = [table.question, *told]
     if not rows:

@@ -1,19 +1,17 @@
 """Arms with models of others: CLIP as filter of CapFilt's captions, and BLIP beside CLIP and CoCa."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blip.capfilt import Ledger
-from blip.capfilt.scoring import score
 from lab.ablation import peer_protocol as protocol
-from lab.ablation.arms import NUCLEUS, Lab, Trained, model_of, step
+from lab.ablation.arms import Lab, Trained, model_of, step
 from lab.ablation.budget import Budget
 from lab.ablation.ground import WORLD
 from lab.ablation.peer_steps import loaded, operations, pretrained, tuned_for_captions, tuned_for_retrieval
+from lab.ablation.scored import with_scores
 from lab.peers.kinds import CLIP, Peer
-from lab.rounds import LEDGER, Steps
+from lab.rounds import Steps
 from lab.runs import Run
 
 CLIP_SCORES = "clip"
@@ -26,25 +24,15 @@ def clip_filter(steps: Steps) -> Run:
 
 
 def clip_scored(steps: Steps, captioner: Run, matcher: Run, capfilt: Run) -> Run:
-    """CapFilt's ledger again, with the cosines of a CLIP trained on the same pairs as one more filter.
-
-    A copy: a run that is done is never written to.
-    """
+    """CapFilt's ledger again, with the cosines of a CLIP trained on the same pairs as one more filter."""
     clip = clip_filter(steps)
 
     def work(folder: Path) -> dict[str, Any]:
         from lab.peers.reading import CosineFilter
 
-        shutil.rmtree(folder / LEDGER, ignore_errors=True)
-        shutil.copytree(capfilt.folder / LEDGER, folder / LEDGER)
         peer, recipe = loaded(clip, CLIP, steps.recipe.device), steps.recipe
-        models = model_of(captioner), model_of(matcher)
-        _, pairs = steps.ground.capfilt(*models, steps.web, recipe, decoding=NUCLEUS, seed=steps.seed, round=1)
         judge = CosineFilter(peer.model, peer.tokenizer, steps.ground.px(recipe), peer.fingerprint, recipe.device)
-        ledger = Ledger.open(folder / LEDGER)
-        running = {"device": recipe.device, "precision": "float32"}
-        score(ledger, {CLIP_SCORES: judge}, images={pair.key: pair for pair in pairs.images}, running=running)
-        return steps.ground.summary(ledger, steps.web)
+        return with_scores(folder, steps, captioner, matcher, capfilt, {CLIP_SCORES: judge})
 
     config = {"peer": CLIP.name, "device": steps.recipe.device}
     return steps.home.run(step("clip-scores", config, capfilt, clip), work)

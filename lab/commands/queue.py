@@ -7,10 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from blip.errors import InputError
-from lab.ablation.command import Wanted, device_for, record_of
+from lab.ablation.command import Wanted, device_for, record_of, task_of
 from lab.ablation.queue import by_value, packed, work
 from lab.ablation.scales import scaled
-from lab.ablations import ABLATIONS
 from lab.claims import CLAIMS
 from lab.records import write_record
 from lab.runs import DONE, Home
@@ -53,7 +52,7 @@ def main(options: Options) -> int:
 def _written(options: Options, name: str, home: Home) -> Path:
     seeds = max((claim.seeds for claim in CLAIMS if claim.ablation == name), default=1)
     wanted = Wanted(name=name, scale=options.scale, seeds=seeds, jobs=options.jobs)
-    content = record_of(wanted, ABLATIONS[name], scaled(options.scale), home)
+    content = record_of(wanted, task_of(wanted), home)
     return write_record(options.out / f"{name}-{options.scale}.json", content)
 
 

@@ -1,0 +1,99 @@
+"""An ablation of one's own, as docs/own-ablation.md shows it: it runs, shares runs, follows changed files, refuses."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.ablation.command import Wanted
+from lab.ablation.own_table import table_of
+from lab.ablations import ablation
+from lab.cli import main
+from lab.runs import Home
+
+PAGE = Path(__file__).parents[1] / "docs" / "own-ablation.md"
+(EXAMPLE,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty working folder, whose modules are forgotten afterwards, and a home of its own."""
+    known = set(sys.modules)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BLIP_LAB_HOME", str(tmp_path / "home"))
+    yield tmp_path
+    for name in set(sys.modules) - known:
+        if Path(getattr(sys.modules[name], "__file__", None) or "/").is_relative_to(tmp_path):
+            del sys.modules[name]
+
+
+def test_the_pages_example_runs_and_its_claim_is_decided(here, capsys):
+    (here / "long_captions.py").write_text(EXAMPLE)
+    words = ["ablate", "long_captions.py", "--scale", "smoke", "--seeds", "2", "--jobs", "2"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Is the number of words as good a filter as ITM?\n")
+    assert "2 seeds: Filtering by ITM is better than by length." in said
+    result = json.loads((here / "long_captions-smoke.json").read_text())["result"]
+    assert list(result["arms"]) == ["none", "ITM", "words"] and result["seeds"] == [0, 1]
+    (claim,) = result["claims"]
+    assert claim["claim"] == "itm-over-words" and len(claim["values"]) == 2
+    kept = {arm: own["seeds"]["0"]["capfilt"]["kept"] for arm, own in result["arms"].items() if arm != "none"}
+    assert kept["ITM"] and len({one["vocabulary"] for own in result["budgets"].values() for one in own.values()}) == 1
+    rows = Home(here / "home").rows()
+    (scored,) = (row for row in rows if row["kind"] == "scores" and row["parents"] == _of_seed(rows, 0))
+    assert scored["config"]["filter"].startswith("long_captions:words@")
+    assert main(words) == 0
+    assert "6 of them done; nothing left" in capsys.readouterr().err
+
+
+def _of_seed(rows, seed):
+    return [row["id"] for row in rows if row["kind"] == "capfilt" and row["config"]["seed"] == seed]
+
+
+def test_a_name_is_one_of_the_labs_and_a_file_lies_where_its_record_does():
+    known = table_of("table1")
+    assert known.ablation is ablation("table1") and {claim.ablation for claim in known.claims} == {"table1"}
+    own = Wanted(name="some/where/mine.py", scale="cpu", seeds=1)
+    assert own.record == Path("mine-cpu.json")
+
+
+ARMS = "from lab.ablation.table import NONE, Ablation\nfrom lab.claim import Claim, over\n"
+GOOD = f"{ARMS}ABLATION = Ablation('mine', 'Why?', 'our own', (NONE,))\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("none.py", None, "There is no file none.py"),
+        ("broken.py", "def f(:\n", "broken.py cannot be read as Python (SyntaxError"),
+        ("raises.py", "1 / 0\n", "raises.py cannot be read as Python (ZeroDivisionError"),
+        ("empty.py", "", "empty.py has no ABLATION = Ablation(...)"),
+        ("json.py", GOOD, "no free name of a module; rename the file"),
+        ("two words.py", GOOD, "no free name of a module; rename the file"),
+        ("taken.py", GOOD.replace("'mine'", "'table1'"), "calls its ablation 'table1', as the lab does one of its own"),
+        ("twice.py", GOOD.replace("(NONE,)", "(NONE, NONE)"), "Two arms of twice.py are named 'none'"),
+        ("bare.py", GOOD.replace("(NONE,)", "()"), "has no arms"),
+        ("claim.py", GOOD + "CLAIMS = ('so',)\n", "CLAIMS of claim.py must be a tuple of Claim(...)"),
+        (
+            "other.py",
+            GOOD + "CLAIMS = (Claim(id='a', ablation='x', says='', value=over('none', 'none'), margin=0.1, source=''),)\n",
+            "is about 'x'; write ablation='mine'",
+        ),
+        (
+            "arms.py",
+            GOOD + "CLAIMS = (Claim(id='a', ablation='mine', says='', value=over('A', 'none'), margin=0.1, source=''),)\n",
+            "has no arm 'A'; choose one of none",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_is_refused_in_one_sentence(here, capsys, name, text, why):
+    if text is not None:
+        (here / name).write_text(text)
+    assert main(["ablate", name, "--scale", "smoke", "--seeds", "1"]) == 2
+    said = capsys.readouterr().err
+    assert why in said and said.count("\n") == 1
+    assert not list(here.glob("*.json"))
