@@ -61,6 +61,13 @@ def test_a_name_is_one_of_the_labs_and_a_file_lies_where_its_record_does():
     assert own.record == Path("mine-cpu.json")
 
 
+def test_a_file_whose_folder_is_on_the_path_is_found_all_the_same(here):
+    (here / "mine.py").write_text(GOOD)
+    sys.path.insert(0, str(here))  # as of python -m lab.ablation
+    first = table_of("mine.py").ablation
+    assert first.name == "mine" and table_of("mine.py").ablation is first
+
+
 ARMS = "from lab.ablation.table import NONE, Ablation\nfrom lab.claim import Claim, over\n"
 GOOD = f"{ARMS}ABLATION = Ablation('mine', 'Why?', 'our own', (NONE,))\n"
 

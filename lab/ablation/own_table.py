@@ -45,10 +45,7 @@ def _imported(path: Path) -> ModuleType:
     if not path.is_file():
         raise InputError(f"There is no file {path}; give one that defines an ablation, or a name as in lab ablate table1.")
     stem, folder = path.stem, str(path.parent.resolve())
-    known = sys.modules.get(stem)
-    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() == path.resolve():
-        return known
-    if not stem.isidentifier() or known is not None or importlib.util.find_spec(stem) is not None:
+    if not stem.isidentifier() or not _is_free(stem, path):
         raise InputError(f"{path} cannot be imported as {stem!r}, which is no free name of a module; rename the file.")
     sys.path.append(folder)  # at the end: a file of the folder must not hide a package
     importlib.invalidate_caches()
@@ -56,6 +53,12 @@ def _imported(path: Path) -> ModuleType:
         return importlib.import_module(stem)
     except Exception as error:  # an import runs somebody's code
         raise InputError(one_line(f"{path} cannot be read as Python ({type(error).__name__}: {error}); mend it and run again.")) from error
+
+
+def _is_free(stem: str, path: Path) -> bool:
+    """Whether the name of a module is nobody's, or this file's already."""
+    spec = importlib.util.find_spec(stem)
+    return spec is None or (spec.origin is not None and Path(spec.origin).resolve() == path.resolve())
 
 
 def _check_arms(name: str, own: Ablation) -> None:
