@@ -18,6 +18,11 @@ def findings() -> str:
     return "\n\n".join([summary(records), *parts])
 
 
+def tally() -> str:
+    """How many claims have which verdict, in one sentence."""
+    return summary(read_records())
+
+
 def outcomes() -> str:
     """The other outcomes of the claims that R@1 decides."""
     return secondary_markdown(read_records())
@@ -40,4 +45,4 @@ def _described(one: Measured) -> list[str]:
     return [at_threshold(one) if one.name == "threshold" else most_worth(one)]
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"findings": findings, "outcomes": outcomes}
+BLOCKS: dict[str, Callable[[], str]] = {"findings": findings, "outcomes": outcomes, "tally": tally}
