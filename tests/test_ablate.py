@@ -112,6 +112,8 @@ def test_twins_come_from_one_model_and_are_tuned_as_the_one_model_is(tmp_path):
     assert second.config == one.config | {"seed": TWIN}
     (capfilt,) = (step for step in steps["twins"].values() if step.kind == "capfilt")
     assert capfilt.parents == (first.id, second.id)
+    with pytest.raises(InputError, match="no tuning 'twin'; choose 'apart', 'one model' or 'twins'"):
+        missing([Cell(replace(CAPFILT, tuning="twin"), 0)], SMOKE, Home(tmp_path))
 
 
 def test_equal_epochs_are_counted_on_the_texts(done):

@@ -182,6 +182,8 @@ def tuned(steps: Steps, model: Run, how: str) -> tuple[Run, Run]:
     models that are each fine-tuned as that one is and differ in order and draws alone, so that sharing is all that
     they do not have.
     """
+    if how not in (APART, ONE_MODEL, TWINS):
+        raise InputError(f"There is no tuning {how!r}; choose {APART!r}, {ONE_MODEL!r} or {TWINS!r}.")
     if how == APART:
         return steps.tune(model)
     one = joint(steps, model)

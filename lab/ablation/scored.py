@@ -39,10 +39,8 @@ class ScoredBy:
 @cache
 def _opened(source: str, device: str) -> tuple[str, FilterLike]:
     """A filter's name and itself; a plan asks for it again and again."""
-    from lab.plugins import (  # open_clip's and transformers' doors stay closed where nobody asks
-        Machine,
-        filters,
-    )
+    # Here, so that open_clip and transformers are not needed where nobody asks for them.
+    from lab.plugins import Machine, filters
 
     machine = Machine(device=device, precision="float32", tile=TILE, image_size=None, vocab=None)
     ((name, judge),) = filters([source], machine).items()
