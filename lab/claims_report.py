@@ -16,7 +16,7 @@ from lab.claims import CLAIMS
 from lab.page_parts import markdown
 from lab.records import RESULTS
 from lab.stats import UNDECIDED, seeds_wanted
-from lab.verdicts import read_own_words, undeclared
+from lab.verdicts import Budgets, at_ceiling, read_own_words, undeclared
 
 FOLDER = RESULTS / "ablations"
 SMOKE = "smoke"
@@ -27,6 +27,7 @@ _LATEX = str.maketrans({"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#"})
 
 
 _OWN_WORDS = "Measured when each arm had a vocabulary of its own texts, and so other initial weights."
+_CEILING = "Every arm is so near 100% that no difference that counts could show."
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,14 @@ def _judged(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Decided, str
         for row in result["claims"]:
             if row["claim"] in known:
                 claim = known[row["claim"]]
-                doubt = _OWN_WORDS if read_own_words(claim, budgets) else ""
+                doubt = _doubt(claim, budgets, result["arms"])
                 yield Decided(claim, row, result["scale"], doubt), undeclared(claim, budgets, list(row["values"]))
+
+
+def _doubt(claim: Claim, budgets: Budgets, arms: Mapping[str, Any]) -> str:
+    """What is known against a measurement, in sentences."""
+    own_words, ceiling = read_own_words(claim, budgets), at_ceiling(claim, {name: own["seeds"] for name, own in arms.items()})
+    return " ".join(said for said, holds in ((_OWN_WORDS, own_words), (_CEILING, ceiling)) if holds)
 
 
 def cells(one: Decided) -> list[str]:

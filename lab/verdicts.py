@@ -11,7 +11,7 @@ from lab.ablation.arms import Arm
 from lab.ablation.budget import MORE_SAMPLES, OTHER_WEB
 from lab.ablation.table import Ablation
 from lab.ablations import ablation
-from lab.claim import R1, Claim, Difference
+from lab.claim import R1, Claim, Difference, value_at
 from lab.claims import CLAIMS
 from lab.stats import FEWEST_ITEMS, Interval, item_interval, paired_effect, verdict
 
@@ -65,6 +65,17 @@ def read_own_words(claim: Claim, budgets: Budgets) -> bool:
     arms = [arm for name in claim.value.arms if isinstance(arm := table.arm(name), Arm) and arm.mix is not None]
     said = [one.get("vocabulary") for arm in arms for one in budgets.get(arm.name, {}).values()]
     return claim.of_students and bool(said) and None in said
+
+
+def at_ceiling(claim: Claim, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> bool:
+    """Whether every arm of a claim about shares is, on average over its seeds, so near 1 that no difference that counts
+    could show. found: results by arm and seed, as a record has them.
+    """
+    value = claim.value
+    if not isinstance(value, Difference) or not claim.of_students:
+        return False
+    means = [np.mean([value_at(one, metric) for one in found[arm].values()]) for arm, metric, _ in value.terms if found.get(arm)]
+    return bool(means) and min(means) >= 1 - claim.margin
 
 
 _EQUAL = {"samples": "samples", "vocabulary": "vocabularies"}

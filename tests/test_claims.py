@@ -17,7 +17,7 @@ from lab.claims import CLAIMS
 from lab.cli import main
 from lab.commands import ablate
 from lab.stats import EQUIVALENT, REPRODUCED, UNDECIDED
-from lab.verdicts import _hits, decided, seeds_of
+from lab.verdicts import _hits, at_ceiling, decided, seeds_of
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
 
@@ -105,6 +105,16 @@ def test_seeds_that_chose_the_arms_do_not_count():
     assert claim.chosen_on == (0,) and seeds_of(claim, found) == [1, 2]
     rows = {row["claim"]: row for row in decided("table3-rates", found)}
     assert set(rows[claim.id]["values"]) == {"1", "2"}
+
+
+def test_arms_near_100_percent_can_show_no_difference_that_counts():
+    claim = BY_ID["nucleus-diversity"]
+    arms = {arm: {"0": worth(0.99, "0" * 60), "1": worth(1.0, "0" * 60)} for arm in claim.value.arms}
+    assert at_ceiling(claim, arms) and claim.margin == 0.01
+    arms["beam, truth"]["1"] = worth(0.985, "0" * 60)
+    assert not at_ceiling(claim, arms)
+    assert not at_ceiling(BY_ID["bias-shared"], {"shared": {"0": {"bias": {"bias": 1.0}}}})
+    assert not at_ceiling(claim, {})
 
 
 def worth(r1, digits):

@@ -18,12 +18,11 @@ class Options:
 
     Names: table1, table2, table3, table4, bias, table12, table13, table1-larger, mixes, captioners, nlvr, threshold,
     strictness, noise, candidates, sampling, rounds, filters, objectives, rates, peers,
-    table1-epochs, table3-rates, table1-rates, combinations; or a Python file with arms of your own
-    (docs/own-ablation.md).
+    table1-epochs, table3-rates, table1-rates, combinations.
     """
 
     name: Annotated[str, Positional, arg(metavar="NAME")]
-    """Which ablation, or FILE.py."""
+    """Which ablation, or FILE.py: arms and claims of your own (docs/own-ablation.md)."""
     scale: str = "cpu"
     """smoke (seconds, and says nothing), cpu (a cell of minutes on one core, of hours on your own pairs) or gpu."""
     seeds: int = 5
