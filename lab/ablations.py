@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from blip.errors import InputError
 from blip.generate import Decoding
-from lab.ablation.arms import ONE_MODEL, TWINS, worth
+from lab.ablation.arms import JOINT_CAPTIONER, JOINT_FILTER, ONE_MODEL, TWINS, worth
 from lab.ablation.beyond import BEYOND
 from lab.ablation.ledger_arms import Sharing
 from lab.ablation.measures import cost, diversity
@@ -123,7 +123,9 @@ BIAS = Ablation(
     (
         Sharing(name="shared", about="captioner and filter are one model", tuning=ONE_MODEL),
         Sharing(name="twins", about="two models from one pre-trained model, each fine-tuned as the one model is", tuning=TWINS),
-        Sharing(name="same pre-training", about="fine-tuned separately from the same pre-trained model"),
+        Sharing(name="joint captioner", about="as twins, but the filter by its own losses", tuning=JOINT_CAPTIONER),
+        Sharing(name="joint filter", about="as twins, but the captioner by its own loss", tuning=JOINT_FILTER),
+        Sharing(name="same pre-training", about="fine-tuned separately from the same pre-trained model, each by its own losses"),
         Sharing(name="separate", about="pre-trained separately", separate=True),
     ),
 )

@@ -112,7 +112,12 @@ def test_twins_come_from_one_model_and_are_tuned_as_the_one_model_is(tmp_path):
     assert second.config == one.config | {"seed": TWIN}
     (capfilt,) = (step for step in steps["twins"].values() if step.kind == "capfilt")
     assert capfilt.parents == (first.id, second.id)
-    with pytest.raises(InputError, match="no tuning 'twin'; choose 'apart', 'one model' or 'twins'"):
+    for name, at in (("joint captioner", 0), ("joint filter", 1)):
+        mixed = missing([Cell(replace(CAPFILT, tuning=name), 0)], SMOKE, Home(tmp_path))
+        (capfilt,) = (step for step in mixed.values() if step.kind == "capfilt")
+        kinds = [mixed[one].kind for one in capfilt.parents]
+        assert kinds[at] == "joint" and kinds[1 - at] == ("filter", "captioner")[at]
+    with pytest.raises(InputError, match="no tuning 'twin'; choose one of apart, one model, twins"):
         missing([Cell(replace(CAPFILT, tuning="twin"), 0)], SMOKE, Home(tmp_path))
 
 

@@ -26,6 +26,9 @@ NUCLEUS = Decoding(temperature=0.5)
 where the paper's filter removes a quarter. Other temperatures are arms of their own."""
 VERSION = 1
 APART, ONE_MODEL, TWINS = "apart", "one model", "twins"
+JOINT_CAPTIONER, JOINT_FILTER = "joint captioner", "joint filter"
+TUNINGS = (APART, ONE_MODEL, TWINS, JOINT_CAPTIONER, JOINT_FILTER)
+"""Ways to fine-tune captioner and filter from one pre-trained model, see `tuned`."""
 TWIN = 3_000
 """Added to a cell's seed: of the order and draws of a twin's fine-tuning."""
 
@@ -105,7 +108,7 @@ class Arm:
     continued: bool = False
     """The student goes on from the model that captioner and filter come from (paper Table 13)."""
     tuning: str = APART
-    """How captioner and filter are fine-tuned: apart, as one model that shares all parameters (paper Table 4), or twins."""
+    """How captioner and filter are fine-tuned, one of TUNINGS: apart, or as one model (paper Table 4), or between these."""
     rescored: Rescored | None = None
     """CapFilt's ledger with the scores of a further filter, for mixes that read them."""
     measures: tuple[Measure, ...] = (worth,)
@@ -179,15 +182,20 @@ def tuned(steps: Steps, model: Run, how: str) -> tuple[Run, Run]:
     """Captioner and filter from one pre-trained model.
 
     APART: the captioner by LM, the filter by ITC and ITM. ONE_MODEL: both are one, fine-tuned by all three. TWINS: two
-    models that are each fine-tuned as that one is and differ in order and draws alone, so that sharing is all that
-    they do not have.
+    models that are each fine-tuned as that one is and differ in order and draws alone. JOINT_CAPTIONER, JOINT_FILTER:
+    one of the two is such a model, the other is fine-tuned by its own losses. InputError for another word.
     """
-    if how not in (APART, ONE_MODEL, TWINS):
-        raise InputError(f"There is no tuning {how!r}; choose {APART!r}, {ONE_MODEL!r} or {TWINS!r}.")
+    if how not in TUNINGS:
+        raise InputError(f"There is no tuning {how!r}; choose one of {', '.join(TUNINGS)}.")
     if how == APART:
         return steps.tune(model)
     one = joint(steps, model)
-    return one, one if how == ONE_MODEL else joint(steps, model, twin=True)
+    if how == ONE_MODEL:
+        return one, one
+    if how == TWINS:
+        return one, joint(steps, model, twin=True)
+    captioner, matcher = steps.tune(model)
+    return (one, matcher) if how == JOINT_CAPTIONER else (captioner, one)
 
 
 def joint(steps: Steps, model: Run, *, twin: bool = False) -> Run:
