@@ -16,6 +16,7 @@ from lab.claim_records import Measured
 from lab.figures import FILTERED, INK, KEPT, PAPER, QUIET
 
 PARTS = {"embeddings": "embeddings", "self_attention": "self-attention", "cross_attention": "cross-attention", "mlp": "feed-forward"}
+DEGREES = ("shared", "twins", "same pre-training", "separate")
 _VOCABULARY = 30_524  # BERT's, with [DEC] and [ENC]
 _FRAME, _MODEL, _BOX = "#8C959F", "#FFF3D6", "#F6F8FA"
 
@@ -51,7 +52,7 @@ def shared_parts(title: str) -> Figure:
 
 
 def degrees(title: str) -> Figure:
-    """Degrees of sharing between a captioner and its filter, from one model to two pre-trainings."""
+    """DEGREES of sharing between a captioner and its filter, from one model to two pre-trainings."""
     figure = Figure(figsize=(12.4, 2.5), dpi=128, facecolor=PAPER)
     head(figure, title, ())
     rows = (
@@ -76,19 +77,19 @@ def degrees(title: str) -> Figure:
     return figure
 
 
-def crossed(shown: Measured, title: str) -> Figure:
-    """The crossed design, and for each degree of sharing the share of false captions that each filter lets pass.
+def crossed(shown: Measured, title: str, only: Sequence[str]) -> Figure:
+    """The crossed design, and for each of these degrees of sharing the share of false captions that each filter lets pass.
 
     Two captioners and two filters of two seeds, a and b; thresholds are matched at 90% recall. On the diagonal a
     filter judges its own captioner. The bias is what it lets pass there more than of the other's (means over seeds).
     """
     layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.12)
-    count = 1 + len(shown.arms)
+    arms, count = {name: shown.arms[name] for name in only}, 1 + len(only)
     figure = Figure(figsize=(2.35 * count, 3.1), dpi=128, facecolor=PAPER, layout=layout)
     head(figure, title, [shown])
     panels = figure.subplots(1, count)
     _design(panels[0])
-    for axes, (name, own) in zip(panels[1:], shown.arms.items(), strict=True):
+    for axes, (name, own) in zip(panels[1:], arms.items(), strict=True):
         passed = [one["bias"]["pass"] for one in own.values() if one["bias"]["pass"]]
         bias = [one["bias"]["bias"] for one in own.values() if one["bias"]["bias"] is not None]
         _grid(axes, name)
