@@ -127,6 +127,10 @@ BIAS = Ablation(
         Sharing(name="joint filter", about="as twins, but the captioner by its own loss", tuning=JOINT_FILTER),
         Sharing(name="same pre-training", about="fine-tuned separately from the same pre-trained model, each by its own losses"),
         Sharing(name="separate", about="pre-trained separately", separate=True),
+        *(
+            Sharing(name=f"{name}, longer", about="fine-tuned on eight times the samples", tuning=tuning, longer=8)
+            for name, tuning in (("shared", ONE_MODEL), ("twins", TWINS))
+        ),
     ),
 )
 TABLE12 = Ablation(

@@ -149,6 +149,7 @@ def _table4() -> Sequence[Claim]:
                 ("bias-pre-training", "A filter fine-tuned from its captioner's pre-trained model spares its mistakes.", Difference((("same pre-training", bias, 1.0),)), ""),
                 ("bias-grows", "Sharing all parameters biases a filter more than sharing the pre-training.", over("shared", "same pre-training", bias), f" {_ONE_MODEL}"),
                 ("bias-grows-alike", "Sharing all parameters biases a filter more than sharing the pre-training, all fine-tuned alike.", over("shared", "twins", bias), f" {_TWINS}"),
+                ("bias-grows-longer", "Sharing all parameters biases a filter more than sharing the pre-training, all fine-tuned alike and eight times as long.", over("shared, longer", "twins, longer", bias), f" {_AFTER_TWINS}"),
                 ("bias-joint-filter", "A filter that is fine-tuned as one model would be spares its captioner more than one fine-tuned by its own losses.", over("joint filter", "same pre-training", bias), f" {_AFTER_TWINS}"),
                 ("bias-joint-captioner", "A captioner that is fine-tuned as one model would be is spared more than one fine-tuned by its own loss.", over("joint captioner", "same pre-training", bias), f" {_AFTER_TWINS}"),
                 ("bias-separate", "A filter that was pre-trained separately is biased too (by symmetry it should not be).", Difference((("separate", bias, 1.0),)), ""),

@@ -36,6 +36,8 @@ class Sharing:
     declared: tuple[str, ...] = ()
     tuning: str = APART
     separate: bool = False
+    longer: int = 1
+    """So many times the samples that a captioner, and so the one model and twins, are fine-tuned on."""
 
     def runs(self, lab: Lab) -> dict[str, Run]:
         """The run of the bias between seeds a and b."""
@@ -60,10 +62,12 @@ class Sharing:
 
     def _pair(self, lab: Lab, seed: int) -> tuple[Run, Run]:
         """A captioner and its filter."""
-        steps = Steps(lab.home, lab.recipe, seed)
+        stage = replace(lab.recipe.captioner, samples=self.longer * lab.recipe.captioner.samples)
+        recipe = replace(lab.recipe, captioner=stage)
+        steps = Steps(lab.home, recipe, seed)
         captioner, matcher = tuned(steps, steps.pretrain(), self.tuning)
         if self.separate:
-            apart = Steps(lab.home, lab.recipe, seed + SEPARATE)
+            apart = Steps(lab.home, recipe, seed + SEPARATE)
             matcher = apart.tune(apart.pretrain())[1]
         return captioner, matcher
 
