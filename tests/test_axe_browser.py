@@ -46,6 +46,7 @@ def page(browser, tmp_path_factory):
 def room(request, page: Page) -> Page:
     """A room, open, with everything in it."""
     page.set_viewport_size({"width": 1440, "height": 900})  # on a phone some tabs are behind a button
+    expect(page.get_by_role("tab", name="Claims")).to_be_visible(timeout=MS)  # a click before tabs are in place meets another
     if request.param == "Find":
         page.get_by_role("tab", name="Search").click()
         page.get_by_label("Find images by a text").fill("a red ball")

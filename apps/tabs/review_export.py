@@ -8,10 +8,11 @@ import gradio as gr
 from apps.exporting import Exported
 from apps.review_cards import notice
 from apps.reviewing import Desk
-from apps.theme import text
+from apps.theme import in_turn, text
 from blip.capfilt import Policy
 from blip.errors import InputError
 
+_IN_TURN = in_turn("review-export", {"api_visibility": "private"})
 _FORMS = {"Parquet with the pictures": "parquet", "BLIP list and pictures (zip)": "json"}
 
 
@@ -42,8 +43,8 @@ def build(desk: Desk, web: gr.Number, synthetic: gr.Number) -> None:
     def write_alone(web: float | None, synthetic: float | None) -> list[Any]:
         return answered(lambda policy: _written(desk.apply(policy)), web, synthetic)
 
-    run.click(export, [form, web, synthetic], [said, file], api_visibility="private")
-    write.click(write_alone, [web, synthetic], [said, file], api_visibility="private")
+    run.click(export, [form, web, synthetic], [said, file], **_IN_TURN)
+    write.click(write_alone, [web, synthetic], [said, file], **_IN_TURN)
 
 
 def _exported(done: Exported) -> list[Any]:
