@@ -125,7 +125,8 @@ def _serve(options: Options, rooms: Rooms, others: Callable[[str], Rooms]) -> No
         server_name=options.host,
         server_port=options.port,
         inbrowser=options.open,
-        auth=login(known_password(options.password)),
+        # Gradio awaits it, but its annotation does not say so.
+        auth=login(known_password(options.password)),  # type: ignore[arg-type]
         share=False,
         quiet=True,
         prevent_thread_lock=True,

@@ -75,7 +75,7 @@ def at_ceiling(claim: Claim, found: Mapping[str, Mapping[str, Mapping[str, Any]]
     if not isinstance(value, Difference) or not claim.of_students:
         return False
     means = [np.mean([value_at(one, metric) for one in found[arm].values()]) for arm, metric, _ in value.terms if found.get(arm)]
-    return bool(means) and min(means) >= 1 - claim.margin
+    return bool(means) and bool(min(means) >= 1 - claim.margin)
 
 
 _EQUAL = {"samples": "samples", "vocabulary": "vocabularies"}
