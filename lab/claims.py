@@ -103,36 +103,17 @@ _ONE_MODEL = (
     "One model is fine-tuned with all three losses of pre-training on as many samples as a captioner, two apart with the losses "
     "and samples of each: so the arms differ in more than in sharing."
 )
-
 _TWINS = "Twins are fine-tuned as the one model is, from the same pre-trained model, and differ from one another in order and draws alone."
-
 _AFTER_TWINS = "Stated after twins were seen to be as biased as one model, before these arms ran."
 
 
 def _table4() -> Sequence[Claim]:
     bias = "bias.bias"
+    apart = partial(Claim, ablation="table4", margin=POINT, seeds=5)
+    published = paper.gain(paper.TABLE4, "decoupled", "shared")
     return [
-        Claim(
-            id="decoupled",
-            ablation="table4",
-            says="A captioner and a filter fine-tuned apart are better than one model for both.",
-            value=over("decoupled", "shared"),
-            margin=POINT,
-            seeds=5,
-            source="Table 4",
-            published=paper.gain(paper.TABLE4, "decoupled", "shared"),
-            note=_ONE_MODEL,
-        ),
-        Claim(
-            id="decoupled-alike",
-            ablation="table4",
-            says="A captioner and a filter apart are better than one model for both, all fine-tuned alike.",
-            value=over("twins", "shared"),
-            margin=POINT,
-            seeds=5,
-            source="beyond the paper",
-            note=_TWINS,
-        ),
+        apart(id="decoupled", says="A captioner and a filter fine-tuned apart are better than one model for both.", value=over("decoupled", "shared"), source="Table 4", published=published, note=_ONE_MODEL),
+        apart(id="decoupled-alike", says="A captioner and a filter apart are better than one model for both, all fine-tuned alike.", value=over("twins", "shared"), source="beyond the paper", note=_TWINS),
         *(
             Claim(
                 id=name,
