@@ -211,11 +211,20 @@ def test_a_signal_ends_the_step_saves_and_the_run_goes_on_bit_for_bit(number, tm
     assert equal(state(whole), state(resumed))
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT as in a shell's foreground: jobs in the background, and tests may be one, start with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_the_second_signal_does_not_wait():
     with pytest.raises(KeyboardInterrupt), stop_signals(True) as noted:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert noted() == signal.SIGINT
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_without_a_folder_and_in_other_threads_signals_are_left_alone():
