@@ -8,6 +8,16 @@ const wake = () => {
   for (const rooms of document.getElementsByClassName("rooms")) rooms.inert = false;
 };
 
+// The server answers in the order in which it is asked, and of two requests at once either may be there first.
+const ask = window.fetch;
+let asked = Promise.resolve();
+window.fetch = (request, ...rest) => {
+  if (!String(request.url ?? request).includes("/queue/join")) return ask(request, ...rest);
+  const answered = asked.then(() => ask(request, ...rest));
+  asked = answered.catch(() => {});
+  return answered;
+};
+
 const seen = (selector) => [...document.querySelectorAll(selector)].find((one) => one.offsetParent !== null && !one.closest("[inert]"));
 
 // The arrow keys turn pages, but not while something that uses them itself has the focus.

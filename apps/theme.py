@@ -77,6 +77,7 @@ def in_turn(line: str, settings: Mapping[str, Any] = QUIETLY) -> dict[str, Any]:
     """Settings of an event that is answered after all those of the same line that were asked before it.
 
     Without a line the answer to an older question may come last, and what is on the screen is not what was asked.
+    apps/studio.js sends one request after the other, so that none overtakes another on its way.
     """
     return {**settings, "concurrency_id": line, "concurrency_limit": 1}
 

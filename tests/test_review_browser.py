@@ -278,6 +278,20 @@ def test_queues_search_and_clicks(opened, ledger):
     at(page, 2)
 
 
+def test_a_slow_request_is_not_overtaken_by_the_next(opened):
+    page, held = opened(), []
+    at(page, 1)
+    page.get_by_label("Search", exact=True).focus()
+    page.route("**/queue/join*", lambda route: route.continue_() if held else held.append(route))
+    page.locator(".line").nth(4).click()  # leaves the search field, which asks first
+    page.wait_for_timeout(1000)
+    held[0].continue_()
+    at(page, 5)
+    expect(page.locator(".pending")).to_have_count(0, timeout=MS)
+    page.wait_for_timeout(1000)
+    at(page, 5)
+
+
 def test_a_chosen_caption_is_not_lost_to_a_search_that_was_still_on_its_way(opened):
     page = opened()
     held, free = [], Event()
