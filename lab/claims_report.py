@@ -147,7 +147,8 @@ def block() -> str:
     found = decided_of(records)
     if not found:
         return "No ablation has been run beyond smoke scale yet: `lab ablate table1` begins."
-    commits = ", ".join(sorted({f"`{record['commit']}`" for record in records}))
+    measured = [by for record in records for by in (record, *record["result"].get("before", []))]
+    commits = ", ".join(sorted({f"`{by['commit']}`" for by in measured}))
     said = (
         f"Effects in points of the claim's primary metric, counted so that the claim is positive. In the paper: "
         f"{PAPERS_COLUMNS}, single runs. Intervals: paired t over seeds, which decides; over items, a bootstrap that "

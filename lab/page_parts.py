@@ -23,10 +23,15 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def source(record: Mapping[str, Any]) -> str:
-    """One line that says where figures come from: command, commit, machine, date."""
+    """One line that says where figures come from: command, commit, machine, date; and who measured cells before."""
     machine = record["machine"]
     device = machine["accelerator"] or f"{machine['cores']} cores of {machine['processor']}"
-    return f"`{record['command']}` at commit `{record['commit']}` on {device}, {record['date']}."
+    own = f"`{record['command']}` at commit `{record['commit']}` on {device}, {record['date']}."
+    before = [
+        f"{sum(map(len, one['cells'].values()))} at commit `{one['commit']}`, {one['date']}"
+        for one in record["result"].get("before", [])
+    ]
+    return f"{own} Of its cells {' and '.join(before)}." if before else own
 
 
 def percent(value: float | None) -> str:

@@ -395,8 +395,7 @@ def test_the_queue_begins_what_fits_and_waits_for_no_other_cell(done, tmp_path):
 def test_the_queue_packs_what_it_did(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("BLIP_LAB_HOME", str(tmp_path / "home"))
     one = lab.ablation.queue.Queued(ablation("table1"), Cell(NONE, 0))
-    monkeypatch.setattr("lab.commands.queue.by_value", lambda recipe, home: [one])
-    monkeypatch.setattr("lab.ablation.queue.by_value", lambda recipe, home: [one])
+    monkeypatch.setattr("lab.commands.queue.by_value", lambda recipe, home, records: [one])
     monkeypatch.setattr("lab.ablation.queue.GUESS", 1.0)
     out = tmp_path / "out"
     assert main(["queue", "--minutes", "5", "--out", str(out), "--scale", "smoke", "--jobs", "1"]) == 0
@@ -413,7 +412,7 @@ def test_the_queue_packs_what_it_did(tmp_path, monkeypatch, capsys):
 
 def test_no_cell_that_fits_is_said(tmp_path, monkeypatch):
     home = Home(tmp_path)
-    assert work(SMOKE, home, seconds=1.0, jobs=1, told=print) == []
+    assert work(by_value(SMOKE, home), SMOKE, home, seconds=1.0, jobs=1, told=print) == []
     assert packed(tmp_path / "q.tar", [], home, []).exists()
 
 

@@ -7,6 +7,7 @@ import pytest
 from blip.errors import InputError
 from lab.claims_overview import is_drawn_from
 from lab.claims_report import decided_of, read_records
+from lab.page_parts import source
 from lab.pages import BLOCKS, OVERVIEW, PAGES, filled, markdown, read_record
 
 
@@ -42,3 +43,10 @@ def test_unknown_blocks_and_records_are_one_sentence():
 
 def test_a_table_is_markdown():
     assert markdown(["a", "b"], [["x", "1"]]) == "| a | b |\n| --- | ---: |\n| x | 1 |"
+
+
+def test_a_record_says_who_measured_cells_before():
+    record = read_record("ablations/table1-cpu")
+    before = {"commit": "abc", "date": "2026-01-02", "cells": {"none": [0, 1], "both": [0]}}
+    told = source(record | {"result": record["result"] | {"before": [before]}})
+    assert told == f"{source(record)} Of its cells 3 at commit `abc`, 2026-01-02."

@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", nargs="+", default=(), help="arms")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--add", action="store_true", help="do only what the record lacks")
     parser.add_argument("--out", type=Path, help="the record, JSON")
     _add_own(parser)
     try:

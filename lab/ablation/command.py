@@ -1,7 +1,7 @@
 """What `lab ablate` does, without the packages of the command line: a machine for training has none of them."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ import torch
 
 from blip.config import to_json
 from blip.errors import InputError
-from lab.ablation.engine import cells_of, do, gathered
+from lab.ablation.earlier import Earlier
+from lab.ablation.engine import cells_of, do
+from lab.ablation.found import Found, found
 from lab.ablation.ground import WORLD, Ground
-from lab.ablation.noted import Budgets, budgets_of
 from lab.ablation.own_pairs import OwnPairs
 from lab.ablation.own_reading import Own, opened
 from lab.ablation.own_scales import LEVEL, possible
@@ -41,6 +42,7 @@ class Wanted:
     seeds: int
     only: tuple[str, ...] = ()
     jobs: int = 1
+    add: bool = False
     out: Path | None = None
     own: Own = field(default_factory=Own)
 
@@ -71,17 +73,25 @@ def ablate(wanted: Wanted, home: Home) -> int:
             raise InputError(f"--{name} {getattr(wanted, name)} cannot be; give 1 or more.")
     task = task_of(wanted)
     table, recipe, ground = task.table, task.recipe, task.ground
+    earlier = Earlier.at(wanted.record)
     cells = cells_of(table, wanted.seeds, wanted.only, jobs=wanted.jobs, ground=ground)
+    if wanted.add:
+        cells = [cell for cell in cells if earlier.found(cell, recipe, home) is None]
     if any(needs_open_clip(one) for one in missing(cells, recipe, home).values()):
         open_clip_models()  # before hours are spent on what comes first
+    if aside := earlier.set_aside(table, recipe, home, ground):
+        copy, lost = aside
+        print(f"{lost} cells of {_shown(wanted.record)} are of other arms or recipes than those of now; {_shown(copy)} keeps them.", file=sys.stderr)
 
     def write() -> None:
         write_record(wanted.record, record_of(wanted, task, home))
 
+    again = [cell for cell in cells if earlier.found(cell, recipe, home) and not results(cell, recipe, home)]
     do(cells, recipe, home, jobs=wanted.jobs, done=write)
     write()
-    found = found_of(task, wanted.seeds, home)
-    print(_said(task, found, budgets_of(table, found, recipe, home, ground)))
+    if again:
+        print(_compared(again, earlier, recipe, home), file=sys.stderr)
+    print(_said(task, found_of(wanted, task, home)))
     print(f"record: {_shown(wanted.record)}", file=sys.stderr)
     return 0
 
@@ -118,34 +128,35 @@ def device_for(recipe: Recipe) -> None:
         raise InputError(f"The recipe {recipe.name} needs a CUDA device and there is none; give --scale cpu.")
 
 
-def found_of(task: Task, seeds: int, home: Home) -> dict[str, dict[int, dict[str, Any]]]:
-    """Of all arms, and of seeds beyond those asked for: what is done counts, so that no record loses a seed."""
-    table, recipe, ground = task.table, task.recipe, task.ground
-    while any(results(cell, recipe, home) for cell in (Cell(arm, seeds, ground) for arm in table.arms)):
-        seeds += 1
-    return gathered(cells_of(table, seeds, ground=ground), recipe, home)
+def found_of(wanted: Wanted, task: Task, home: Home) -> Found:
+    """What is known of the cells, from this home and from the record that is there."""
+    return found(task.table, wanted.seeds, task.recipe, home, Earlier.at(wanted.record), task.ground)
 
 
 def record_of(wanted: Wanted, task: Task, home: Home) -> dict[str, Any]:
-    """The record of an ablation: what each arm found by seed, and its claims decided.
+    """The record of an ablation: what each arm found by seed and in which runs, and its claims decided.
 
-    On own pairs also what they are, and which arms of the table are left out.
+    `before` says who measured what this home has no runs of. On own pairs also what they are, and which arms of the
+    table are left out.
     """
     table, ground = task.table, task.ground
-    found = found_of(task, wanted.seeds, home)
+    known = found_of(wanted, task, home)
     result = {
         "ablation": table.name,
         "question": table.question,
         "source": table.source,
         "scale": _scale(wanted),
-        "seeds": sorted({seed for own in found.values() for seed in own}),
+        "seeds": known.seeds,
         "arms": {
-            arm.name: {"about": arm.about, "seeds": {str(seed): one for seed, one in found[arm.name].items()}}
+            arm.name: {"about": arm.about, "seeds": {str(seed): one for seed, one in known.results[arm.name].items()}}
             for arm in table.arms
         },
-        "budgets": budgets_of(table, found, task.recipe, home, ground),
-        "claims": decided(table.name, found, task.claims),
+        "budgets": known.budgets,
+        "claims": decided(table.name, known.results, task.claims),
+        "runs": known.runs,
     }
+    if known.before:
+        result["before"] = known.before
     options = plain(asdict(wanted)) | {"out": wanted.out and wanted.out.name}
     if isinstance(ground, OwnPairs):
         result |= {"pairs": ground.about(), "left_out": dict(task.left_out)}
@@ -160,10 +171,10 @@ def _scale(wanted: Wanted) -> str:
     return f"{LEVEL}-{wanted.scale}" if wanted.own.given and wanted.scale != "smoke" else wanted.scale
 
 
-def _said(task: Task, found: dict[str, dict[int, dict[str, Any]]], budgets: Budgets) -> str:
+def _said(task: Task, known: Found) -> str:
     table, claims = task.table, {one.id: one for one in task.claims}
-    rows = decided(table.name, found, task.claims)
-    refused = [undeclared(claims[row["claim"]], budgets, list(row["values"]), table) for row in rows]
+    rows = decided(table.name, known.results, task.claims)
+    refused = [undeclared(claims[row["claim"]], known.budgets, list(row["values"]), table) for row in rows]
     told = [line(row) if why is None else f"  {why}" for row, why in zip(rows, refused, strict=True)]
     lines = [table.question, *told]
     if not rows:
@@ -175,6 +186,13 @@ def line(row: dict[str, Any]) -> str:
     """A decided claim on one line: verdict, effect, interval."""
     low, high = ("-" if bound is None else f"{bound:+.4f}" for bound in row["interval"])
     return f"  {row['verdict']:11} {row['effect']:+.4f} [{low}, {high}] {row['seeds']} seeds: {row['says']}"
+
+
+def _compared(again: Sequence[Cell], earlier: Earlier, recipe: Recipe, home: Home) -> str:
+    """What came of cells that the record had and that were measured again here."""
+    other = [cell.name for cell in again if results(cell, recipe, home) != earlier.found(cell, recipe, home)]
+    said = f"{len(again)} cells of the record were measured again, {len(again) - len(other)} with the very same values"
+    return f"{said}; others came of {', '.join(other)}." if other else f"{said}."
 
 
 def _shown(path: Path) -> Path:

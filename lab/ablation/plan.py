@@ -75,6 +75,11 @@ def results(cell: Cell, recipe: Recipe, home: Home) -> dict[str, Any] | None:
     return {name: run.result for name, run in runs.items()}
 
 
+def ids(cell: Cell, recipe: Recipe, home: Home) -> dict[str, str]:
+    """The runs whose results are what a cell finds, by measure, done or not."""
+    return {name: run.id for name, run in cell.arm.runs(Lab(Plan(home), recipe, cell.seed, cell.ground)).items()}
+
+
 @dataclass(frozen=True)
 class Forecast:
     """Seconds of work on one core or process, and how many steps are of a kind that was never done here."""

@@ -3,12 +3,13 @@
 import os
 import tarfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from multiprocessing.pool import AsyncResult
 from pathlib import Path
 
 from blip.data.files import replacing
+from lab.ablation.earlier import Earlier
 from lab.ablation.engine import SPAWNED, do_for_parent, end_with_parent, quiet
 from lab.ablation.plan import Cell, Pace, missing, results
 from lab.ablation.table import Ablation
@@ -35,8 +36,8 @@ class Queued:
         return f"{self.ablation.name}: {self.cell.name}"
 
 
-def by_value(recipe: Recipe, home: Home) -> list[Queued]:
-    """All cells that are not done, the most valuable first.
+def by_value(recipe: Recipe, home: Home, records: Mapping[str, Earlier] = {}) -> list[Queued]:
+    """All cells that are neither done nor in the record of their ablation, the most valuable first.
 
     A claim is worth nothing before it has its fewest seeds, and the claims stand in the order of their value: so
     claim by claim, seed by seed, the arms that it needs; then the arms that no claim needs, one seed each.
@@ -50,19 +51,24 @@ def by_value(recipe: Recipe, home: Home) -> list[Queued]:
     wanted += [Queued(one, Cell(arm, 0)) for one in ABLATIONS.values() for arm in one.arms]
     first = {(one.ablation.name, one.cell.arm.name, one.cell.seed): one for one in reversed(wanted)}
     order = dict.fromkeys((one.ablation.name, one.cell.arm.name, one.cell.seed) for one in wanted)
-    return [first[key] for key in order if results(first[key].cell, recipe, home) is None]
+
+    def known(one: Queued) -> bool:
+        record = records.get(one.ablation.name)
+        return results(one.cell, recipe, home) is not None or (record is not None and record.found(one.cell, recipe, home) is not None)
+
+    return [first[key] for key in order if not known(first[key])]
 
 
 def work(
-    recipe: Recipe, home: Home, *, seconds: float, jobs: int, told: Callable[[str], None]
+    waiting: list[Queued], recipe: Recipe, home: Home, *, seconds: float, jobs: int, told: Callable[[str], None]
 ) -> list[Queued]:
-    """Do cells by value until the time is over, several at once; those that were done.
+    """Do cells in their order until the time is over, several at once; those that were done.
 
     A cell is begun only if it is expected to end in time. One that does not is given up, and goes on from its last
     checkpoint when the queue is worked again. One that fails is told, and the others go on.
     """
     end = time.monotonic() + seconds
-    waiting, running, done = by_value(recipe, home), dict[AsyncResult, Queued](), list[Queued]()
+    waiting, running, done = list(waiting), dict[AsyncResult, Queued](), list[Queued]()
     with quiet(), SPAWNED.Pool(jobs, end_with_parent) as workers:  # leaving it ends processes that are still at work
         ready: list[AsyncResult] = []
         while time.monotonic() < end:

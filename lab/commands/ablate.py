@@ -31,6 +31,8 @@ class Options:
     """Do only these arms: --only none both. The record has what is done of the others too."""
     jobs: int = 1
     """Cells at once, each a process with one thread; on a GPU small models share it."""
+    add: bool = False
+    """Do only what the record lacks. Without it what is asked for is done here too, and the record keeps the rest."""
     out: Path | None = None
     """The record, JSON; by default NAME-SCALE.json among the committed records of ablations, and of your own pairs
     NAME-own-SCALE.json here."""

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from blip.errors import InputError
 from lab.ablation.command import Wanted, device_for, record_of, task_of
+from lab.ablation.earlier import Earlier
 from lab.ablation.queue import by_value, packed, work
 from lab.ablation.scales import scaled
+from lab.ablations import ABLATIONS
 from lab.claims import CLAIMS
 from lab.records import write_record
 from lab.runs import DONE, Home
@@ -37,14 +39,15 @@ def main(options: Options) -> int:
         raise InputError(f"--minutes {options.minutes:g} with --jobs {options.jobs} cannot be; give more than 0.")
     recipe, home, began = scaled(options.scale), Home.default(), time.time()
     device_for(recipe)
-    left = by_value(recipe, home)
+    records = {name: Earlier.at(Wanted(name=name, scale=options.scale, seeds=1).record) for name in ABLATIONS}
+    left = by_value(recipe, home, records)
     say = lambda text: print(text, file=sys.stderr, flush=True)
     say(f"{len(left)} cells are not measured; {options.minutes:g} minutes, {options.jobs} at once.")
     seconds = 60 * options.minutes * (1 - _PACKING)
-    done = work(recipe, home, seconds=seconds, jobs=options.jobs, told=say)
-    records = [_written(options, name, home) for name in dict.fromkeys(one.ablation.name for one in done)]
+    done = work(left, recipe, home, seconds=seconds, jobs=options.jobs, told=say)
+    written = [_written(options, name, home) for name in dict.fromkeys(one.ablation.name for one in done)]
     new = [row["id"] for row in home.rows() if row["state"] == DONE and _since(row["finished"], began)]
-    tar = packed(options.out / "queue.tar", records, home, new)
+    tar = packed(options.out / "queue.tar", written, home, new)
     print(f"{len(done)} cells, {len(new)} runs, {tar.stat().st_size / 2**20:.1f} MiB: {tar}")
     return 0 if done else 1
 
