@@ -14,7 +14,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from blip.capfilt import Ledger, Policy
+from blip.capfilt.override import rewritten
 from blip.capfilt.policy import single
 from blip.capfilt.queries import WORD, connected, create_view
 from blip.data.jsons import parse_json
@@ -39,7 +42,7 @@ def card_numbers(ledger: Ledger, policy: Policy) -> Numbers:
     with _connected(ledger) as connection:
         create_view(connection, ledger, policy, "rows")
         connection.execute(_PER_IMAGE)
-        counts, origins = ledger.counts(), _origins(connection, policy)
+        counts, origins = ledger.counts(), _origins(connection, policy, rewritten(ledger))
         return {
             "policy": str(policy),
             "score": " + ".join(f"{term.filter}.{term.column}" for term in policy.summands),
@@ -84,8 +87,10 @@ SELECT origin, count(*) AS captions, count(*) FILTER (kept) AS kept,
     count(*) FILTER (NOT kept AND "by" = 'filter' AND {unscored}) AS no_score,
     count(*) FILTER (NOT kept AND "by" = 'filter' AND NOT {unscored} AND score < {limit}) AS below_threshold,
     count(*) FILTER (NOT kept AND "by" = 'filter' AND NOT {unscored} AND score >= {limit}) AS other_rules,
+    count(*) FILTER ({better}) AS rewritten, count(*) FILTER ({better} AND truth = 'true') AS rewritten_true,
     count(truth) AS truth_known, count(*) FILTER (truth = 'true') AS "true",
-    count(*) FILTER (kept AND truth IS NOT NULL) AS kept_truth_known, count(*) FILTER (kept AND truth = 'true') AS kept_true
+    count(*) FILTER (kept AND truth IS NOT NULL AND NOT {better}) AS kept_truth_known,
+    count(*) FILTER (kept AND truth = 'true' AND NOT {better}) AS kept_true
 FROM rows GROUP BY origin ORDER BY origin = 'synthetic', origin DESC
 """
 _TEXTS = """
@@ -129,10 +134,14 @@ def _first(connection: "DuckDBPyConnection", sql: str) -> Numbers:
     return _rows(connection, sql)[0]
 
 
-def _origins(connection: "DuckDBPyConnection", policy: Policy) -> dict[str, Numbers]:
+def _origins(connection: "DuckDBPyConnection", policy: Policy, better: Sequence[str]) -> dict[str, Numbers]:
     synthetic, web = (float(single(limit)) for limit in (policy.synthetic, policy.web))
     limit = f"(CASE WHEN origin = 'synthetic' THEN '{synthetic!r}'::FLOAT ELSE '{web!r}'::FLOAT END)"
-    found = _rows(connection, _ORIGINS.format(unscored=_UNSCORED, limit=limit))
+    own = "false"  # else every row_id would be read
+    if better:
+        connection.register("better", pa.table({"row_id": pa.array(better, pa.string())}))
+        own = "(row_id IN (SELECT row_id FROM better))"
+    found = _rows(connection, _ORIGINS.format(unscored=_UNSCORED, limit=limit, better=own))
     return {row.pop("origin"): row for row in found}
 
 

@@ -94,6 +94,8 @@ def _kept(numbers: dict[str, Any]) -> str:
         f"{images['kept_web_only']:,} only one that came with them, {images['kept_synthetic_only']:,} only a synthetic "
         f"one, {images['kept_none']:,} none."
     )
+    if better := _total(numbers, "rewritten"):
+        said += f" {better:,} kept captions are exported in better words of a person; what this card says of words and scores is of their first text."
     return "\n\n".join([markdown(["captions", "all", "kept", "kept %", "of these by people"], rows), said])
 
 
@@ -176,12 +178,13 @@ def _truth(numbers: dict[str, Any]) -> str:
     if not _total(numbers, "truth_known"):
         return ""
     rows = [
-        [_NAMES[origin], _share(own["true"], own["truth_known"]), _share(own["kept_true"], own["kept_truth_known"]), _share(own["kept_true"], own["true"])]
+        [_NAMES[origin], _share(own["true"], own["truth_known"]), _share(own["kept_true"], own["kept_truth_known"]), _share(own["kept_true"], own["true"] - own["rewritten_true"])]
         for origin, own in numbers["origins"].items()
         if own["truth_known"]
     ]
     head = ["captions", "true before", "true of kept (precision)", "kept of true (recall)"]
-    return "\n\n".join(["The data are generated, so that truth is known.", markdown(head, rows)])
+    left = " Captions in better words of a person are left out of what is kept: nobody knows their truth." if _total(numbers, "rewritten") else ""
+    return "\n\n".join([f"The data are generated, so that truth is known.{left}", markdown(head, rows)])
 
 
 def audit_section(audit: dict[str, Any] | None) -> str:

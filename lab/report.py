@@ -9,20 +9,22 @@ import pyarrow.compute as pc
 
 from blip.capfilt import Ledger, Policy
 from blip.capfilt.decide import verdicts
+from blip.capfilt.override import rewritten
 from blip.capfilt.quality import against_truth
 from blip.capfilt.tolerance import Margins
 
-_COLUMNS = ("origin", "truth", "noise_kind")
+_COLUMNS = ("row_id", "origin", "truth", "noise_kind")
 
 
 def summarize(ledger: Ledger, policy: Policy | None = None) -> dict[str, Any]:
     """Counts of a ledger under a policy, and the comparison with truth where truth is known.
 
     borderline: verdicts that another device or precision may turn, by origin; only where that was measured
-    (`lab ledger agree`). Goes through the ledger shard by shard; only shards whose truth is known stay in memory.
+    (`lab ledger agree`). rewritten: captions kept in better words of a person, where there are any; their truth is
+    not known. Goes through the ledger shard by shard; only shards whose truth is known stay in memory.
     """
     policy = policy or Policy()
-    counts = ledger.counts()
+    counts, better = ledger.counts(), rewritten(ledger)
     kept, filtered, borderline = (dict.fromkeys(("web", "synthetic"), 0) for _ in range(3))
     known = []
     for shard in verdicts(ledger, policy, _COLUMNS):
@@ -40,12 +42,13 @@ def summarize(ledger: Ledger, policy: Policy | None = None) -> dict[str, Any]:
         "filtered": filtered,
         "rejects": counts["rejects"],
         "policy": str(policy),
-    } | ({"borderline": borderline} if Margins.of(ledger, policy).any else {})
+    } | ({"borderline": borderline} if Margins.of(ledger, policy).any else {}) | ({"rewritten": len(better)} if better else {})
     if not known:
         return summary
     rows = pa.concat_tables(known)
     scores, chosen = (np.array(rows[name].to_pylist()) for name in ("score", "kept"))
-    return summary | against_truth(rows, scores, chosen)
+    own = np.asarray(pc.is_in(rows["row_id"], pa.array(better, pa.string())))
+    return summary | against_truth(rows, scores, chosen, own)
 
 
 def _synthetic(shard: pa.Table) -> np.ndarray:
@@ -66,6 +69,8 @@ def table(summary: dict[str, Any]) -> str:
     if "borderline" in summary:
         web, synthetic = summary["borderline"]["web"], summary["borderline"]["synthetic"]
         lines.append(f"borderline: {web:,} web and {synthetic:,} synthetic verdicts, by the ledger's agreement.json")
+    if "rewritten" in summary:
+        lines.append(f"kept in better words of a person: {summary['rewritten']:,}, whose truth is not known")
     if "auc" in summary:
         lines += ["", *_truth_lines(summary)]
     return "\n".join(lines)

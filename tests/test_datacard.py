@@ -5,9 +5,12 @@ import math
 import re
 import shutil
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
+import pandas as pd
 import pytest
 from data_files import encoded, picture
 from fake_models import FakeCaptioner, FakeFilter
@@ -15,13 +18,16 @@ from PIL import Image
 from random_ledgers import random_ledger
 from studio_ledgers import generated_ledger
 
+from apps.service import Service
 from blip.capfilt import Job, Ledger, Policy, decide, override, run
+from blip.capfilt.override import Decision, record
 from blip.data.pairs import ImageRef, Pair, Reject
 from blip.data.pairset import PairSet
 from blip.data.text import clean_caption, normalized_text_hash
 from lab.cli import main
 from lab.datacard import BINS, card_numbers, length_summary, plain_reason
 from lab.datacard_page import page, write_card
+from lab.report import summarize, table
 
 TEXTS = ["A red dog.", "a  RED dog", "naïve Öl\u00a0and #tags: (two) x*y", "one", "a | pipe", "x" * 50]
 
@@ -193,6 +199,34 @@ def test_known_truth_and_a_stale_audit(tmp_path):
     assert (own["truth_known"], own["true"], own["kept_true"]) == (
         sum(row["truth"] is not None for row in rows), len(true), sum(row["kept"] for row in true),
     )  # fmt: skip
+
+
+def test_the_truth_of_a_text_that_a_person_wrote_is_not_known_anywhere(tmp_path):
+    ledger = generated_ledger(tmp_path / "ledger")
+    rows = pd.concat([ledger.table("candidates").to_pandas(), decide(ledger).to_pandas()["kept"]], axis=1)
+    true = rows[(rows.truth == "true") & (rows.origin == "web")].iloc[:3]
+    words = [Decision(True, "Ann", datetime.now(UTC), text) for text in ("better", None)]
+    words.append(Decision(False, "Ann", datetime.now(UTC), "unused"))
+    record(ledger, dict(zip(true.row_id, words, strict=True)))
+    rows.loc[true.index, "kept"] = [True, True, False]
+    known = rows.drop(index=true.index[0])
+    web = known[known.origin == "web"]
+    summary = summarize(ledger)
+    assert summary["rewritten"] == 1 and "kept in better words of a person: 1, whose truth is not known" in table(summary)
+    rates = summary["origins"]["web"]
+    assert rates["precision"] == pytest.approx((web[web.kept].truth == "true").mean())
+    assert rates["recall"] == pytest.approx(web[web.truth == "true"].kept.mean())
+    assert summary["false_share_after"] == pytest.approx((known[known.kept].truth == "false").mean())
+    with closing(Service.open(ledger.folder)) as service:
+        assert service.tallies(Policy())["web"].rates == rates
+    card = card_numbers(ledger, Policy())
+    counts = card["origins"]["web"]
+    assert (counts["rewritten"], counts["rewritten_true"]) == (1, 1)
+    assert counts["kept_true"] / counts["kept_truth_known"] == pytest.approx(rates["precision"])
+    write_card(ledger, Policy())
+    text = (ledger.folder / "DATACARD.md").read_text()
+    assert "1 kept captions are exported in better words" in text and "nobody knows their truth" in text
+    assert f"| {100 * rates['precision']:.1f}% | {100 * rates['recall']:.1f}% |" in text
 
 
 def test_every_run_of_capfilt_leaves_a_card(tmp_path):

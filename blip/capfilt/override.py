@@ -60,3 +60,8 @@ def decisions(ledger: Ledger) -> dict[str, Decision]:
     return {
         row["row_id"]: Decision(row["kept"], row["reviewer"], row["at"], row.get("caption")) for row in rows
     }
+
+
+def rewritten(ledger: Ledger) -> list[str]:
+    """The row_id of every caption that is kept in better words of a person."""
+    return [row for row, own in decisions(ledger).items() if own.kept and own.caption is not None]

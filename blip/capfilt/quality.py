@@ -61,25 +61,29 @@ def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def against_truth(rows: pa.Table, score: np.ndarray, kept: np.ndarray) -> dict[str, Any]:
+def against_truth(rows: pa.Table, score: np.ndarray, kept: np.ndarray, rewritten: np.ndarray | None = None) -> dict[str, Any]:
     """A filter against known truth: AUC per noise kind, precision and recall per origin, false shares.
 
-    rows: candidates with origin, truth and noise_kind, row-aligned with score and kept. The AUC sets
-    clean web text against the text of one kind; noise that happens to be true counts as neither.
+    rows: candidates with origin, truth and noise_kind, row-aligned with score and kept. rewritten: captions that are
+    kept in words of a person, of which nobody knows the truth; what is said of kept captions leaves them out. The AUC
+    sets clean web text against the text of one kind; noise that happens to be true counts as neither.
     """
     origin, truth, kind = (np.array(rows[name].to_pylist()) for name in ("origin", "truth", "noise_kind"))
     web, true, false = origin != "synthetic", truth == "true", truth == "false"
+    known = truth != np.array(None)
+    if rewritten is not None:
+        known &= ~rewritten
     clean = score[web & (kind == _CLEAN)]
     kinds = sorted({name for name in kind[web] if name not in (None, _CLEAN)})
     return {
         "false_share_before": share(false[web]),
-        "false_share_after": share(false[kept]),
-        "kept_of_true_web": share(kept[web & true]),
+        "false_share_after": share(false[kept & known]),
+        "kept_of_true_web": share(kept[web & true & known]),
         "kept_of_synthetic": share(kept[~web]),
         "auc": {name: auc(clean, score[web & (kind == name) & ~true]) for name in kinds},
         "origins": {
             name: Kept.of(kept[chosen], true[chosen]).rates()
-            for name, chosen in (("web", web), ("synthetic", ~web))
+            for name, chosen in (("web", web & known), ("synthetic", ~web & known))
         },
     }
 
