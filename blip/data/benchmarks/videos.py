@@ -1,12 +1,12 @@
 """MSRVTT for retrieval, MSRVTT-QA and MSVD-QA for questions (paper 5.6)."""
 
-import csv
 import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from blip.data.benchmarks.reading import Identity, Row, by_identity, read_rows, read_text
+from blip.data.csvs import CsvRows
 from blip.data.places import Place, local
 from blip.errors import InputError
 
@@ -99,16 +99,15 @@ def _video_at(root: Place, names: list[str], row: Row) -> str:
 
 
 def _csv_rows(path: Place) -> list[Row]:
-    lines = csv.reader(io.StringIO(read_text(path), newline=""))
-    try:
-        names, *rest = [*lines] or [[]]
-    except csv.Error as error:
-        raise InputError(f"{path} is not CSV ({error}); fetch it again.") from None
-    rows = [
-        Row(dict(zip(names, fields, strict=False)), f"{path}, row {number}")
-        for number, fields in enumerate(rest, 1)
-        if fields
-    ]
+    """Rows by their number from 1, the header not counted."""
+    content = read_text(path)
+    if not content.strip():
+        raise InputError(f"{path} is empty; give a header line, and a video and a caption in each other line.")
+    rows = []
+    for number, (line, row) in enumerate(CsvRows(io.StringIO(content, newline=""), ",", str(path)).below(None), 1):
+        if isinstance(row, str):
+            raise InputError(f"{path}, line {line} cannot be used: {row}; quote a field that holds a comma.")
+        rows.append(Row(dict(row), f"{path}, row {number}"))
     if not rows:
         raise InputError(
             f"{path} has no rows; give a header line, and a video and a caption in each other line."
