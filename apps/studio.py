@@ -29,7 +29,7 @@ def studio(rooms: Rooms, up: str = "") -> gr.Blocks:
             with gr.Tab("Search") as finding:
                 when_first_opened(finding, demo, lambda entered: search.build(rooms.searching, entered, rooms.policy, limits))
             with gr.Tab("Try it") as trying:
-                when_first_opened(trying, demo, lambda entered: try_it.build(rooms.service, rooms.workbench, entered, rooms.policy))
+                when_first_opened(trying, demo, lambda entered: try_it.build(rooms.service, rooms.workbench, entered, limits))
             with gr.Tab("Run") as starting:
                 when_first_opened(starting, demo, lambda entered: run.build(rooms.running, entered, up))
             with gr.Tab("Claims") as claiming:

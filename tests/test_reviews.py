@@ -499,7 +499,8 @@ def test_every_room_of_a_job_begins_with_its_threshold_and_the_export_is_what_it
         assert place_of({}, rooms.desk.ledger, rooms.desk.policy).policy == rooms.policy
         emptied = (None, None, "kept", "", "", "", "", [], {}, "", "")
         assert place_shown(rooms.desk, emptied).policy == rooms.policy
-        given = Answers(rooms.service, rooms.workbench, rooms.policy).pick("0", LEDGER, None)[0].given
+        tried = Answers(rooms.service, rooms.workbench)
+        given = tried.given(tried.pick("0", LEDGER, None)[0], rooms.policy)
         assert [own.kept for own in given] == [own.score >= 0.9 for own in given]
         (load,) = [own for own in demo.fns.values() if parts["review-link"] in own.outputs and own.inputs == held.both]
         (_, _, web, synthetic, *_) = load.fn(0.9, 0.9, SimpleNamespace(query_params={}))

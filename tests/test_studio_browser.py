@@ -109,6 +109,12 @@ def test_thresholds_go_along_from_room_to_room(room, ledger):
     room.keyboard.press("Tab")
     enter("Decisions")
     kept_in_decisions(Policy(web=0.3, synthetic=0.6))
+    for limit, verdict in ((1, "filtered"), (0, "kept")):
+        enter("Decisions")
+        move(room, "synthetic", limit)
+        enter("Try it")
+        expect(room.locator(f"#said article.{verdict}")).to_have_count(6, timeout=MS)
+        expect(room.locator("#said article")).to_have_count(6)
 
 
 def test_a_number_beyond_the_slider_is_its_end(room):

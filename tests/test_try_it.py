@@ -24,7 +24,7 @@ from apps.tabs.try_it_answers import Answers, Chosen
 from apps.trials import END, Draw, Said, Token
 from apps.trying import ANSWERS, MAX_TEXTS, Workbench
 from apps.uploads import MAX_BYTES
-from blip.capfilt import Job, Policy, run
+from blip.capfilt import Job, run
 from blip.captioner import Captioner
 from blip.checkpoint import Card, save
 from blip.data.images import MAX_PIXELS
@@ -274,12 +274,12 @@ def test_people_who_ask_at_the_same_time_get_their_own_answers(workbench):
         assert one[0] == other[0] and torch.equal(one[1], other[1])
 
 
-def test_what_is_kept_is_decided_by_the_thresholds_of_the_ledger(workbench, scene):
-    chosen, lines = Chosen(scene), {}
+def test_what_is_kept_is_decided_by_the_thresholds(workbench, scene):
+    chosen, lines, answers = Chosen(scene), {}, Answers(None, workbench)
     for limit in (0.0, 1.0):
-        answers = Answers(None, workbench, Policy(web=limit, synthetic=limit))
-        said = answers.introduce(chosen, 0.9, 1.0, 1, 1, 0)[0]
-        lines[limit] = [*re.findall("<article class=.(.*?)[\"']", said), *re.findall("<li class=.(.*?)[\"']", answers.match(chosen, "a red ball"))]
+        said = answers.introduce(chosen, 0.5, limit, 0.9, 1.0, 1, 1, 0)[0]
+        ranked = answers.match(chosen, limit, "a red ball")
+        lines[limit] = [*re.findall("<article class=.(.*?)[\"']", said), *re.findall("<li class=.(.*?)[\"']", ranked)]
     assert len(lines[0.0]) == len(lines[1.0]) > 1
     assert set(lines[0.0]) == {"kept"} and set(lines[1.0]) == {"filtered"}
 

@@ -7,11 +7,11 @@ from typing import Any
 import gradio as gr
 
 from apps.service import Service
+from apps.tabs.limits import Limits
 from apps.tabs.try_it_answers import LEDGER, METHODS, SCENES, Answers
 from apps.theme import BUSY, in_turn, text
 from apps.trials import Draw
 from apps.trying import Workbench
-from blip.capfilt import Policy
 from blip.explain import default_layer
 
 TEXTS = "a red ball\na blue car\na photo of a dog"
@@ -47,10 +47,10 @@ class _Parts:
     answers: gr.HTML
 
 
-def build(service: Service, workbench: Workbench, entered: Sequence[Any], policy: Policy) -> None:
+def build(service: Service, workbench: Workbench, entered: Sequence[Any], limits: Limits) -> None:
     """Lay the room out and wire it, inside its own open tab; nothing is computed before the tab is chosen.
 
-    policy: decides which captions are called kept.
+    limits: those of the room Decisions decide which captions are called kept.
     """
     with gr.Row(elem_classes=["room", "trying"], equal_height=False):
         with gr.Column(elem_classes="side", min_width=0):
@@ -66,7 +66,7 @@ def build(service: Service, workbench: Workbench, entered: Sequence[Any], policy
                 with gr.Column(elem_classes="pane", min_width=0):
                     asked = _asked(workbench)
     parts = _Parts(**image, **drawn, **ranked, **looked, **asked)
-    _wire(Answers(service, workbench, policy), entered, parts)
+    _wire(Answers(service, workbench), entered, parts, limits)
 
 
 def _image() -> dict[str, Any]:
@@ -125,20 +125,21 @@ def _asked(workbench: Workbench) -> dict[str, Any]:
     return {"question": question, "answers": text(elem_id="answers")}
 
 
-def _wire(answer: Answers, entered: Sequence[Any], parts: _Parts) -> None:
+def _wire(answer: Answers, entered: Sequence[Any], parts: _Parts, limits: Limits) -> None:
     chosen, where = [parts.chosen, parts.portrait], [parts.source, parts.page]
-    introduced = ([parts.chosen, *parts.draw], [parts.said, parts.looked_at])
-    drawn = ([parts.chosen, parts.looked_at, *parts.draw], [parts.said, parts.looked_at])
-    matched = ([parts.chosen, parts.texts], [parts.ranking])
+    introduced = ([parts.chosen, *limits.both, *parts.draw], [parts.said, parts.looked_at])
+    drawn = ([parts.chosen, parts.looked_at, *limits.both, *parts.draw], [parts.said, parts.looked_at])
+    matched = ([parts.chosen, limits.synthetic, parts.texts], [parts.ranking])
     looked = ([parts.chosen, parts.looked_at, parts.method, parts.layer], [parts.heat])
     asked = ([parts.chosen, parts.question], [parts.answers])
 
-    def follow(event: Any) -> None:
-        """All that is said of an image, once it is there."""
-        event = event.then(answer.introduce, *introduced, **_CAPTIONS).then(answer.match, *matched, **_MATCH)
+    def follow(event: Any, again: bool = False) -> None:
+        """All that is said of an image, once it is there; again: of the one that was there, what is looked at stays."""
+        event = event.then(answer.draw, *drawn, **_CAPTIONS) if again else event.then(answer.introduce, *introduced, **_CAPTIONS)
+        event = event.then(answer.match, *matched, **_MATCH)
         event.then(answer.look, *looked, **_LOOK).then(answer.ask, *asked, **_ASK)
 
-    follow(gr.on(entered, answer.begin, [parts.chosen, *where], [*chosen, parts.picks, parts.back], **_IMAGE))
+    follow(gr.on(entered, answer.begin, [parts.chosen, *where], [*chosen, parts.picks, parts.back], **_IMAGE), again=True)
     follow(parts.file.upload(answer.upload, [parts.file, parts.chosen], [*chosen, parts.file], **_IMAGE))
     follow(parts.pick.change(answer.pick, [parts.pick, parts.source, parts.chosen], chosen, **_IMAGE))
     pages = [parts.picks, parts.page, parts.back, parts.on]

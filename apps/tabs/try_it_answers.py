@@ -27,17 +27,17 @@ _MOST_SCENES = 20  # pages
 
 @dataclass(frozen=True)
 class Chosen:
-    """The image that a person tries, and the captions that the ledger has of it."""
+    """The image that a person tries, and its number in the ledger; None where it is not in it."""
 
     subject: Subject
-    given: tuple[Caption, ...] = ()
+    number: int | None = None
 
 
 class Answers:
-    """The handlers of the room. policy: decides which captions are called kept; new ones by the synthetic threshold."""
+    """The handlers of the room. Thresholds decide which captions are called kept; new ones by the synthetic one."""
 
-    def __init__(self, service: Service, workbench: Workbench, policy: Policy) -> None:
-        self.service, self.workbench, self.policy = service, workbench, policy
+    def __init__(self, service: Service, workbench: Workbench) -> None:
+        self.service, self.workbench = service, workbench
 
     def begin(self, chosen: Chosen | None, source: str, page: int) -> list[Any]:
         """On the first visit: the first image, and images to pick."""
@@ -63,20 +63,20 @@ class Answers:
         ends = [gr.update(interactive=page > 0), gr.update(interactive=page < last)]
         return [self._images(source, page), page, *ends]
 
-    def introduce(self, chosen: Chosen | None, *values: Any) -> list[Any]:
+    def introduce(self, chosen: Chosen | None, web: float, synthetic: float, *values: Any) -> list[Any]:
         """Captions of a new image, and all its captions to look at, the first of them chosen."""
-        return self._captioned(chosen, None, values)
+        return self._captioned(chosen, None, Policy(web=web, synthetic=synthetic), values)
 
-    def draw(self, chosen: Chosen | None, looked_at: str | None, *values: Any) -> list[Any]:
+    def draw(self, chosen: Chosen | None, looked_at: str | None, web: float, synthetic: float, *values: Any) -> list[Any]:
         """Captions decoded otherwise; what is looked at stays."""
-        return self._captioned(chosen, looked_at, values)
+        return self._captioned(chosen, looked_at, Policy(web=web, synthetic=synthetic), values)
 
-    def _captioned(self, chosen: Chosen | None, looked_at: str | None, values: Sequence[Any]) -> list[Any]:
+    def _captioned(self, chosen: Chosen | None, looked_at: str | None, policy: Policy, values: Sequence[Any]) -> list[Any]:
         if chosen is None:
             return ["", gr.skip()]
         names = ("top_p", "temperature", "draws", "beams", "seed")
         draw = Draw(**{name: value or 0 for name, value in zip(names, values, strict=True)})
-        choices = [(_label(caption), caption.text) for caption in chosen.given if caption.text.strip()]
+        choices = [(_label(caption), caption.text) for caption in self.given(chosen, policy) if caption.text.strip()]
         said = _told(lambda: self.workbench.captions(chosen.subject, draw))
         if not isinstance(said, str):
             generated: dict[str, str] = {}
@@ -84,15 +84,19 @@ class Answers:
                 for one in found:
                     generated.setdefault(one.text, STRATEGIES[name])
             choices += [(f"{name}: {one}", one) for one, name in generated.items() if one]
-            said = shown.captions(said, self.policy.synthetic)
+            said = shown.captions(said, policy.synthetic)
         return [said, gr.update(choices=choices, value=looked_at or (choices[0][1] if choices else None))]
 
-    def match(self, chosen: Chosen | None, texts: str) -> str:
+    def given(self, chosen: Chosen, policy: Policy) -> list[Caption]:
+        """The captions that the ledger has of an image, with today's verdicts."""
+        return [] if chosen.number is None else self.service.captions([chosen.number], policy)[chosen.number]
+
+    def match(self, chosen: Chosen | None, synthetic: float, texts: str) -> str:
         """Texts, one a line, ranked."""
         if chosen is None:
             return ""
         found = _told(lambda: self.workbench.matches(chosen.subject, texts.splitlines()))
-        return found if isinstance(found, str) else shown.ranking(found, self.policy.synthetic)
+        return found if isinstance(found, str) else shown.ranking(found, synthetic)
 
     def look(self, chosen: Chosen | None, looked_at: str | None, method: str, layer: int) -> str:
         """Heat maps of a text and its words."""
@@ -122,8 +126,7 @@ class Answers:
         if source == SCENES:
             return Chosen(self.workbench.scene(number))
         key = self.service.ask("SELECT key FROM images WHERE image = $number", number=number)[0]["key"]
-        subject = self.workbench.subject(self.service.original(number), key)
-        return Chosen(subject, tuple(self.service.captions([number], self.policy)[number]))
+        return Chosen(self.workbench.subject(self.service.original(number), key), number)
 
     def _images(self, source: str, page: int) -> str:
         if source == SCENES:
