@@ -13,6 +13,7 @@ from typing import Any
 
 from lab.ablation.command import Wanted, ablate
 from lab.ablation.engine import quiet
+from lab.ablation.own_table import Table
 from lab.ablations import ablation
 from lab.claims import CLAIMS
 from lab.claims_report import FOLDER, SMOKE, Decided, decided_of, read_records, refused_of
@@ -30,6 +31,8 @@ class Measured:
     name: str
     scale: str
     record: Mapping[str, Any]
+    own: Table | None = None
+    """Arms and claims, where they are none of the lab's."""
 
     @property
     def is_smoke(self) -> bool:
@@ -50,14 +53,14 @@ class Measured:
     def decided(self) -> list[Decided]:
         """The claims that have a value, in their order; those that are refused are left out."""
         if not self.is_smoke:
-            return decided_of([self.record])
+            return decided_of([self.record], self.own)
         rows = {row["claim"]: row for row in self.record["result"]["claims"]}
         return [Decided(one, rows[one.id], SMOKE) for one in CLAIMS if one.ablation == self.name and one.id in rows]
 
     @property
     def refused(self) -> list[str]:
         """A sentence for each claim that is refused, since its arms differ in samples and nothing declares it."""
-        return refused_of([self.record])
+        return refused_of([self.record], self.own)
 
     def of(self, metric: str) -> dict[str, dict[str, float]]:
         """A metric by its path, by arm and seed; arms and seeds that were not measured so are left out."""
@@ -85,15 +88,18 @@ def measured(name: str, scale: str, folder: Path | None = None) -> Measured:
     return found[name] if name in found else _smoke(ablation(name).name)
 
 
-def best(records: Sequence[Mapping[str, Any]]) -> dict[str, Measured]:
-    """The best record of each ablation that has one with at least one cell; smoke runs are passed over."""
+def best(records: Sequence[Mapping[str, Any]], own: Table | None = None) -> dict[str, Measured]:
+    """The best record of each ablation that has one with at least one cell; smoke runs are passed over.
+
+    own: arms and claims, where they are none of the lab's.
+    """
     found: dict[str, Measured] = {}
     for record in records:
         result = record["result"]
         done = any(arm["seeds"] for arm in result["arms"].values())
         name, scale = result["ablation"], result["scale"]
         if done and scale in BEST and (name not in found or BEST.index(scale) < BEST.index(found[name].scale)):
-            found[name] = Measured(name, scale, record)
+            found[name] = Measured(name, scale, record, own)
     return found
 
 

@@ -11,6 +11,8 @@ from blip.data.jsons import parse_json
 from blip.errors import InputError
 from lab import paper
 from lab.ablation.noted import noted
+from lab.ablation.own_table import Table
+from lab.ablation.table import Ablation
 from lab.claim import Claim
 from lab.claims import CLAIMS
 from lab.page_parts import markdown
@@ -46,13 +48,13 @@ class Decided:
         return " ".join(one for one in (self.claim.note, self.doubt) if one)
 
 
-def read_records(folder: Path = FOLDER) -> list[dict[str, Any]]:
-    """The records of ablations in a folder; InputError for a file that is none."""
+def read_records(folder: Path = FOLDER, own: Table | None = None) -> list[dict[str, Any]]:
+    """The records of ablations in a folder, or of an own one those of its name; InputError for a file that is none."""
     found = []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob("*.json")) if own is None else own.records(folder):
         try:
             record = parse_json(path.read_text(encoding="utf-8"))
-            for one, _ in _judged([record]):
+            for one, _ in _judged([record], own):
                 cells(one)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{path} is no record of lab ablate; remove it or run lab ablate again.") from None
@@ -60,24 +62,28 @@ def read_records(folder: Path = FOLDER) -> list[dict[str, Any]]:
     return found
 
 
-def decided_of(records: Sequence[Mapping[str, Any]]) -> list[Decided]:
+def decided_of(records: Sequence[Mapping[str, Any]], own: Table | None = None) -> list[Decided]:
     """The claims that the records decide, in the claims' order, one row a scale; smoke runs say nothing.
 
-    Those of `refused_of` are left out.
+    Those of `refused_of` are left out. own: whose claims they are, where they are none of the lab's.
     """
-    found = [one for one, refusal in _judged(records) if refusal is None]
-    order = [claim.id for claim in CLAIMS]
+    found = [one for one, refusal in _judged(records, own) if refusal is None]
+    order = [claim.id for claim in _claims(own)]
     return sorted(found, key=lambda one: (order.index(one.claim.id), one.scale))
 
 
-def refused_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
+def refused_of(records: Sequence[Mapping[str, Any]], own: Table | None = None) -> list[str]:
     """A sentence for each claim that is not decided, since its arms differ in samples and nothing declares it."""
-    return [f"{refusal} ({one.scale})" for one, refusal in _judged(records) if refusal is not None]
+    return [f"{refusal} ({one.scale})" for one, refusal in _judged(records, own) if refusal is not None]
 
 
-def _judged(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Decided, str | None]]:
+def _claims(own: Table | None) -> Sequence[Claim]:
+    return CLAIMS if own is None else own.claims
+
+
+def _judged(records: Sequence[Mapping[str, Any]], own: Table | None) -> Iterator[tuple[Decided, str | None]]:
     """The claims of the records that are no smoke runs, each with why it is refused."""
-    known = {claim.id: claim for claim in CLAIMS}
+    known, arms = {claim.id: claim for claim in _claims(own)}, None if own is None else own.ablation
     for record in records:
         result = record["result"]
         if result["scale"] == SMOKE:
@@ -86,13 +92,13 @@ def _judged(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Decided, str
         for row in result["claims"]:
             if row["claim"] in known:
                 claim = known[row["claim"]]
-                doubt = _doubt(claim, budgets, result["arms"])
-                yield Decided(claim, row, result["scale"], doubt), undeclared(claim, budgets, list(row["values"]))
+                doubt = _doubt(claim, budgets, result["arms"], arms)
+                yield Decided(claim, row, result["scale"], doubt), undeclared(claim, budgets, list(row["values"]), arms)
 
 
-def _doubt(claim: Claim, budgets: Budgets, arms: Mapping[str, Any]) -> str:
+def _doubt(claim: Claim, budgets: Budgets, arms: Mapping[str, Any], table: Ablation | None) -> str:
     """What is known against a measurement, in sentences."""
-    own_words, ceiling = read_own_words(claim, budgets), at_ceiling(claim, {name: own["seeds"] for name, own in arms.items()})
+    own_words, ceiling = read_own_words(claim, budgets, table), at_ceiling(claim, {name: own["seeds"] for name, own in arms.items()})
     return " ".join(said for said, holds in ((_OWN_WORDS, own_words), (_CEILING, ceiling)) if holds)
 
 

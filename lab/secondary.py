@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lab.ablation.own_table import Table
 from lab.claim import R1, Claim, Difference
 from lab.claim_records import Measured, best
 from lab.page_parts import markdown
@@ -48,9 +49,9 @@ def secondary(shown: Measured) -> list[Outcomes]:
     return [(claim, [_effect(shown, claim, outcome) for outcome in OUTCOMES]) for claim in claims]
 
 
-def secondary_markdown(records: Sequence[Mapping[str, Any]]) -> str:
-    """A table of all claims that R@1 decides by their outcomes, from the best record of each ablation."""
-    rows = [_row(claim, effects) for shown in best(records).values() for claim, effects in secondary(shown)]
+def secondary_markdown(records: Sequence[Mapping[str, Any]], own: Table | None = None) -> str:
+    """A table of all claims that R@1 decides by their outcomes, from the best record of each ablation; own as in `best`."""
+    rows = [_row(claim, effects) for shown in best(records, own).values() for claim, effects in secondary(shown)]
     return f"{HOW}\n\n{markdown(['claim', *(one.name for one in OUTCOMES)], rows)}"
 
 

@@ -56,12 +56,12 @@ def undeclared(claim: Claim, budgets: Budgets, seeds: Sequence[str], table: Abla
     return None
 
 
-def read_own_words(claim: Claim, budgets: Budgets) -> bool:
+def read_own_words(claim: Claim, budgets: Budgets, table: Ablation | None = None) -> bool:
     """Whether students of the claim were trained on CapFilt's texts when arms had no common vocabulary.
 
-    Records from then say nothing of vocabularies.
+    Records from then say nothing of vocabularies. table: the claim's ablation, where it is none of the lab's own.
     """
-    table = ablation(claim.ablation)
+    table = table or ablation(claim.ablation)
     arms = [arm for name in claim.value.arms if isinstance(arm := table.arm(name), Arm) and arm.mix is not None]
     said = [one.get("vocabulary") for arm in arms for one in budgets.get(arm.name, {}).values()]
     return claim.of_students and bool(said) and None in said

@@ -48,6 +48,30 @@ def test_the_pages_example_runs_and_its_claim_is_decided(here, capsys):
     assert scored["config"]["filter"].startswith("long_captions:words@")
     assert main(words) == 0
     assert "6 of them done; nothing left" in capsys.readouterr().err
+    reported(here, capsys)
+
+
+def reported(here, capsys):
+    """Its claim is reported as the lab's are; the smoke run stands for one that says something."""
+    assert main(["report", "--own", "long_captions.py"]) == 2
+    assert f"No record in {here} decides a claim at cpu or gpu scale; run lab ablate long_captions.py first." in capsys.readouterr().err
+    record = json.loads((here / "long_captions-smoke.json").read_text())
+    record["result"]["scale"] = "cpu"
+    (here / "long_captions-cpu.json").write_text(json.dumps(record))
+    (here / "notes.json").write_text("no record")
+    assert main(["report", "--own", "long_captions.py", "--out", "report"]) == 0
+    assert "| Filtering by ITM is better than by length. (cpu) | - |" in capsys.readouterr().out
+    assert {path.name for path in (here / "report").iterdir()} == {
+        "claims.md", "claims.tex", "claims.csv", "claims.png", "outcomes.md", "arms.md", "arms.csv", "long-captions-cpu.png",
+    }  # fmt: skip
+    assert "Filtering by ITM is better than by length." in (here / "report" / "outcomes.md").read_text()
+    for seed in ("0", "1"):
+        record["result"]["budgets"]["words"][seed]["samples"] += 1
+    (here / "long_captions-cpu.json").write_text(json.dumps(record))
+    assert main(["report", "--own", "long_captions.py", "--out", "report"]) == 2
+    assert "The claim itm-over-words is refused: at seed 0" in capsys.readouterr().err
+    assert main(["report", "--own", "table1"]) == 2
+    assert "--own table1 is no Python file; give the FILE.py of lab ablate" in capsys.readouterr().err
 
 
 def _of_seed(rows, seed):

@@ -259,9 +259,9 @@ def test_nothing_to_report_is_one_sentence(tmp_path, capsys):
 
 
 def test_the_page_block_reads_the_committed_records(records, monkeypatch, tmp_path):
-    monkeypatch.setattr(claims_report.read_records, "__defaults__", (tmp_path / "none",))
+    monkeypatch.setattr(claims_report.read_records, "__defaults__", (tmp_path / "none", None))
     assert claims_report.block().startswith("No ablation has been run")
-    monkeypatch.setattr(claims_report.read_records, "__defaults__", (records,))
+    monkeypatch.setattr(claims_report.read_records, "__defaults__", (records, None))
     assert "| reproduced |" in claims_report.block() and "`abc`" in claims_report.block()
 
 

@@ -8,6 +8,8 @@ from types import ModuleType
 from typing import Any
 
 from blip.errors import InputError, one_line
+from lab.ablation.own_scales import LEVEL
+from lab.ablation.scales import SCALES
 from lab.ablation.table import Ablation
 from lab.ablations import ABLATIONS, ablation
 from lab.claim import Claim
@@ -24,6 +26,13 @@ class Table:
 
     ablation: Ablation
     claims: tuple[Claim, ...]
+    stem: str = ""
+    """Of the file that it is from, and of its records; "" for one of the lab's own."""
+
+    def records(self, folder: Path) -> list[Path]:
+        """Its records in a folder, of the generated world and of own pairs."""
+        each = (folder / f"{self.stem}{ground}-{scale}.json" for ground in ("", f"-{LEVEL}") for scale in SCALES)
+        return [path for path in each if path.is_file()]
 
 
 def table_of(name: str) -> Table:
@@ -37,7 +46,7 @@ def table_of(name: str) -> Table:
     if own.name in ABLATIONS:
         raise InputError(f"{name} calls its ablation {own.name!r}, as the lab does one of its own; give it another name.")
     _check_arms(name, own)
-    return Table(own, _checked(name, own, claims))
+    return Table(own, _checked(name, own, claims), Path(name).stem)
 
 
 def _imported(path: Path) -> ModuleType:

@@ -4,11 +4,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from tyro.conf import arg
 
 from blip.data.files import replacing
 from blip.errors import InputError
 from lab import claim_figures
+from lab.ablation.own_table import SUFFIX, Table, table_of
 from lab.arms_report import arms_csv, arms_markdown
 from lab.claim_records import Measured
 from lab.claims_report import FOLDER, SMOKE, decided_of, latex, read_records, refused_of, table, table_csv
@@ -20,8 +23,10 @@ from lab.secondary import secondary_markdown
 class Options:
     """Write the tables and figures of all claims that the records decide; records of smoke runs are passed over."""
 
-    records: Path = FOLDER
-    """Folder of the records; by default the committed ones."""
+    own: Annotated[Path | None, arg(metavar="FILE.py")] = None
+    """Report arms and claims of your own, the FILE.py of lab ablate, in place of the lab's."""
+    records: Path | None = None
+    """Folder of the records; by default the committed ones, and of your own the working folder."""
     out: Path = Path("runs/report")
     """Folder of the claims (claims.md, .tex, .csv), of what else their arms differ in (outcomes.md), of what each arm
     was worth (arms.md, .csv), and of figures."""
@@ -29,21 +34,23 @@ class Options:
 
 def main(options: Options) -> int:
     """Write the files and print the table; 1 where a claim is refused, and why on stderr."""
-    records = read_records(options.records)
-    found, refused = decided_of(records), refused_of(records)
+    own = None if options.own is None else _own(options.own)
+    folder = options.records or (FOLDER if own is None else Path())
+    records = read_records(folder, own)
+    found, refused = decided_of(records, own), refused_of(records, own)
     if not found:
-        none = f"No record in {options.records} decides a claim at cpu or gpu scale; run lab ablate NAME first."
+        none = f"No record in {folder.absolute()} decides a claim at cpu or gpu scale; run lab ablate {options.own or 'NAME'} first."
         raise InputError(next(iter(refused), none))
     texts = {"claims.md": "\n\n".join([table(found), *refused]), "claims.tex": latex(found), "claims.csv": table_csv(found)}
-    texts |= {"outcomes.md": secondary_markdown(records), "arms.md": arms_markdown(records), "arms.csv": arms_csv(records)}
+    texts |= {"outcomes.md": secondary_markdown(records, own), "arms.md": arms_markdown(records), "arms.csv": arms_csv(records)}
     for name, text in texts.items():
         with replacing(options.out / name) as file:
             file.write((text.rstrip("\n") + "\n").encode())
     recalls = [one for one in found if one.claim.in_recalls]
     others = [one for one in found if not one.claim.in_recalls]
-    for name, own in (("claims.png", recalls), ("claims-other.png", others)):
-        if own:
-            save(claim_figures.effects(own), options.out / name)
+    for name, drawn in (("claims.png", recalls), ("claims-other.png", others)):
+        if drawn:
+            save(claim_figures.effects(drawn), options.out / name)
     for record in records:
         _draw(record, options.out)
     print(table(found))
@@ -51,6 +58,12 @@ def main(options: Options) -> int:
     for sentence in refused:
         print(sentence, file=sys.stderr)
     return 1 if refused else 0
+
+
+def _own(path: Path) -> Table:
+    if path.suffix != SUFFIX:
+        raise InputError(f"--own {path} is no Python file; give the FILE.py of lab ablate, or leave it out for the lab's own claims.")
+    return table_of(str(path))
 
 
 def _draw(record: Mapping[str, Any], out: Path) -> None:
