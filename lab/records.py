@@ -13,6 +13,13 @@ from typing import Any
 from blip.data.files import replacing
 
 RESULTS = Path(__file__).parent / "results"
+"""The records that come along."""
+_CLONE = RESULTS.parents[1]
+_IN_CLONE = (_CLONE / "pyproject.toml").is_file()
+WRITTEN = RESULTS if _IN_CLONE else Path("results")
+"""Where records are written: among those that come along in a clone, in the working folder where the package is installed."""
+DRAWN = _CLONE / "docs" if _IN_CLONE else WRITTEN
+"""Where the pictures of records are drawn."""
 _PACKAGES = ("torch", "torchvision", "transformers", "tokenizers", "pyarrow", "numpy")
 
 

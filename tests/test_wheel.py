@@ -49,6 +49,7 @@ def installed(wheel, tmp_path_factory):
 def outside(installed, tmp_path, *command):
     """Run a command away from the clone, with nothing of ours in reach but the installed copy."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
+    env["BLIP_LAB_HOME"] = str(tmp_path / "home")
     env |= {"PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
         command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=120
@@ -98,6 +99,21 @@ def test_the_demo_runs_outside_the_clone(installed, tmp_path):
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
     assert (summary["pairs"], summary["commit"]) == (48, None)
+
+
+def test_records_are_written_here_and_go_on_from_those_that_come_along(installed, tmp_path):
+    packaged = installed / "lab" / "results" / "ablations"
+    before = {path: path.read_bytes() for path in packaged.iterdir()}
+    for words in (["table1", "--scale", "smoke", "--seeds", "1", "--only", "none"], ["threshold", "--seeds", "3", "--add"]):
+        done = outside(installed, tmp_path, sys.executable, str(installed / "bin" / "lab"), "ablate", *words)
+        assert done.returncode == 0, done.stderr
+    written = {path.name: json.loads(path.read_text())["result"] for path in (tmp_path / "results" / "ablations").iterdir()}
+    assert set(written) == {"table1-smoke.json", "threshold-cpu.json"}
+    assert "0 cells, 0 of them done; nothing left" in done.stderr
+    known = json.loads((packaged / "threshold-cpu.json").read_text())["result"]
+    assert written["threshold-cpu.json"]["arms"] == known["arms"]
+    assert written["threshold-cpu.json"]["before"][0]["cells"] == {"sweep": [0, 1, 2]}
+    assert {path: path.read_bytes() for path in packaged.iterdir()} == before
 
 
 def test_the_installed_copy_opens_its_weights(installed, tmp_path):

@@ -26,11 +26,11 @@ from lab.claim import Claim
 from lab.finetuning import plain
 from lab.peers.kinds import open_clip_models
 from lab.recipes import Recipe
-from lab.records import RESULTS, record, write_record
+from lab.records import RESULTS, WRITTEN, record, write_record
 from lab.runs import Home
 from lab.verdicts import decided, undeclared
 
-FOLDER = RESULTS / "ablations"
+FOLDER = WRITTEN / "ablations"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,17 @@ class Wanted:
         """Where the record lies: of own pairs or arms in the working folder, so that it is not taken for the lab's."""
         stem = Path(self.name).stem if self.name.endswith(SUFFIX) else self.name
         file = Path(f"{stem}-{LEVEL}-{self.scale}.json" if self.own.given else f"{stem}-{self.scale}.json")
-        return self.out or (file if self.own.given or self.name.endswith(SUFFIX) else FOLDER / file)
+        return self.out or (file if self._is_own else FOLDER / file)
+
+    @property
+    def earlier(self) -> Earlier:
+        """The record that is there; where the package is installed, the one that comes along until there is one."""
+        packaged = RESULTS / "ablations" / self.record.name
+        return Earlier.at(self.record if self.record.exists() or self.out or self._is_own else packaged)
+
+    @property
+    def _is_own(self) -> bool:
+        return self.own.given or self.name.endswith(SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -73,13 +83,13 @@ def ablate(wanted: Wanted, home: Home) -> int:
             raise InputError(f"--{name} {getattr(wanted, name)} cannot be; give 1 or more.")
     task = task_of(wanted)
     table, recipe, ground = task.table, task.recipe, task.ground
-    earlier = Earlier.at(wanted.record)
+    earlier = wanted.earlier
     cells = cells_of(table, wanted.seeds, wanted.only, jobs=wanted.jobs, ground=ground)
     if wanted.add:
         cells = [cell for cell in cells if earlier.found(cell, recipe, home) is None]
     if any(needs_open_clip(one) for one in missing(cells, recipe, home).values()):
         open_clip_models()  # before hours are spent on what comes first
-    if aside := earlier.set_aside(table, recipe, home, ground):
+    if wanted.record.exists() and (aside := earlier.set_aside(table, recipe, home, ground)):
         copy, lost = aside
         print(f"{lost} cells of {_shown(wanted.record)} are of other arms or recipes than those of now; {_shown(copy)} keeps them.", file=sys.stderr)
 
@@ -130,7 +140,7 @@ def device_for(recipe: Recipe) -> None:
 
 def found_of(wanted: Wanted, task: Task, home: Home) -> Found:
     """What is known of the cells, from this home and from the record that is there."""
-    return found(task.table, wanted.seeds, task.recipe, home, Earlier.at(wanted.record), task.ground)
+    return found(task.table, wanted.seeds, task.recipe, home, wanted.earlier, task.ground)
 
 
 def record_of(wanted: Wanted, task: Task, home: Home) -> dict[str, Any]:

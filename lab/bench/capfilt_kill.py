@@ -20,7 +20,7 @@ from lab.bench.killing import failed, finish, world_tars
 from lab.bench.ledger_state import CAPTIONING, ENTERING, WRITING, place, state
 from lab.bench.running import check_counts
 from lab.bench.slow_commits import SYNC, TILE
-from lab.records import RESULTS, record, write_record
+from lab.records import WRITTEN, record, write_record
 from lab.weights import WEIGHTS
 
 AIMS = {CAPTIONING: (TILE, 3), WRITING: (SYNC, 3), ENTERING: (SYNC, 6)}
@@ -37,7 +37,7 @@ HOW = (
 class Options:
     """Kill CapFilt again and again, continue it each time, and compare with an unbroken run."""
 
-    out: Path = RESULTS / "bench" / "capfilt-kill-cpu.json"
+    out: Path = WRITTEN / "bench" / "capfilt-kill-cpu.json"
     """The record, JSON."""
     kills: int = 50
     """SIGKILLs over the run."""

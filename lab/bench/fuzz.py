@@ -19,7 +19,7 @@ from lab.bench.fuzz_case import Target, broken, write_files
 from lab.bench.fuzz_worker import FINDING, READ, REFUSED, Case, Limits, run_all, targets_of
 from lab.bench.running import check_counts
 from lab.options import did_you_mean
-from lab.records import RESULTS, record, write_record
+from lab.records import WRITTEN, record, write_record
 
 # By name, as lab.cli names its rooms: the studio imports the lab, never the other way.
 MODULES = (
@@ -39,7 +39,7 @@ _SHOWN = 20  # findings
 class Options:
     """Break files for every reader, and find what is neither read nor refused rightly."""
 
-    out: Path = RESULTS / "bench" / "fuzz-cpu.json"
+    out: Path = WRITTEN / "bench" / "fuzz-cpu.json"
     """The record, JSON."""
     cases: int = 10_000
     """Broken inputs, an equal share for every target."""

@@ -24,7 +24,7 @@ from lab.bench.killing import world_tars
 from lab.bench.pretrain_memory import HOW as MEMORY
 from lab.bench.running import check_counts, check_running, record_path
 from lab.figures import save
-from lab.records import RESULTS, record, write_record
+from lab.records import DRAWN, record, write_record
 
 STEP_AXES = {
     "batch": ("batch", LINEAR),
@@ -87,7 +87,7 @@ class Options:
     """Of the pre-training step: float32 or bf16."""
     out: Path | None = None
     """The record, JSON; by default growth-DEVICE.json among the benches' records."""
-    plot: Path = RESULTS.parents[1] / "docs" / "growth.png"
+    plot: Path = DRAWN / "growth.png"
     """The picture, PNG."""
     seed: int = 0
     """Of weights, pairs and draws."""

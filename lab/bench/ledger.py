@@ -27,7 +27,7 @@ from blip.errors import InputError
 from lab.bench.alone import alone
 from lab.bench.pictures import measure
 from lab.bench.simulated_ledger import EACH, IMAGES_PER_SHARD, simulate
-from lab.records import RESULTS, record, write_record
+from lab.records import WRITTEN, record, write_record
 
 BYTES_A_ROW = 150  # on disk, with room for the kept list
 BINS = 20
@@ -45,7 +45,7 @@ _PLAIN = {
 class Options:
     """Measure how long questions about a large ledger take, and in how much memory; then opening pictures."""
 
-    out: Path = RESULTS / "bench" / "ledger-cpu.json"
+    out: Path = WRITTEN / "bench" / "ledger-cpu.json"
     """The record, JSON."""
     rows: int = 100_000_000
     """Captions of the ledger, 5 an image."""

@@ -20,7 +20,7 @@ from lab.bench.running import check_counts
 from lab.captioned import Gallery, captioned
 from lab.downstream.reporting import table
 from lab.inference import Machine
-from lab.records import RESULTS, record, write_record
+from lab.records import WRITTEN, record, write_record
 from lab.runs import Home, Run, Step
 
 SAMPLES, OPERATIONS = "equal samples", "equal operations"
@@ -164,7 +164,7 @@ def _check(options: Options) -> None:
 
 
 def _out(options: Options) -> Path:
-    return options.out or RESULTS / "bench" / f"peers-real-{options.device.split(':')[0]}.json"
+    return options.out or WRITTEN / "bench" / f"peers-real-{options.device.split(':')[0]}.json"
 
 
 def _said(result: dict[str, Any]) -> str:

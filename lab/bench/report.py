@@ -13,10 +13,10 @@ from matplotlib.ticker import NullLocator
 from blip.errors import InputError
 from lab.figures import FILTERED, INK, KEPT, PAPER, QUIET, save
 from lab.page_parts import markdown
-from lab.records import RESULTS
+from lab.records import DRAWN, RESULTS
 
 RECORDS = RESULTS / "bench"
-PLOT = RESULTS.parents[1] / "docs" / "bench.png"
+PLOT = DRAWN / "bench.png"
 _TICKS = (0.25, 0.5, 1, 2, 4, 8, 16)
 _GRID = "#D0D7DE"
 

@@ -7,7 +7,7 @@ import torch
 
 from blip.errors import InputError
 from blip.train import PRECISIONS
-from lab.records import RESULTS
+from lab.records import WRITTEN
 
 DEVICES = ("cpu", "cuda")
 
@@ -32,4 +32,4 @@ def check_counts(options: Any, *names: str) -> None:
 def record_path(name: str, device: str, precision: str) -> Path:
     """Where the record of a bench lies by default: bench/NAME-DEVICE.json, and its precision unless float32."""
     suffix = "" if precision == "float32" else f"-{precision}"
-    return RESULTS / "bench" / f"{name}-{device.split(':')[0]}{suffix}.json"
+    return WRITTEN / "bench" / f"{name}-{device.split(':')[0]}{suffix}.json"

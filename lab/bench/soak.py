@@ -21,7 +21,7 @@ from blip.errors import InputError
 from lab.bench.killing import failed, world_tars
 from lab.bench.running import check_counts
 from lab.figures import INK, KEPT, PAPER, QUIET, save
-from lab.records import RESULTS, record, write_record
+from lab.records import DRAWN, WRITTEN, record, write_record
 from lab.weights import WEIGHTS
 
 LEAST = 50_000
@@ -51,9 +51,9 @@ class Options:
     """Seconds between two readings."""
     seed: int = 0
     """Of the pairs and the captions."""
-    out: Path = RESULTS / "bench" / "soak-cpu.json"
+    out: Path = WRITTEN / "bench" / "soak-cpu.json"
     """The record, JSON."""
-    plot: Path = RESULTS.parents[1] / "docs" / "soak.png"
+    plot: Path = DRAWN / "soak.png"
     """The picture of memory over images, PNG."""
 
 

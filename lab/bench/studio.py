@@ -20,7 +20,7 @@ from lab.bench.rounds import spread
 from lab.bench.running import check_counts
 from lab.bench.simulated_ledger import EACH
 from lab.bench.studio_ledger import write_ledgers
-from lab.records import RESULTS, record, write_record
+from lab.records import WRITTEN, record, write_record
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -52,7 +52,7 @@ _SEARCHES = ("a red ball near a cup", "two big blue boxes", "something green")
 class Options:
     """Measure in a browser how long the studio lets people wait over a large ledger, and how much memory it holds."""
 
-    out: Path = RESULTS / "bench" / "studio-cpu.json"
+    out: Path = WRITTEN / "bench" / "studio-cpu.json"
     """The record, JSON."""
     rows: int = 1_000_000
     """Captions of the ledger, 5 an image."""

@@ -20,7 +20,7 @@ import torch
 from blip.errors import InputError
 from lab.bench.killing import failed, finish, world_tars
 from lab.bench.running import check_counts
-from lab.records import RESULTS, record, write_record
+from lab.records import WRITTEN, record, write_record
 
 SPREAD = 4  # steps over which the moment of a kill is drawn
 STEPPING, WRITING = "in a step", "while a checkpoint was written"
@@ -32,7 +32,7 @@ _LOOK = 0.001  # seconds between two looks at the folder
 class Options:
     """Kill pre-training again and again, continue it each time, and compare with an unbroken run."""
 
-    out: Path = RESULTS / "bench" / "train-kill-cpu.json"
+    out: Path = WRITTEN / "bench" / "train-kill-cpu.json"
     """The record, JSON."""
     kills: int = 20
     """SIGKILLs over the run."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from blip.errors import InputError
 from lab.bench.rounds import spread
-from lab.records import RESULTS, record, write_record
+from lab.records import WRITTEN, record, write_record
 from lab.world.draw import draw
 from lab.world.language import full_caption
 from lab.world.levels import LEVELS, Level
@@ -28,7 +28,7 @@ REQUIRED = {"nano": 1_000}
 class Options:
     """Measure how fast scenes are composed, drawn at the size that models see, and captioned."""
 
-    out: Path = RESULTS / "bench" / "world-cpu.json"
+    out: Path = WRITTEN / "bench" / "world-cpu.json"
     """The record, JSON."""
     scenes: int = 2_000
     """Scenes a round and level."""

@@ -34,8 +34,8 @@ class Options:
     add: bool = False
     """Do only what the record lacks. Without it what is asked for is done here too, and the record keeps the rest."""
     out: Path | None = None
-    """The record, JSON; by default NAME-SCALE.json among the committed records of ablations, and of your own pairs
-    NAME-own-SCALE.json here."""
+    """The record, JSON; by default NAME-SCALE.json among the committed records of ablations (installed without a clone:
+    in results/ablations here), and of your own pairs NAME-own-SCALE.json here."""
     own: Own = field(default_factory=Own)
     """Where the pairs come from."""
 

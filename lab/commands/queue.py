@@ -8,7 +8,6 @@ from pathlib import Path
 
 from blip.errors import InputError
 from lab.ablation.command import Wanted, device_for, record_of, task_of
-from lab.ablation.earlier import Earlier
 from lab.ablation.queue import by_value, packed, work
 from lab.ablation.scales import scaled
 from lab.ablations import ABLATIONS
@@ -39,7 +38,7 @@ def main(options: Options) -> int:
         raise InputError(f"--minutes {options.minutes:g} with --jobs {options.jobs} cannot be; give more than 0.")
     recipe, home, began = scaled(options.scale), Home.default(), time.time()
     device_for(recipe)
-    records = {name: Earlier.at(Wanted(name=name, scale=options.scale, seeds=1).record) for name in ABLATIONS}
+    records = {name: Wanted(name=name, scale=options.scale, seeds=1).earlier for name in ABLATIONS}
     left = by_value(recipe, home, records)
     say = lambda text: print(text, file=sys.stderr, flush=True)
     say(f"{len(left)} cells are not measured; {options.minutes:g} minutes, {options.jobs} at once.")

@@ -9,7 +9,7 @@ from blip.errors import InputError
 from lab.bootstrap import NAMES, Seconds, train_models
 from lab.evaluate import bootstrap_quality
 from lab.recipes import overridden, recipe
-from lab.records import RESULTS, record, write_record
+from lab.records import WRITTEN, record, write_record
 from lab.weights import WEIGHTS
 from lab.world.sets import World
 
@@ -49,7 +49,7 @@ def main(options: Options) -> int:
     if options.install:
         for stage in NAMES:
             shutil.copy(options.out / f"{stage}.safetensors", WEIGHTS / f"{stage}.safetensors")
-        shutil.copy(path, RESULTS / f"{name}.json")
+        shutil.copy(path, WRITTEN / f"{name}.json")
     _print(quality, seconds)
     print(f"weights and record: {options.out}")
     return 0
