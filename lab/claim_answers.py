@@ -9,7 +9,7 @@ from lab.ablations import ablation
 from lab.claim import R1, Claim
 from lab.claim_records import BEST, Measured, best, paired
 from lab.claims import CLAIMS
-from lab.claims_report import PAPERS_COLUMNS, SMOKE, Decided, published, wanted_seeds
+from lab.claims_report import PAPERS_COLUMNS, SMOKE, Decided, at_once, published, wanted_seeds
 from lab.page_parts import markdown, percent
 from lab.stats import EQUIVALENT, OPPOSITE, REPRODUCED
 from lab.tour import TOUR, chapter_of
@@ -74,12 +74,14 @@ def verdicts(records: Sequence[Mapping[str, Any]]) -> str:
     return markdown(_HEAD, rows)
 
 
-def summary(records: Sequence[Mapping[str, Any]]) -> str:
-    """How many claims have which verdict, in one sentence."""
-    found = [one.row["verdict"] for measured in best(records).values() for one in measured.decided]
+def summary(records: Sequence[Mapping[str, Any]], *, named: bool = False) -> str:
+    """How many claims have which verdict, and how many keep it when all are judged at once; named: and which do not."""
+    decided = [one for measured in best(records).values() for one in measured.decided]
+    found = [one.row["verdict"] for one in decided]
     each = [f"{found.count(name)} {name}" for name in dict.fromkeys((REPRODUCED, OPPOSITE, EQUIVALENT, *found))]
     told = f": {', '.join(each)}" if found else ""
-    return f"**Of {len(CLAIMS)} claims {len(found)} are measured{told}.** The others name the command that measures them."
+    said = f"**Of {len(CLAIMS)} claims {len(found)} are measured{told}.** The others name the command that measures them."
+    return f"{said} {at_once(decided, named=named)}".strip()
 
 
 def most_worth(shown: Measured) -> str:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from lab.claim import Claim
 from lab.claims import CLAIMS
 from lab.page_parts import markdown
 from lab.records import RESULTS
-from lab.stats import UNDECIDED, seeds_wanted
+from lab.stats import OPPOSITE, REPRODUCED, UNDECIDED, all_true, mostly_true, p_value, seeds_wanted
 from lab.verdicts import Budgets, at_ceiling, read_own_words, undeclared
 
 FOLDER = RESULTS / "ablations"
@@ -109,6 +109,28 @@ def cells(one: Decided) -> list[str]:
     said = f"{one.claim.says} ({one.scale})"
     effect, margin = f"{100 * row['effect']:+.1f}", f"{100 * row['margin']:.1f}"
     return [said, published(one.claim), effect, *intervals, margin, _seeds(one), row["verdict"]]
+
+
+def at_once(found: Sequence[Decided], *, named: bool = False) -> str:
+    """How many claims keep their verdict when all are judged at once, by the p values of their paired t-tests.
+
+    named: and which. "" where no effect was found.
+    """
+    each = [p_value(list(one.row["values"].values())) for one in found]
+    rows = [row for row in zip(found, mostly_true(each), all_true(each), strict=True) if row[0].row["verdict"] in (REPRODUCED, OPPOSITE)]
+    if not rows:
+        return ""
+    alone, sure = [one for one, mostly, _ in rows if not mostly], [one for one, _, all_of in rows if all_of]
+    said = (
+        f"Each interval is of 95% by itself; with all {len(found)} judged at once {len(rows) - len(alone)} of the {len(rows)} effects found remain if one "
+        f"in twenty of them may be false (Benjamini and Hochberg), {len(sure)} if none may (Holm)."
+    )
+    parts = [("By itself only", alone), ("If none may be false", sure)] if named else []
+    return " ".join([said, *(f"{what}: {_said(own)}." for what, own in parts if own)])
+
+
+def _said(found: Iterable[Decided]) -> str:
+    return "; ".join(one.claim.says.removesuffix(".") for one in found)
 
 
 def wanted_seeds(one: Decided) -> int | None:

@@ -15,11 +15,11 @@ def findings() -> str:
     records = read_records()
     shown = best(records)
     parts = [_chapter(one, shown) for one in TOUR if any(name in shown for name in one.ablations)]
-    return "\n\n".join([summary(records), *parts])
+    return "\n\n".join([summary(records, named=True), *parts])
 
 
 def tally() -> str:
-    """How many claims have which verdict, in one sentence."""
+    """How many claims have which verdict, and how many keep it when all are judged at once."""
     return summary(read_records())
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from blip.errors import InputError
 
@@ -71,6 +71,39 @@ def verdict(effect: Effect, *, margin: float, least: int) -> str:
     if low > 0:
         return REPRODUCED
     return OPPOSITE if high < 0 else UNDECIDED
+
+
+def p_value(differences: Sequence[float]) -> float:
+    """The two-sided p of the paired t-test that the mean difference is 0; 1 where one seed says nothing of spread."""
+    values = np.asarray(differences, dtype=float)
+    if len(values) < 2:
+        return 1.0
+    error = float(values.std(ddof=1)) / np.sqrt(len(values))
+    if not error:
+        return 0.0 if values.any() else 1.0
+    return float(2 * stdtr(len(values) - 1, -abs(values.mean()) / error))
+
+
+def all_true(each: Sequence[float], level: float = 1 - CONFIDENCE) -> list[bool]:
+    """Which of several tests hold, by their p values, so that at most with chance `level` any of these is false (Holm 1979).
+
+    Whatever their dependence.
+    """
+    held = [False] * len(each)
+    for left, at in zip(range(len(each), 0, -1), np.argsort(each, kind="stable"), strict=True):
+        if each[at] > level / left:
+            break
+        held[at] = True
+    return held
+
+
+def mostly_true(each: Sequence[float], level: float = 1 - CONFIDENCE) -> list[bool]:
+    """Which of several tests hold so that of these at most the share `level` is expected to be false (Benjamini and
+    Hochberg 1995), for tests that are independent or rise together."""
+    values = np.asarray(each, dtype=float)
+    ordered = np.sort(values)
+    good = ordered <= level * np.arange(1, len(values) + 1) / max(1, len(values))
+    return [bool(one) for one in values <= (ordered[good].max() if good.any() else -1.0)]
 
 
 def seeds_wanted(differences: Sequence[float], *, margin: float, least: int, most: int = 100) -> int | None:

@@ -10,7 +10,7 @@ from tyro.conf import arg
 
 from blip.data.files import replacing
 from blip.errors import InputError
-from lab import claim_figures
+from lab import claim_figures, claims_report
 from lab.ablation.own_table import SUFFIX, Table, table_of
 from lab.arms_report import arms_csv, arms_markdown
 from lab.claim_records import Measured
@@ -41,7 +41,8 @@ def main(options: Options) -> int:
     if not found:
         none = f"No record in {folder.absolute()} decides a claim at cpu or gpu scale; run lab ablate {options.own or 'NAME'} first."
         raise InputError(next(iter(refused), none))
-    texts = {"claims.md": "\n\n".join([table(found), *refused]), "claims.tex": latex(found), "claims.csv": table_csv(found)}
+    said = "\n\n".join(filter(None, [table(found), claims_report.at_once(found, named=True)]))
+    texts = {"claims.md": "\n\n".join([said, *refused]), "claims.tex": latex(found), "claims.csv": table_csv(found)}
     texts |= {"outcomes.md": secondary_markdown(records, own), "arms.md": arms_markdown(records), "arms.csv": arms_csv(records)}
     for name, text in texts.items():
         with replacing(options.out / name) as file:
@@ -53,7 +54,7 @@ def main(options: Options) -> int:
             save(claim_figures.effects(drawn), options.out / name)
     for record in records:
         _draw(record, options.out)
-    print(table(found))
+    print(said)
     print(f"\ntables and figures: {options.out}")
     for sentence in refused:
         print(sentence, file=sys.stderr)
