@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from apps.experiments import Curve, Question, Training
-from lab.claims_report import Decided, published, wanted_seeds
+from lab.claims_report import Decided, at_once, published, wanted_seeds
 from lab.runs import DONE, RUNNING
 from lab.secondary import HOW, OUTCOMES, Outcome, Outcomes, leaves_out_0, told
 from lab.stats import EQUIVALENT, OPPOSITE, REPRODUCED, UNDECIDED, Effect
@@ -25,12 +25,14 @@ def claims(questions: Sequence[Question]) -> str:
 
 
 def summary(questions: Sequence[Question]) -> str:
-    """How many claims came out how."""
-    verdicts = [one.row["verdict"] for question in questions for one in question.decided]
+    """How many claims came out how, and how many effects remain when all are judged at once."""
+    decided = [one for question in questions for one in question.decided]
+    verdicts = [one.row["verdict"] for one in decided]
     unmeasured = sum(len(question.open) for question in questions)
     counts = {name: verdicts.count(name) for name in dict.fromkeys((REPRODUCED, OPPOSITE, EQUIVALENT, *verdicts))}
     said = "".join(f"<div><dt>{escape(name)}</dt><dd>{count}</dd></div>" for name, count in counts.items())
-    return f'<dl class="tally">{said}<div><dt>not measured</dt><dd>{unmeasured}</dd></div></dl>'
+    tally = f'<dl class="tally">{said}<div><dt>not measured</dt><dd>{unmeasured}</dd></div></dl>'
+    return f'{tally}<p class="quiet">{escape(at_once(decided))}</p>'
 
 
 def runs(trainings: Sequence[Training]) -> str:

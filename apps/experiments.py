@@ -93,7 +93,7 @@ def _question(name: str, found: dict[str, list[Decided]], outcomes: tuple[Outcom
     table, claims = ablation(name), [claim for claim in CLAIMS if claim.ablation == name]
     decided = tuple(one for claim in claims for one in found.get(claim.id, ()))
     unknown = tuple(claim.says for claim in claims if claim.id not in found)
-    command = f"lab ablate {name} --scale cpu --seeds {max(claim.seeds for claim in claims)}"
+    command = f"lab ablate {name} --scale cpu --seeds {max(claim.seeds for claim in claims)}{' --add' if decided else ''}"
     return Question(table.question, table.source, command, decided, unknown, outcomes)
 
 

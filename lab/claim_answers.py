@@ -159,8 +159,7 @@ def _row(claim: Claim, found: Decided | None, shown: Measured | None) -> list[st
     margin = f"{100 * claim.margin:.1f}" if claim.in_points else f"{claim.margin:.1f}"
     link = chapter_of(claim.ablation).link
     if found is None:
-        scale = shown.scale if shown else BEST[-1]
-        todo = f"`lab ablate {claim.ablation} --scale {scale}`"
+        todo = f"`{shown.command if shown else f'lab ablate {claim.ablation} --scale {BEST[-1]}'}`"
         return [claim.says, published(claim), "not measured yet", todo, margin, f"0 of {claim.seeds}", "-", link]
     row = found.row
     bounds = interval(claim, row).removeprefix("95% interval ")

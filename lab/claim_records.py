@@ -42,7 +42,7 @@ class Measured:
     @property
     def command(self) -> str:
         """What measures it, or measures what is missing."""
-        return f"lab ablate {self.name} --scale {BEST[-1] if self.is_smoke else self.scale}"
+        return f"lab ablate {self.name} --scale {BEST[-1]}" if self.is_smoke else f"lab ablate {self.name} --scale {self.scale} --add"
 
     @property
     def arms(self) -> dict[str, Mapping[str, Any]]:

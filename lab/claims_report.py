@@ -122,8 +122,8 @@ def at_once(found: Sequence[Decided], *, named: bool = False) -> str:
         return ""
     alone, sure = [one for one, mostly, _ in rows if not mostly], [one for one, _, all_of in rows if all_of]
     said = (
-        f"Each interval is of 95% by itself; with all {len(found)} judged at once {len(rows) - len(alone)} of the {len(rows)} effects found remain if one "
-        f"in twenty of them may be false (Benjamini and Hochberg), {len(sure)} if none may (Holm)."
+        f"Each interval is of 95% by itself; with all {len(found)} judged at once, {len(rows) - len(alone)} of the {len(rows)} effects found remain if one "
+        f"in twenty of them may be false (Benjamini and Hochberg), and {len(sure)} if none may (Holm)."
     )
     parts = [("By itself only", alone), ("If none may be false", sure)] if named else []
     return " ".join([said, *(f"{what}: {_said(own)}." for what, own in parts if own)])

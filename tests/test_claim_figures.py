@@ -87,7 +87,7 @@ def test_the_best_record_is_shown_gpu_before_cpu(folder):
         (folder / f"table1-{scale}.json").write_text(json.dumps(record("table1", found, scale)))
     assert measured("table1", "best", folder).scale == "cpu"  # the one for gpu has no cell yet
     (folder / "table1-gpu.json").write_text(json.dumps(record("table1", PART, "gpu")))
-    assert measured("table1", "best", folder).command == "lab ablate table1 --scale gpu"
+    assert measured("table1", "best", folder).command == "lab ablate table1 --scale gpu --add"
     assert best([]) == {} and list(best([record("table1", FULL)])) == ["table1"]
 
 
@@ -108,7 +108,7 @@ def test_a_part_of_a_record_says_what_is_missing():
     assert where_from(part).startswith("0 to 2 seeds an arm, so far, scale `cpu`: `lab ablate table1` at commit")
     said = answer([part])
     assert "**Undecided: Captioner and filter together help.** +30.0 points (no interval yet; 1 seed, of 5 that a verdict needs" in said
-    assert said.count("Not measured yet: `lab ablate table1 --scale cpu`.") == 4
+    assert said.count("Not measured yet: `lab ablate table1 --scale cpu --add`.") == 4
     assert texts(figures.claims([part], "x")).count("not measured yet") == 4
     assert texts(figures.arms(part, "x")).count("not measured yet") == 2
 
@@ -141,7 +141,7 @@ def test_the_table_of_verdicts_has_every_claim_and_its_notebook():
         "| [5](05_does_capfilt_help.ipynb) |"
     )
     said = summary([record("table1", FULL)], named=True)
-    assert "with all 5 judged at once 3 of the 3 effects found remain if one in twenty" in said and ", 3 if none may (Holm)." in said
+    assert "with all 5 judged at once, 3 of the 3 effects found remain if one in twenty" in said and ", and 3 if none may (Holm)." in said
     assert said.endswith("If none may be false: Captioner and filter together help; Both help more than the filter alone; Both help more than the captioner alone.")
     table2 = [line for line in lines if "(06_decoding.ipynb)" in line]
     assert len(table2) == 4 and all("| not measured yet | `lab ablate table2 --scale cpu` |" in line for line in table2)
