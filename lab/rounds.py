@@ -24,7 +24,6 @@ from blip.tasks.captioning import PROMPT
 from blip.tokenizer import Tokenizer
 from lab import stages
 from lab.ablation.ground import WORLD, Ground
-from lab.evaluate import bootstrap_quality
 from lab.mixes import BOTH, Mix, selected
 from lab.progress import bar, images_bar
 from lab.recipes import Recipe, Stage
@@ -145,15 +144,14 @@ class Steps:
         return self.home.run(step, work)
 
     def evaluate(self, captioner: Run, matcher: Run) -> Run:
-        """What they are worth in the generated world; a pre-trained model can be both."""
-        count, start = self.recipe.evaluation, self.recipe.web
+        """What they are worth on this ground; a pre-trained model can be both."""
 
         def work(folder: Path) -> dict[str, Any]:
             speaker = _model(captioner)
             judge = speaker if matcher == captioner else _model(matcher)
-            return bootstrap_quality(speaker, judge, self.world, count=count, start=start)
+            return self.ground.quality(speaker, judge, self.recipe)
 
-        return self.home.run(self._step("evaluate", [captioner, matcher]), work)
+        return self.home.run(self._step("evaluate", [captioner, matcher], **self.ground.evaluated_by(self.recipe)), work)
 
     def _tuning(self, kind: str, stage: Stage, tune: Callable[..., BLIP], model: Run) -> tuple[Step, Work]:
         step = self._step(kind, [model])

@@ -15,7 +15,7 @@ from lab.ablation.engine import cells_of, do
 from lab.ablation.found import Found, found
 from lab.ablation.ground import WORLD, Ground
 from lab.ablation.own_pairs import OwnPairs
-from lab.ablation.own_reading import Own, opened
+from lab.ablation.own_reading import Own, opened, told_overlap
 from lab.ablation.own_scales import LEVEL, possible
 from lab.ablation.own_table import SUFFIX, Table, table_of
 from lab.ablation.peer_steps import needs_open_clip
@@ -123,19 +123,14 @@ def on_own_pairs(wanted: Wanted, own: Table) -> Task:
     pairs, recipe = opened(wanted.own, wanted.scale)
     for name, why in left_out.items():
         print(f"The arm {name!r} is left out: {why}.", file=sys.stderr)
-    if pairs.web_in_val:
-        print(
-            f"{pairs.web_in_val} images of {wanted.own.data} are images of {wanted.own.val} too, so that pre-training "
-            "sees what is measured on; take them out of one of the two for clean numbers.",
-            file=sys.stderr,
-        )
+    told_overlap(wanted.own, pairs)
     return Task(rest, own.claims, recipe, pairs, left_out)
 
 
 def device_for(recipe: Recipe) -> None:
     """InputError where the recipe's device is not there."""
     if recipe.device == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"The recipe {recipe.name} needs a CUDA device and there is none; give --scale cpu.")
+        raise InputError(f"The recipe {recipe.name} needs a CUDA device and there is none; choose cpu.")
 
 
 def found_of(wanted: Wanted, task: Task, home: Home) -> Found:

@@ -15,7 +15,7 @@ from blip.generate import Decoding
 from blip.tokenizer import Tokenizer
 from lab.ablation import protocol
 from lab.bootstrap import strictly_true, world_job
-from lab.evaluate import captions_of
+from lab.evaluate import bootstrap_quality, captions_of
 from lab.recipes import Recipe
 from lab.report import summarize
 from lab.sources import array_source, tokenizer_of
@@ -38,7 +38,7 @@ class Ground(Protocol):
     training reads them; crop is the smallest share of a photo that is seen. capfilt: the job over the web, and
     its input. summary: of CapFilt's ledger. judge: of web images, None where truth is not known. captions: of
     the first `count` web images. measured_by: what decides a measurement, beside the models. worth: of captioner
-    and filter, by the ground's protocol.
+    and filter, by the ground's protocol. evaluated_by and quality: the same of a round of bootstrapping.
     """
 
     def check(self, recipe: Recipe) -> None: ...
@@ -68,6 +68,8 @@ class Ground(Protocol):
     ) -> list[list[str]]: ...
     def measured_by(self, recipe: Recipe) -> dict[str, Any]: ...
     def worth(self, captioner: Loaded, matcher: Loaded, recipe: Recipe) -> dict[str, Any]: ...
+    def evaluated_by(self, recipe: Recipe) -> dict[str, Any]: ...
+    def quality(self, captioner: Loaded, matcher: Loaded, recipe: Recipe) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,14 @@ class GeneratedWorld:
         """Retrieval, captions and filter on held-out scenes and on web pairs that no run has seen."""
         world, device = World.of(recipe.level), recipe.device
         return protocol.worth(captioner, matcher, world, count=recipe.evaluation, device=device, **_UNSEEN)
+
+    def evaluated_by(self, recipe: Recipe) -> dict[str, Any]:
+        """Nothing: the recipe says it all."""
+        return {}
+
+    def quality(self, captioner: Loaded, matcher: Loaded, recipe: Recipe) -> dict[str, Any]:
+        """Captions of held-out scenes, and the filter on web pairs behind those of the recipe."""
+        return bootstrap_quality(captioner, matcher, World.of(recipe.level), count=recipe.evaluation, start=recipe.web)
 
 
 WORLD = GeneratedWorld()

@@ -164,6 +164,15 @@ class OwnPairs:
             "items": {"r1": digits(hits), "texts": np.bincount(image_of).tolist()},
         }
 
+    def evaluated_by(self, recipe: Recipe) -> dict[str, Any]:
+        """The held-out images, and how models run over them."""
+        return {"measured": self.measured_by(recipe)}
+
+    def quality(self, captioner: Loaded, matcher: Loaded, recipe: Recipe) -> dict[str, Any]:
+        """`worth` without its single items."""
+        found = self.worth(captioner, matcher, recipe)
+        return {name: found[name] for name in ("retrieval", "captions")}
+
     def about(self) -> dict[str, Any]:
         """What a record says of the pairs."""
         sets = {"web": self.web_pairs, "human": self.human_pairs}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -63,6 +64,16 @@ class Own:
         if self.data is None or self.human is None or self.val is None:
             raise InputError("Own pairs are --data, --human and --val; give all three.")
         return self.data, self.human, self.val
+
+
+def told_overlap(own: Own, pairs: OwnPairs) -> None:
+    """Say on stderr where pre-training sees images that are measured on."""
+    if pairs.web_in_val:
+        print(
+            f"{pairs.web_in_val} images of {own.data} are images of {own.val} too, so that pre-training "
+            "sees what is measured on; take them out of one of the two for clean numbers.",
+            file=sys.stderr,
+        )
 
 
 def opened(own: Own, scale: str) -> tuple[OwnPairs, Recipe]:

@@ -57,7 +57,8 @@ _GPU = replace(
 )
 _SCALES = {"smoke": _SMOKE, "cpu": _CPU, "gpu": _GPU}
 _MEASURES = {worth, teacher, diversity, cost, scores}  # those that need no truth, or are empty without it
-_OF_THE_WORLD = {"level", "noise", "web", "human"}  # fields of a recipe that the data decides
+OF_THE_WORLD = {"level", "noise", "web", "human"}
+"""Fields of a recipe that own pairs decide."""
 
 
 def own_recipe(scale: str, *, web: int, human: int, size: str | None, samples: int | None) -> Recipe:
@@ -97,6 +98,6 @@ def _why_not(arm: HasRuns) -> str | None:
     if arm.more_web > 1:
         return f"it needs {arm.more_web} times the web pairs, and there are only yours"
     changed = {change.partition("=")[0] for change in (*arm.everywhere, *arm.student, *arm.teacher)}
-    if changed & _OF_THE_WORLD:
+    if changed & OF_THE_WORLD:
         return "it sets the noise of the web, and that of your pairs is what it is"
     return None

@@ -1,16 +1,23 @@
-"""`lab bootstrap`: rounds of pre-training, captioner and filter, CapFilt, and a new model, in the generated world."""
+"""`lab bootstrap`: rounds of pre-training, captioner and filter, CapFilt, and a new model (paper Figure 3)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from blip.capfilt import Ledger, Policy
 from blip.capfilt.diff import diff
 from blip.config import to_json
+from blip.errors import InputError
+from lab.ablation.command import device_for
+from lab.ablation.ground import WORLD, Ground
+from lab.ablation.own_pairs import OwnPairs
+from lab.ablation.own_reading import Own, opened, told_overlap
+from lab.ablation.own_scales import OF_THE_WORLD
 from lab.datacard import CARD
+from lab.finetuning import plain
 from lab.ledgers import write_card
-from lab.recipes import overridden, recipe
+from lab.recipes import Recipe, overridden, recipe
 from lab.records import record, write_record
 from lab.rounds import Bootstrap, Round, Steps, bootstrap
 from lab.runs import Home
@@ -18,36 +25,40 @@ from lab.runs import Home
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Bootstrap in rounds: each step is done once and kept, so that more rounds continue and a stop loses little."""
+    """Bootstrap in rounds, in the generated world or on your own pairs: --data, --human and --val. Each step is done
+    once and kept, so that more rounds continue and a stop loses little."""
 
     rounds: int = 2
     """CapFilt passes; a final model is trained on what the last one kept."""
-    recipe: str = "cell"
-    """smoke (seconds, and learns nothing), cell (about five minutes a round on two cores) or shipped."""
+    recipe: str | None = None
+    """smoke (seconds, and learns nothing), cell (about five minutes a round on two cores; the default) or shipped; of
+    your own pairs smoke, cpu (hours a round; the default) or gpu, as in lab ablate."""
     set: tuple[str, ...] = ()
     """Fields of the recipe to change: pretrain.batch=64 dropout=0.1."""
     noise: float | None = None
     """Share of the web texts that are noise; by default the recipe's."""
     images: int | None = None
-    """Web images that a CapFilt pass covers, from the first one on; by default all."""
+    """Web images that a CapFilt pass covers, from the first one on; by default all, and of your own always all."""
     continued: bool = False
     """Train each model on from the one before, in place of a new one (paper Table 13)."""
     seed: int = 0
     """Of initial weights, order and draws; the world itself is always that of seed 0."""
     out: Path | None = None
     """Folder of summary.json; by default one in the home of runs (BLIP_LAB_HOME, else ~/.cache/blip-lab)."""
+    own: Own = field(default_factory=Own)
+    """Where the pairs come from."""
 
 
 def main(options: Options) -> int:
     """Do what is not done yet, write summary.json, print a table and where the ledgers are."""
-    chosen = overridden(recipe(options.recipe), options.set)
-    if options.noise is not None:
-        chosen = replace(chosen, noise=options.noise)
     home = Home.default()
-    steps = Steps(home, chosen, options.seed)
+    chosen, ground = _chosen(options)
+    steps = Steps(home, chosen, options.seed, ground)
     done = bootstrap(steps, options.rounds, images=options.images, continued=options.continued)
     summary = _summary(done)
-    settings = asdict(options) | {"out": options.out and str(options.out)}
+    if isinstance(ground, OwnPairs):
+        summary["own_pairs"] = ground.about()
+    settings = plain(asdict(options)) | {"out": options.out and str(options.out)}
     config = {"options": settings, "recipe": to_json(chosen)}
     out = options.out or home.folder / "bootstrap" / done.model.id
     written = record("bootstrap", summary, seed=options.seed, config=config)
@@ -57,6 +68,23 @@ def main(options: Options) -> int:
         print(f"data card of round {one.number}: {_card(one.ledger)}")
     print(f"summary: {path}")
     return 0
+
+
+def _chosen(options: Options) -> tuple[Recipe, Ground]:
+    """The recipe with its changes, and where the pairs come from; InputError where the two do not go together."""
+    if not options.own.given:
+        chosen = overridden(recipe(options.recipe or "cell"), options.set)
+        return (chosen if options.noise is None else replace(chosen, noise=options.noise)), WORLD
+    for name in ("noise", "images"):
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name} is of the generated world; your own pairs are taken as they are, so leave it out.")
+    if fixed := next((change for change in options.set if change.partition("=")[0] in OF_THE_WORLD), None):
+        raise InputError(f"--set {fixed} cannot be; your own pairs are taken as they are, so leave it out.")
+    pairs, chosen = opened(options.own, options.recipe or "cpu")
+    told_overlap(options.own, pairs)
+    chosen = overridden(chosen, options.set)
+    device_for(chosen)
+    return chosen, pairs
 
 
 def _card(ledger: Path) -> str:
@@ -100,10 +128,11 @@ def _diff(before: Round, after: Round) -> dict[str, Any]:
 
 def _said(summary: dict[str, Any]) -> str:
     rounds, diffs = summary["rounds"], summary["diffs"]
-    trained = [*rounds, summary["final"]]
+    trained, rows = [*rounds, summary["final"]], _OWN if "own_pairs" in summary else _WORLD
     heads = [*(f"round {one['round']}" for one in rounds), "final"]
-    lines = [_row("", heads), *_lines(trained, _TRAINED)]
-    lines += ["", "captioner and filter, held out", *_lines(rounds, _TUNED), "", "CapFilt", *_lines(rounds, _CAPFILT)]
+    lines = [_row("", heads), *_lines(trained, _PAIRS | rows.quality("quality"))]
+    lines += ["", "captioner and filter, held out", *_lines(rounds, rows.quality("tuned_quality"))]
+    lines += ["", "CapFilt", *_lines(rounds, _KEPT | rows.capfilt)]
     if diffs:
         heads = [f"{before} to {after}" for before, after in (one["rounds"] for one in diffs)]
         lines += ["", _row("texts between rounds", heads), *_lines(diffs, _CHANGED)]
@@ -130,15 +159,34 @@ def _quality(name: str) -> dict[str, Cell]:
     }
 
 
-_TRAINED: dict[str, Cell] = {"pre-trained on pairs": lambda c: f"{c['pairs']:,}"} | _quality("quality")
-_TUNED = _quality("tuned_quality")
-_CAPFILT: dict[str, Cell] = {
+def _own_quality(name: str) -> dict[str, Cell]:
+    """Rows of what models are worth on held-out images of one's own."""
+    return {
+        "  TR@1 %": lambda c: _percent(c[name]["retrieval"]["all"]["tr1"]),
+        "  IR@1 %": lambda c: _percent(c[name]["retrieval"]["all"]["ir1"]),
+        "  CIDEr-D": lambda c: _number(c[name]["captions"]["all"]["cider"]),
+    }
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What can be told of models and of a CapFilt pass on a ground."""
+
+    quality: Callable[[str], dict[str, Cell]]
+    capfilt: dict[str, Cell]
+
+
+_PAIRS: dict[str, Cell] = {"pre-trained on pairs": lambda c: f"{c['pairs']:,}"}
+_KEPT: dict[str, Cell] = {
     "  web captions kept %": lambda c: _kept(c["capfilt"], "web"),
     "  synthetic captions kept %": lambda c: _kept(c["capfilt"], "synthetic"),
+}
+_OF_TRUTH: dict[str, Cell] = {
     "  synthetic strictly true %": lambda c: _percent(c["capfilt"]["strictly_true_synthetic"]),
     "  false before %": lambda c: _percent(c["capfilt"]["false_share_before"]),
     "  false after %": lambda c: _percent(c["capfilt"]["false_share_after"]),
 }
+_WORLD, _OWN = _Rows(_quality, _OF_TRUTH), _Rows(_own_quality, {})
 _CHANGED: dict[str, Cell] = {
     "  added": lambda c: f"{c['added']['count']:,}",
     "  dropped": lambda c: f"{c['dropped']['count']:,}",
