@@ -55,7 +55,7 @@ def read_records(folder: Path = FOLDER, own: Table | None = None) -> list[dict[s
         try:
             record = parse_json(path.read_text(encoding="utf-8"))
             for one, _ in _judged([record], own):
-                cells(one)
+                _ = cells(one), at_once([one])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{path} is no record of lab ablate; remove it or run lab ablate again.") from None
         found.append(record)

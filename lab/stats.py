@@ -74,9 +74,10 @@ def verdict(effect: Effect, *, margin: float, least: int) -> str:
 
 
 def p_value(differences: Sequence[float]) -> float:
-    """The two-sided p of the paired t-test that the mean difference is 0; 1 where one seed says nothing of spread."""
+    """The two-sided p of the paired t-test that the mean difference is 0; 1 where one seed, or what is no number,
+    says nothing of spread."""
     values = np.asarray(differences, dtype=float)
-    if len(values) < 2:
+    if len(values) < 2 or not np.isfinite(values).all():
         return 1.0
     error = float(values.std(ddof=1)) / np.sqrt(len(values))
     if not error:

@@ -107,7 +107,16 @@ def test_a_record_without_its_runs_is_set_aside(out, tmp_path, capsys):
     assert "2 cells of" in capsys.readouterr().err and list(tmp_path.glob("table1.json.before-*"))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"result": {"arms": {"none": {}}}}', '{"result": {"arms": {"none": {"seeds": {"x": 1}}}}}'])
+_CELL = '{"result": {"arms": {"none": {"seeds": {"0": {}}}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "{}", '{"result": {"arms": {"none": {}}}}', '{"result": {"arms": {"none": {"seeds": {"x": 1}}}}}',
+        _CELL + ', "runs": []}}', _CELL + ', "runs": {"none": 3}}}', _CELL + ', "budgets": {"none": 3}}}', _CELL + ', "before": [{}]}}',
+    ],
+)
 def test_what_is_no_record_is_refused_before_anything_is_done(text, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("BLIP_LAB_HOME", str(tmp_path / "home"))
     path = tmp_path / "other.json"

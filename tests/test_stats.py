@@ -150,7 +150,7 @@ def test_p_values_are_those_of_scipy():
     for n in (2, 3, 5, 12):
         values = rng.normal(0.5, 1, n)
         assert p_value(values) == pytest.approx(scipy.stats.ttest_1samp(values, 0).pvalue)
-    assert (p_value([3.0]), p_value([0.0, 0.0]), p_value([1.0, 1.0])) == (1.0, 1.0, 0.0)
+    assert (p_value([3.0]), p_value([0.0, 0.0]), p_value([1.0, 1.0]), p_value([1.0, float("nan")])) == (1.0, 1.0, 0.0, 1.0)
 
 
 def test_many_tests_at_once_are_corrected_as_published():

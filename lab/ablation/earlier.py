@@ -37,8 +37,10 @@ class Earlier:
             found = cls(path, parse_json(path.read_bytes()))
             if "arms" not in found.record["result"]:
                 raise KeyError("arms")
-            _ = found.names
-        except (ValueError, KeyError, TypeError, AttributeError):
+            found.before(())
+            for name, seed in found.names:
+                _ = [found._result.get(what, {}).get(name, {}).get(str(seed)) for what in ("runs", "budgets")]
+        except (ValueError, KeyError, TypeError, AttributeError, IsADirectoryError):
             raise InputError(f"{path} is no record of an ablation, or is damaged; move it away, or give another --out.") from None
         return found
 

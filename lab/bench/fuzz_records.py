@@ -6,8 +6,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from lab.ablation.earlier import Earlier
 from lab.bench.fuzz_case import Seed, Tally, Target
-from lab.claims_report import FOLDER, decided_of, read_records, refused_of
+from lab.claims_report import FOLDER, at_once, decided_of, read_records, refused_of
 from lab.commands import runs_list
 from lab.runs import DAMAGED, Home, Step
 
@@ -56,7 +57,9 @@ def _records() -> tuple[Seed, ...]:
 def _read_records(tally: Tally) -> None:
     records = tally.attempt(lambda: read_records(tally.folder))
     if records is not None:
-        tally.attempt(lambda: (decided_of(records), refused_of(records)))
+        tally.attempt(lambda: (at_once(decided_of(records), named=True), refused_of(records)))
+    for path in sorted(tally.folder.glob("*.json")):
+        tally.attempt(partial(Earlier.at, path))
 
 
 TARGETS = (
