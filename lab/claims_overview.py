@@ -23,9 +23,9 @@ from lab.claims_report import Decided
 from lab.figures import INK, PAPER, png
 from lab.stats import UNDECIDED
 
-_WIDTH, _ROW, _AROUND = 11.0, 0.235, 1.1  # inches: the picture, a line, what stands above and below
+_WIDTH, _ROW, _AROUND = 11.9, 0.235, 1.1  # inches: the picture, a line, what stands above and below
 _TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)
-_LEFT = 0.535  # of the width: the claims' words
+_LEFT, _RIGHT = 0.57, 0.87  # of the width: the claims' words stand before, the verdicts behind
 _KEY = "Claims"  # of the PNG's own text
 
 
@@ -42,7 +42,7 @@ def overview(found: Sequence[Decided]) -> Figure:
     lines = [line for source, own in groupby(shown, lambda one: one.claim.source) for line in (source, *own)]
     height = _AROUND + _ROW * max(1, len(lines))
     figure = Figure(figsize=(_WIDTH, height), dpi=128, facecolor=PAPER)
-    axes = figure.add_axes((_LEFT, 0.55 / height, 0.86 - _LEFT, 1 - _AROUND / height))
+    axes = figure.add_axes((_LEFT, 0.55 / height, _RIGHT - _LEFT, 1 - _AROUND / height))
     dress(axes, "effect in points, the claim is to the right; linear within a point, logarithmic beyond")
     axes.grid(axis="y", visible=False)
     axes.set_xscale("symlog", linthresh=1, linscale=0.7)

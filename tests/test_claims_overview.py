@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from lab.claims import CLAIMS
@@ -35,6 +36,16 @@ def test_every_claim_stands_once_under_its_source():
     assert sum(found.count(claim.says) for claim in {one.says: one for one in points}.values()) == len(points)
     assert not [text for text in found if "CIDEr predicts" in text]
     assert sum(text.startswith(("+2.0  reproduced", "+2.0  opposite")) for text in found) > len(points) / 3
+
+
+def test_no_words_are_cut_off():
+    figure = overview(decided())
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    texts = [text for axes in figure.axes for text in axes.texts]
+    boxes = {text.get_text(): text.get_window_extent(canvas.get_renderer()) for text in texts}
+    assert len(boxes) > len(CLAIMS)
+    assert [words for words, box in boxes.items() if box.x0 < 0 or box.x1 > figure.bbox.x1] == []
 
 
 def test_a_line_has_its_interval_and_the_papers_effect():
