@@ -149,13 +149,19 @@ let chosen = ""; // A caption that was clicked and is on its way: like a link, a
 document.addEventListener("click", (event) => {
   chosen = event.target.closest('[data-send="#review-goto"]')?.dataset.words ?? chosen;
 }, true);
+let answered = ""; // The caption of the newest answer, which the page shows a moment after it has it.
+const followed = (link) => {
+  answered = new URLSearchParams(link).get("row") ?? "";
+  history.replaceState(null, "", link);
+};
 const arrived = (link) => {
   chosen = "";
-  history.replaceState(null, "", link);
+  followed(link);
 };
 const reviewShown = () => {
   if (chosen) return chosen;
   const focus = document.querySelector("#review-focus [data-row]");
+  if (answered && focus && focus.dataset.row !== answered) return answered;
   // While a link is being opened its caption is not there yet: it has a place, but no version to judge.
   return focus ? `${focus.dataset.row} ${focus.dataset.version}` : new URLSearchParams(location.search).get("row") ?? "";
 };

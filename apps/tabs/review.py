@@ -25,7 +25,7 @@ _IN_TURN = in_turn("review")
 # written at. A caption that is chosen is on its way, while the text is still for the one on the screen.
 _SHOWN = "(...all) => [...all.slice(0, -2), reviewWritten(), reviewShown()]"
 _CHOSEN = "(...all) => [...all.slice(0, -3), reviewWritten(), ...all.slice(-2)]"
-_FOLLOW = "(link) => { history.replaceState(null, '', link); }"
+_FOLLOW = "(link) => followed(link)"
 _REMEMBERED = "() => localStorage.getItem('reviewer') ?? ''"
 _REMEMBER = "(name) => { localStorage.setItem('reviewer', name); }"
 
