@@ -316,7 +316,7 @@ def test_a_slow_hand_chooses_what_it_pressed_on(opened):
     at(page, 1)
     page.get_by_label("Search", exact=True).focus()
     page.locator(".line").nth(4).hover()
-    page.mouse.down()  # leaves the search field, which asks: the list is drawn anew under the pressed button
+    page.mouse.down()  # leaves the search field, which asks; a list drawn anew under the pressed button would lose the click
     page.wait_for_timeout(1500)
     page.mouse.up()
     at(page, 5)

@@ -153,6 +153,13 @@ def test_p_values_are_those_of_scipy():
     assert (p_value([3.0]), p_value([0.0, 0.0]), p_value([1.0, 1.0]), p_value([1.0, float("nan")])) == (1.0, 1.0, 0.0, 1.0)
 
 
+def by_hand(each, level=0.05):
+    """All up to the last that is within its share of the level, in the order of the p values."""
+    ordered = sorted(each)
+    last = max((p for rank, p in enumerate(ordered, 1) if p <= level * rank / len(each)), default=-1)
+    return [p <= last for p in each]
+
+
 def test_many_tests_at_once_are_corrected_as_published():
     # The example of Benjamini and Hochberg (1995), section 4: 4 of 15 at the rate 0.05, 3 by Bonferroni's error rate.
     each = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0]
@@ -161,7 +168,7 @@ def test_many_tests_at_once_are_corrected_as_published():
     assert [at < 4 for at in order] == mostly_true(shuffled) and [at < 3 for at in order] == all_true(shuffled)
     for seed in range(20):
         drawn = np.random.default_rng(seed).beta(0.2, 2, 30)
-        assert mostly_true(drawn) == (scipy.stats.false_discovery_control(drawn) <= 0.05).tolist()
+        assert mostly_true(drawn) == by_hand(drawn)
         assert sum(all_true(drawn)) <= sum(mostly_true(drawn))
     assert mostly_true([]) == all_true([]) == [] and mostly_true([0.9]) == all_true([0.9]) == [False]
 

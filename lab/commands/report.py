@@ -10,11 +10,21 @@ from tyro.conf import arg
 
 from blip.data.files import replacing
 from blip.errors import InputError
-from lab import claim_figures, claims_report
+from lab import claim_figures
 from lab.ablation.own_table import SUFFIX, Table, table_of
 from lab.arms_report import arms_csv, arms_markdown
 from lab.claim_records import Measured
-from lab.claims_report import FOLDER, SMOKE, decided_of, latex, read_records, refused_of, table, table_csv
+from lab.claims_report import (
+    FOLDER,
+    SMOKE,
+    at_once,
+    decided_of,
+    latex,
+    read_records,
+    refused_of,
+    table,
+    table_csv,
+)
 from lab.figures import save
 from lab.secondary import secondary_markdown
 
@@ -41,7 +51,7 @@ def main(options: Options) -> int:
     if not found:
         none = f"No record in {folder.absolute()} decides a claim at cpu or gpu scale; run lab ablate {options.own or 'NAME'} first."
         raise InputError(next(iter(refused), none))
-    said = "\n\n".join(filter(None, [table(found), claims_report.at_once(found, named=True)]))
+    said = "\n\n".join(filter(None, [table(found), at_once(found, named=True)]))
     texts = {"claims.md": "\n\n".join([said, *refused]), "claims.tex": latex(found), "claims.csv": table_csv(found)}
     texts |= {"outcomes.md": secondary_markdown(records, own), "arms.md": arms_markdown(records), "arms.csv": arms_csv(records)}
     for name, text in texts.items():
