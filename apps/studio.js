@@ -9,13 +9,21 @@ const wake = () => {
 };
 
 // The server answers in the order in which it is asked, and of two requests at once either may be there first.
+// Who leaves the page waits for no answer: what is cut off then is no error. A download leaves it for a moment only.
 const ask = window.fetch;
 let asked = Promise.resolve();
+let leaving = false;
+window.addEventListener("beforeunload", () => {
+  leaving = true;
+  setTimeout(() => { leaving = false; }, 5000);
+});
+const never = new Promise(() => {});
+const unlessLeaving = (answer) => answer.catch((error) => (leaving ? never : Promise.reject(error)));
 window.fetch = (request, ...rest) => {
-  if (!String(request.url ?? request).includes("/queue/join")) return ask(request, ...rest);
-  const answered = asked.then(() => ask(request, ...rest));
-  asked = answered.catch(() => {});
-  return answered;
+  if (!String(request.url ?? request).includes("/queue/join")) return unlessLeaving(ask(request, ...rest));
+  const answer = asked.then(() => ask(request, ...rest));
+  asked = answer.catch(() => {});
+  return unlessLeaving(answer);
 };
 
 const seen = (selector) => [...document.querySelectorAll(selector)].find((one) => one.offsetParent !== null && !one.closest("[inert]"));

@@ -311,6 +311,18 @@ def test_a_chosen_caption_is_not_lost_to_a_search_that_was_still_on_its_way(open
     at(page, 5)
 
 
+def test_leaving_the_page_while_it_asks_is_no_error(opened):
+    page, held = opened(), []
+    at(page, 1)
+    page.route("**/queue/join*", lambda route: held.append(route))
+    page.get_by_label("Search", exact=True).press("Enter")
+    page.locator(".line").nth(4).click()
+    wait_for(page, lambda: held)
+    page.unroute("**/queue/join*")
+    page.reload()  # the fixture asks the console
+    at(page, 1)
+
+
 def test_a_slow_hand_chooses_what_it_pressed_on(opened):
     page = opened()
     at(page, 1)

@@ -27,7 +27,10 @@ def place(tmp_path_factory):
     words = ["--pairs", str(PAIRS), "--tars", str(place / "tars"), "--out", str(place / "sheet.png"), "--count", "1"]
     assert main(["world", *words]) == 0
     generated_ledger(place / "ledger")
-    return place
+    yield place
+    for job in Jobs(place / "home" / "jobs").all():  # jobs outlive page and studio, and so would those of a failed test
+        if job.alive:
+            os.kill(job.pid, signal.SIGKILL)
 
 
 def home(place):
