@@ -34,7 +34,8 @@ def start_from(model: BLIP, *, vision: Path | None = None, text: Path | None = N
 
     Position embeddings are interpolated to the model's image size. Cross-attention, projections,
     the ITM head and the two new word embeddings keep their random start (paper 4.1). The LM head
-    starts from BERT's own where the text file has one: see `start_text`.
+    starts from BERT's own where the text file has one, and a model for shorter texts takes as many
+    of its positions as it reads: see `start_text`.
     """
     if vision is not None:
         start_vision(model.image_encoder, read_tensors(vision), str(vision))
@@ -56,7 +57,8 @@ def start_text(text: TextTransformer, state: State, source: str) -> None:
 
     The LM head is that of BERT's masked language modelling, as in the published code, whose decoder is
     made from all of bert-base-uncased. A file without it, such as a bare encoder's, leaves the LM head
-    its random start. [DEC] and [ENC] keep theirs, in the head's bias as in the word embeddings.
+    its random start. [DEC] and [ENC] keep theirs, in the head's bias as in the word embeddings. Of the
+    position embeddings, the first ones are taken, as many as the model has.
     """
     names: Names = {}
     for role in text.embeddings:
@@ -75,6 +77,8 @@ def start_text(text: TextTransformer, state: State, source: str) -> None:
     new, mine = _taken(stored, names, source), text.state_dict()
     for name in by_word:
         new[name] = _with_our_words(new[name], mine[name], source)
+    for name in (f"embeddings.{role}.position.weight" for role in text.embeddings):
+        new[name] = new[name][: len(mine[name])]
     _fill(text, new, source)
 
 

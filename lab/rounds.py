@@ -102,6 +102,7 @@ class Steps:
                     progress=show,
                     start=before.model if before else None,
                     image_size=self.ground.px(recipe),
+                    begin=self.ground.begin,
                 )
             samples = {"samples": recipe.pretrain.samples} if budget else {}
             return {"pairs": len(pairs)} | samples | self._saved(folder, "pretrained", model, tokenizer)

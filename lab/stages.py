@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from blip.config import BlipConfig
 from blip.data.loading import Loader, Source
 from blip.feed import PairFeed
 from blip.model import BLIP, narrowed
@@ -21,6 +22,7 @@ from blip.train import train
 from lab.recipes import Recipe, Stage
 
 Progress = Callable[[dict[str, float]], None]
+Begin = Callable[[BLIP], None]
 MAX_TOKENS = 30  # published length of pre-training texts
 READERS = min(8, os.cpu_count() or 1)
 """Threads that open and augment photos; they change no byte, and pictures in memory need none."""
@@ -36,17 +38,26 @@ def pretrain(
     progress: Progress | None = None,
     start: BLIP | None = None,
     image_size: int | None = None,
+    begin: Begin | None = None,
 ) -> BLIP:
     """A model pre-trained with ITC, ITM and LM on the pairs of a source: a new one, or `start` trained further.
 
     Optimizer, momentum encoder, queues and schedule begin anew in both cases (paper Table 13). image_size: side of a
-    new model's pictures in pixels; by default that of the recipe's level.
+    new model's pictures in pixels; by default that of the recipe's level. begin: puts weights into a new model, which
+    by default begins with random ones.
     """
     torch.manual_seed(seed)
-    model = BLIP(recipe.model(len(tokenizer), image_size)) if start is None else start
+    model = _new(recipe.model(len(tokenizer), image_size), begin) if start is None else start
     task = Pretrain(model, replace(recipe.objectives, seed=seed))
     feed = PairFeed(loader(source, recipe.pretrain, seed), tokenizer, max_length=MAX_TOKENS)
     _run("pretrain", task, feed, recipe, recipe.pretrain, seed=seed, out=out, progress=progress)
+    return model
+
+
+def _new(config: BlipConfig, begin: Begin | None) -> BLIP:
+    model = BLIP(config)
+    if begin is not None:
+        begin(model)
     return model
 
 

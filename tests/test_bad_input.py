@@ -126,6 +126,7 @@ def test_data_without_anything_usable_says_the_first_reason(tmp_path, capsys):
         (["--held-out", "100"], "too few to hold 100 out"),
         (["--accumulate", "0"], "0 micro-batches a step cannot be"),
         (["--init-vision", "no.pth"], "There is no weights file no.pth"),
+        (["--init-text", "bert.pth"], "The weights of --init-text are those of BERT's words; give its vocab.txt as --vocab too."),
         (["--qeue", "3"], "has no option '--qeue', did you mean '--queue'"),
         (["--steps", "many"], "needs a whole number for --steps"),
     ],

@@ -29,6 +29,14 @@ _TORN = (
 )
 
 
+def weights_file(path: Path) -> Path:
+    """The file of weights that a path means: itself, or a folder's model.safetensors; InputError where there is none."""
+    file = path / "model.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"There is no weights file {file}; check the path.")
+    return file
+
+
 def read_tensors(path: Path) -> State:
     """Tensors of a .safetensors or weights-only .pth file; a folder means its model.safetensors.
 
@@ -47,9 +55,7 @@ def read_with_heads(path: Path) -> tuple[State, dict[str, int]]:
 
 
 def _load(path: Path) -> tuple[object, Path]:
-    file = path / "model.safetensors" if path.is_dir() else path
-    if not file.is_file():
-        raise InputError(f"There is no weights file {file}; check the path.")
+    file = weights_file(path)
     if file.suffix != ".safetensors":
         _check_beginning(file)
     try:

@@ -43,6 +43,8 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--val", help="pairs of other images to measure on")
     own.add_argument("--vocab", type=Path, help="a BERT vocab.txt")
     own.add_argument("--vocab-size", type=int, default=Own.vocab_size)
+    own.add_argument("--init-vision", type=Path, help="ViT weights that new models begin with")
+    own.add_argument("--init-text", type=Path, help="BERT weights that new models begin with")
     own.add_argument("--size", help="model size; by default the scale's")
     own.add_argument("--image-size", type=int, help="side of the pictures; by default the size's")
     own.add_argument("--samples", type=int, help="pairs that each pre-training sees; by default the scale's")

@@ -115,7 +115,7 @@ def task_of(wanted: Wanted) -> Task:
 
 def on_own_pairs(wanted: Wanted, own: Table) -> Task:
     """The arms that own pairs allow, their recipe, and the pairs; says on stderr what is left out, and why."""
-    rest, left_out = possible(own.ablation)
+    rest, left_out = possible(own.ablation, begun=wanted.own.begun)
     for name in wanted.only:
         if name in left_out:
             raise InputError(f"The arm {name!r} cannot be done on your own pairs: {left_out[name]}; leave it out of --only.")

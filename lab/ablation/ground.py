@@ -12,6 +12,7 @@ from blip.checkpoint import Loaded
 from blip.data.loading import Source
 from blip.data.pairset import PairSet
 from blip.generate import Decoding
+from blip.model import BLIP
 from blip.tokenizer import Tokenizer
 from lab.ablation import protocol
 from lab.bootstrap import strictly_true, world_job
@@ -33,7 +34,7 @@ class Ground(Protocol):
     """What bootstrapping asks of its pairs; a pair has a key, a caption and an origin.
 
     check: InputError where a recipe asks for what cannot be. decides: what of the pairs decides a run, beside the
-    recipe. px: side of the training pictures. web and human: the pairs, one a caption. few: so many human pairs,
+    recipe. begin: puts into a new model the weights that it begins with. px: side of the training pictures. web and human: the pairs, one a caption. few: so many human pairs,
     to time a step on. images: a pair for each web image, by whose key captions find it again. source: pairs as
     training reads them; crop is the smallest share of a photo that is seen. capfilt: the job over the web, and
     its input. summary: of CapFilt's ledger. judge: of web images, None where truth is not known. captions: of
@@ -43,6 +44,7 @@ class Ground(Protocol):
 
     def check(self, recipe: Recipe) -> None: ...
     def decides(self) -> dict[str, Any]: ...
+    def begin(self, model: BLIP) -> None: ...
     def px(self, recipe: Recipe) -> int: ...
     def web(self, recipe: Recipe) -> list[Any]: ...
     def human(self, recipe: Recipe) -> list[Any]: ...
@@ -83,6 +85,9 @@ class GeneratedWorld:
     def decides(self) -> dict[str, Any]:
         """Nothing: the recipe says it all."""
         return {}
+
+    def begin(self, model: BLIP) -> None:
+        """Random weights, as they are."""
 
     def px(self, recipe: Recipe) -> int:
         """The level's."""

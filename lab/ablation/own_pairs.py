@@ -21,12 +21,14 @@ from blip.data.transforms import train_transform
 from blip.errors import InputError
 from blip.generate import Decoding
 from blip.matching import Matcher
+from blip.model import BLIP
 from blip.tasks.retrieval import MAX_TOKENS
 from blip.tiles import TILE
 from blip.tokenizer import Tokenizer
 from blip.train import precision
 from lab.ablation.own_scales import LEVEL
 from lab.ablation.protocol import SHORTLIST, digits, ranked
+from lab.ablation.start import RANDOM, Start
 from lab.captioned import Gallery
 from lab.downstream import captioning
 from lab.downstream.retrieval import chance
@@ -54,6 +56,8 @@ class OwnPairs:
     """Fingerprints of web, human and val: of captions, keys and image bytes, so that changed data is another run."""
     web_in_val: int
     """Web images that are held-out images too, byte for byte."""
+    start: Start = RANDOM
+    """What new models begin with."""
 
     def check(self, recipe: Recipe) -> None:
         """InputError where a recipe asks for other pairs than there are."""
@@ -61,9 +65,14 @@ class OwnPairs:
             raise InputError("An arm asks for other pairs than your own; leave it out with --only.")
 
     def decides(self) -> dict[str, Any]:
-        """Fingerprints of the training pairs, the pictures' side and the vocabulary."""
+        """Fingerprints of the training pairs, the pictures' side, the vocabulary, and the weights of the start."""
         prints = {name: self.prints[name] for name in ("web", "human")}
-        return {"pairs": prints | {"px": self.side, "vocabulary": self.vocabulary.fingerprint}}
+        pairs = prints | {"px": self.side, "vocabulary": self.vocabulary.fingerprint}
+        return {"pairs": pairs} | ({"start": self.start.prints} if self.start.prints else {})
+
+    def begin(self, model: BLIP) -> None:
+        """Weights of a ViT and a BERT, where they are given."""
+        self.start.fill(model)
 
     def px(self, recipe: Recipe) -> int:
         """The same for every recipe."""
@@ -183,7 +192,12 @@ class OwnPairs:
         found["val"] = {"images": len(self.held_out), "texts": texts, "of_them_in_web": self.web_in_val}
         for name, own in found.items():
             own["fingerprint"] = self.prints[name]
-        return found | {"image_size": self.side, "vocabulary": len(self.vocabulary), "shortlist": SHORTLIST}
+        return found | {
+            "image_size": self.side,
+            "vocabulary": len(self.vocabulary),
+            "shortlist": SHORTLIST,
+            "start": self.start.prints,
+        }
 
 
 def _opened(pairs: Iterable[Pair], captioner: Captioner) -> Iterator[tuple[torch.Tensor, str]]:

@@ -16,9 +16,11 @@ from blip.data.pairset import PairSet
 from blip.data.readers import read_pairs
 from blip.data.text import clean_caption
 from blip.errors import InputError
+from blip.model import BLIP
 from blip.tokenizer import Tokenizer
 from lab.ablation.own_pairs import OwnPairs
 from lab.ablation.own_scales import own_recipe
+from lab.ablation.start import Start, refuse_other_words
 from lab.captioned import unused_line
 from lab.recipes import Recipe
 from lab.stages import READERS
@@ -41,6 +43,10 @@ class Own:
     """A BERT vocab.txt; by default a WordPiece vocabulary is trained on the captions of --data and --human."""
     vocab_size: int = 4000
     """Tokens of a vocabulary trained on the captions."""
+    init_vision: Path | None = None
+    """timm or DeiT ViT weights that every new image encoder starts from (the paper does); by default random ones."""
+    init_text: Path | None = None
+    """BERT weights that every new text transformer starts from (the paper does), with BERT's vocab.txt as --vocab."""
     size: str | None = None
     """Model size: nano, tiny, small, base (B/16) or large (L/16); by default the scale's."""
     image_size: int | None = None
@@ -57,6 +63,11 @@ class Own:
         if missing and changed:
             raise InputError(f"Own pairs are --data, --human and --val; with {changed[0]} give {' and '.join(missing)} too.")
         return not missing
+
+    @property
+    def begun(self) -> bool:
+        """Whether new models begin with weights that are given."""
+        return self.init_vision is not None or self.init_text is not None
 
     @property
     def places(self) -> tuple[str, str, str]:
@@ -83,18 +94,22 @@ def opened(own: Own, scale: str) -> tuple[OwnPairs, Recipe]:
     the human-annotated pairs is held out too.
     """
     places = own.places
+    refuse_other_words(own.init_text, own.vocab)
     web, human, val = _read(places[0], "web"), _read(places[1], "human"), _read(places[2], "human")
-    recipe = own_recipe(scale, web=len(web), human=len(human), size=own.size, samples=own.samples)
+    start = Start.of(own.init_vision, own.init_text)
+    recipe = own_recipe(scale, web=len(web), human=len(human), size=own.size, samples=own.samples, start=start)
     side = own.image_size or named(recipe.size).vision.image_size
     vocabulary = _vocabulary(own, web, human)
-    recipe.model(len(vocabulary), side)  # refuses an image size that cannot be
+    config = recipe.model(len(vocabulary), side)  # refuses an image size that cannot be
+    if own.begun:
+        start.fill(BLIP(config))  # refuses weights of another size or vocabulary before anything is trained
     held_out = _held_out(places[2], val, recipe.evaluation)
     seen, shown, kept = (_digests(pairs, place) for pairs, place in zip((web, human, val), places, strict=True))
     _refuse_leak(own, human, shown, kept)
     prints = {"web": _fingerprint(web, seen), "human": _fingerprint(human, shown)}
     prints["val"] = _fingerprint(val.first(len(held_out)), kept[: len(held_out)])
     also = sum(digest in set(kept) - {""} for digest in seen)
-    return OwnPairs(web, human, held_out, vocabulary, side, prints, also), recipe
+    return OwnPairs(web, human, held_out, vocabulary, side, prints, also, start), recipe
 
 
 def _read(place: str, origin: Origin) -> PairSet:

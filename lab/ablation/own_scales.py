@@ -2,8 +2,8 @@
 
 smoke says nothing: it shows that data and commands work. cpu: size tiny, hours a cell on one core. gpu: size base
 (ViT-B/16 at 224 pixels) with the paper's rates, hours a cell on one device. All were chosen without a trial on any
-data set. Models begin with random weights, so that momentum encoders and queue wait two epochs, at most half of the
-steps, as in `lab pretrain` (lab/LOG.md).
+data set. Momentum encoders and queue wait two epochs, at most half of the steps, unless both encoders begin with
+trained weights, as in `lab pretrain` (lab/LOG.md).
 """
 
 from dataclasses import replace
@@ -13,6 +13,7 @@ from blip.tasks.pretrain import ObjectiveConfig
 from lab.ablation.arms import Arm, teacher, worth
 from lab.ablation.measures import cost, diversity
 from lab.ablation.peer_arms import scores
+from lab.ablation.start import RANDOM, Start
 from lab.ablation.table import Ablation, HasRuns
 from lab.recipes import Recipe, Stage
 
@@ -57,11 +58,14 @@ _GPU = replace(
 )
 _SCALES = {"smoke": _SMOKE, "cpu": _CPU, "gpu": _GPU}
 _MEASURES = {worth, teacher, diversity, cost, scores}  # those that need no truth, or are empty without it
+_SIZES = {"size", "widen", "widen_image"}
 OF_THE_WORLD = {"level", "noise", "web", "human"}
 """Fields of a recipe that own pairs decide."""
 
 
-def own_recipe(scale: str, *, web: int, human: int, size: str | None, samples: int | None) -> Recipe:
+def own_recipe(
+    scale: str, *, web: int, human: int, size: str | None, samples: int | None, start: Start = RANDOM
+) -> Recipe:
     """The recipe of a scale by name for so many web and human-annotated pairs; size and samples where not None."""
     if scale not in _SCALES:
         raise InputError(f"There is no scale {scale!r}; choose one of {', '.join(_SCALES)}.")
@@ -70,17 +74,19 @@ def own_recipe(scale: str, *, web: int, human: int, size: str | None, samples: i
     batch = max(stage.batch for stage in (pretrain, base.captioner, base.filter))
     if human < batch:
         raise InputError(f"{human} human-annotated pairs are less than a batch of {batch} at scale {scale}; give more of them.")
-    waits = min(2 * (web + human) // pretrain.batch, pretrain.steps // 2)
+    waits = 0 if start.whole else min(2 * (web + human) // pretrain.batch, pretrain.steps // 2)
     objectives = replace(base.objectives, queue=min(base.objectives.queue, web // 10), teacher_start=waits)
     return replace(base, web=web, human=human, size=size or base.size, pretrain=pretrain, objectives=objectives)
 
 
-def possible(table: Ablation) -> tuple[Ablation, dict[str, str]]:
+def possible(table: Ablation, *, begun: bool = False) -> tuple[Ablation, dict[str, str]]:
     """The ablation with the arms that own pairs allow, and why each of the others is left out.
+
+    begun: models begin with weights of their size, so that no arm has another one.
 
     InputError where none is left.
     """
-    left_out = {arm.name: why for arm in table.arms if (why := _why_not(arm)) is not None}
+    left_out = {arm.name: why for arm in table.arms if (why := _why_not(arm, begun)) is not None}
     arms = tuple(arm for arm in table.arms if arm.name not in left_out)
     if not arms:
         why = next(iter(left_out.values()))
@@ -88,7 +94,7 @@ def possible(table: Ablation) -> tuple[Ablation, dict[str, str]]:
     return replace(table, arms=arms), left_out
 
 
-def _why_not(arm: HasRuns) -> str | None:
+def _why_not(arm: HasRuns, begun: bool) -> str | None:
     if not isinstance(arm, Arm):
         return "it is made for the generated world, where the truth of every caption is known"
     if any(mix is not None and mix.by_truth for mix in (arm.mix, arm.budget)):
@@ -100,4 +106,6 @@ def _why_not(arm: HasRuns) -> str | None:
     changed = {change.partition("=")[0] for change in (*arm.everywhere, *arm.student, *arm.teacher)}
     if changed & OF_THE_WORLD:
         return "it sets the noise of the web, and that of your pairs is what it is"
+    if begun and (arm.teacher_width > 1 or changed & _SIZES):
+        return "it has a model of another size than the weights of --init-vision and --init-text"
     return None

@@ -23,6 +23,7 @@ from blip.tasks.pretrain import ObjectiveConfig, Pretrain
 from blip.tokenizer import Tokenizer
 from blip.train import TrainConfig, train
 from lab import pretrained
+from lab.ablation.start import refuse_other_words
 from lab.held_out import held_out_batch, held_out_losses, split_held_out
 from lab.progress import bar
 from lab.reading import Reading
@@ -52,7 +53,8 @@ class Options:
     init_vision: Path | None = None
     """timm or DeiT ViT weights that the image encoder starts from (the paper does)."""
     init_text: Path | None = None
-    """BERT weights that the text transformer starts from (the paper does), the LM head too where they have BERT's."""
+    """BERT weights that the text transformer starts from (the paper does), the LM head too where they have BERT's,
+    with BERT's vocab.txt as --vocab."""
     steps: int = 1000
     """Optimizer steps."""
     batch: int = 64
@@ -164,6 +166,7 @@ def _tokenizer(options: Options, training: Selection) -> Tokenizer:
 
 def _refuse(options: Options) -> None:
     """Raise for options that cannot be, before data are read."""
+    refuse_other_words(options.init_text, options.vocab)
     _objectives(options, 1)
     _config(options, options.vocab_size)
     _training(options, 1)
