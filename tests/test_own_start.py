@@ -103,10 +103,11 @@ def test_rounds_and_ablations_train_on_from_them(own, tmp_path, monkeypatch):
         assert (states - vit().forward_features(images)).abs().max() < 0.05 < states.std()
 
 
-def test_arms_of_another_size_are_left_out(own, tmp_path, monkeypatch, capsys):
-    left_out = {name: set(possible(table, begun=True)[1]) - set(possible(table)[1]) for name, table in ABLATIONS.items() if name in ("table1", "table1-larger", "table3")}
+def test_what_could_not_begin_alike_is_left_out(own, tmp_path, monkeypatch, capsys):
+    left_out = {name: set(possible(table, begun=True)[1]) - set(possible(table)[1]) for name, table in ABLATIONS.items() if name in ("table1", "table1-larger", "table3", "filters")}
     assert left_out["table1"] == left_out["table3"] == set()
     assert "none, larger image encoder" in left_out["table1-larger"] and len(left_out["table1-larger"]) >= 3
+    assert left_out["filters"] == {"CLIP", "ITM + CLIP"}
     monkeypatch.setenv("BLIP_LAB_HOME", str(tmp_path))
     assert main(["ablate", "table1-larger", "--scale", "smoke", "--only", "none, larger image encoder", *given(own)]) == 2
     assert "another size than the weights of --init-vision and --init-text" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from blip.errors import InputError
 from blip.tasks.pretrain import ObjectiveConfig
 from lab.ablation.arms import Arm, teacher, worth
 from lab.ablation.measures import cost, diversity
-from lab.ablation.peer_arms import scores
+from lab.ablation.peer_arms import clip_scored, scores
 from lab.ablation.start import RANDOM, Start
 from lab.ablation.table import Ablation, HasRuns
 from lab.recipes import Recipe, Stage
@@ -106,6 +106,8 @@ def _why_not(arm: HasRuns, begun: bool) -> str | None:
     changed = {change.partition("=")[0] for change in (*arm.everywhere, *arm.student, *arm.teacher)}
     if changed & OF_THE_WORLD:
         return "it sets the noise of the web, and that of your pairs is what it is"
+    if begun and arm.rescored is clip_scored:
+        return "its CLIP would begin with random weights beside models that begin with --init-vision and --init-text"
     if begun and (arm.teacher_width > 1 or changed & _SIZES):
         return "it has a model of another size than the weights of --init-vision and --init-text"
     return None
