@@ -137,13 +137,36 @@ def item_interval(
             f"A bootstrap over {len(values)} values covers less than it says; give at least {FEWEST_ITEMS} "
             "items, and for seeds take the paired t-interval."
         )
-    rng = np.random.default_rng(seed)
-    # In parts, so that thousands of items do not make a table of draws times items.
-    means = np.concatenate(
-        [values[rng.integers(len(values), size=(100, len(values)))].mean(1) for _ in range(-(-draws // 100))]
-    )
-    low, high = np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2])
-    return Interval(float(values.mean()), float(low), float(high))
+    return _resampled(values[None], np.ones(len(values)), draws, seed, confidence)[0]
+
+
+def grouped_intervals(
+    values: np.ndarray, groups: np.ndarray, *, draws: int = 2_000, seed: int = 0, confidence: float = CONFIDENCE
+) -> list[Interval]:
+    """The percentile bootstrap of each mean of values (M, N) over groups (N,) of items, numbered from 0.
+
+    Groups are drawn with all that is theirs: ten questions about one picture are less than ten pictures. InputError
+    for fewer than 30 groups.
+    """
+    sizes = np.bincount(groups)
+    if len(sizes) < FEWEST_ITEMS:
+        raise InputError(f"A bootstrap over {len(sizes)} groups covers less than it says; give at least {FEWEST_ITEMS}.")
+    sums = np.stack([np.bincount(groups, weights=one) for one in values])
+    return _resampled(sums, sizes, draws, seed, confidence)
+
+
+def _resampled(sums: np.ndarray, sizes: np.ndarray, draws: int, seed: int, confidence: float) -> list[Interval]:
+    """Means of M kinds of values by what G groups, of so many items each, sum up to: (M, G) and (G,)."""
+    rng, count = np.random.default_rng(seed), len(sizes)
+    # In parts, so that thousands of groups do not make a table of draws times groups.
+    part = max(1, min(100, 2_000_000 // count))
+    means = []
+    for _ in range(-(-draws // part)):
+        drawn = rng.integers(count, size=(part, count))
+        means.append(np.take(sums, drawn, axis=1).sum(2) / sizes[drawn].sum(1))
+    low, high = np.quantile(np.concatenate(means, axis=1), [0.5 - confidence / 2, 0.5 + confidence / 2], axis=1)
+    middle = sums.sum(1) / sizes.sum()
+    return [Interval(*map(float, one)) for one in zip(middle, low, high, strict=True)]
 
 
 def correlation(x: Sequence[float], y: Sequence[float]) -> float:

@@ -50,10 +50,13 @@ def exact_accuracy(predictions: Iterable[tuple[Id, str]], answers: Mapping[Id, s
     """Share in [0, 1] of questions answered with the very answer, blind to case and outer spaces."""
     ids = list(answers)
     given = in_order(predictions, ids, "question")
-    right = [
-        said.strip().lower() == answers[name].strip().lower() for name, said in zip(ids, given, strict=True)
-    ]
+    right = [exact(said, answers[name]) for name, said in zip(ids, given, strict=True)]
     return sum(right) / len(right)
+
+
+def exact(said: str, answer: str) -> bool:
+    """Whether it is the very answer, blind to case and outer spaces."""
+    return said.strip().lower() == answer.strip().lower()
 
 
 def _trimmed(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from blip.checkpoint.opening import open_any
 from blip.data.files import replacing
 from blip.errors import InputError
-from lab.downstream.nlvr import HELD_OUT, judged, measures, trained
+from lab.downstream.nlvr import HELD_OUT, judged, measures, spread, trained
 from lab.downstream.nlvr_rows import StatementSet, file_statements, world_statements
 from lab.downstream.reporting import report
 from lab.inference import Machine, Weights, write_summary
@@ -67,6 +67,7 @@ def main(options: Options) -> int:
             chance=data.chance(),
             ceiling=best,
             counted=counted,
+            spread=spread(data, verdicts),
         )
         return 0
     path = write_summary(

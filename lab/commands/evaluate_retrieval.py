@@ -39,6 +39,6 @@ def main(options: Options) -> int:
     path = write_summary(options.out, "evaluate retrieval", result, options, model=loaded.fingerprint)
     print(f"{result['images']} images, {result['texts']} texts, a shortlist of {result['shortlist']}")
     print("shares found among the first 1, 5, 10 (tr: a text for an image, ir: an image for a text)")
-    print(table(columns(result)))
+    print(table(columns(result), {"re-ranked": result["intervals"]}))
     print(f"summary: {path}")
     return 0

@@ -16,6 +16,7 @@ from lab.downstream.video_qa import (
     answered,
     chance,
     file_clip_questions,
+    spread,
     world_clip_questions,
 )
 from lab.downstream.vqa import trained
@@ -64,7 +65,8 @@ def main(options: Options) -> int:
         print(f"{len(said):,} questions, not all with answers to compare with\nsummary: {path}")
         return 0
     found = {"accuracy": exact_accuracy(zip(data.ids, said, strict=True), truth)}
-    report(options.out, "video-qa", found, options, model=mark, chance=chance(data), counted=counted)
+    own = spread(data, said)
+    report(options.out, "video-qa", found, options, model=mark, chance=chance(data), counted=counted, spread=own)
     return 0
 
 

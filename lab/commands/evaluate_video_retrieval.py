@@ -40,7 +40,7 @@ def main(options: Options) -> int:
     """Measure, print the recalls and ranks, write summary.json."""
     loaded = options.weights.load(options.machine.device)
     data = _clips(options, loaded.model.config.vision.image_size)
-    found = measured(
+    found, spread = measured(
         loaded.model,
         loaded.tokenizer,
         data.rows,
@@ -59,6 +59,7 @@ def main(options: Options) -> int:
         chance=chance(data.clip_of, len(data.rows)),
         ceiling=data.ceiling,
         counted={"videos": len(data.rows), "texts": len(data.texts)},
+        spread=spread,
     )
     return 0
 

@@ -9,7 +9,7 @@ from blip.metrics.dialog import candidate_ranks
 from blip.tasks.visdial import MAX_TOKENS, visdial_from
 from lab.downstream.dialog_rows import DialogSet, visdial_dialogs, world_dialogs
 from lab.downstream.reporting import report
-from lab.downstream.visdial import HELD_OUT, ceiling, chance, measures, scored
+from lab.downstream.visdial import HELD_OUT, ceiling, chance, measures, scored, spread
 from lab.inference import Machine, Weights, write_summary
 
 
@@ -56,7 +56,17 @@ def main(options: Options) -> int:
         print(f"{len(data.names):,} questions whose answers are hidden\nsummary: {path}")
         return 0
     best = ceiling(data) if options.world else None
-    report(options.out, "visdial", found, options, model=mark, chance=chance(data), ceiling=best, counted=counted)
+    report(
+        options.out,
+        "visdial",
+        found,
+        options,
+        model=mark,
+        chance=chance(data),
+        ceiling=best,
+        counted=counted,
+        spread=spread(data, scores),
+    )
     return 0
 
 

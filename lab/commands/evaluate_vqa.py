@@ -8,7 +8,7 @@ from blip.data.benchmarks.vqa import write_answers
 from blip.errors import InputError
 from lab.downstream.answering import Answering
 from lab.downstream.reporting import report
-from lab.downstream.vqa import HELD_OUT, answered, chance, measures, trained
+from lab.downstream.vqa import HELD_OUT, answered, chance, measures, spread, trained
 from lab.downstream.vqa_rows import QuestionSet, file_questions, world_questions
 from lab.inference import Machine, Weights, write_summary
 from lab.world.sets import World
@@ -65,6 +65,7 @@ def main(options: Options) -> int:
             chance=chance(data),
             ceiling=dict.fromkeys(found, 1.0) if options.world else None,  # a scene decides the one answer
             counted=counted,
+            spread=spread(data, said),
         )
         return 0
     path = write_summary(options.out, "evaluate vqa", {"counted": counted}, options, model=opened.fingerprint)

@@ -21,6 +21,7 @@ from blip.metrics.words import Words, caption_words
 from blip.model import BLIP
 from blip.tasks.captioning import EVALUATION, MAX_TOKENS, PROMPT, Captioning, captioning_model
 from lab.captioned import Gallery, Material, gallery, training
+from lab.downstream.spread import Items, intervals
 from lab.finetuning import Tuning, fit
 from lab.inference import Machine, pixels
 from lab.world.checker import check
@@ -97,18 +98,22 @@ def measured(said: Sequence[str], found: Gallery) -> dict[str, Any]:
     """The caption metrics that need no Java, of one caption an image, as shares (CIDEr-D from 0 to 10).
 
     Also CIDEr-D of each domain where images have one, that of another image's caption (what chance reaches),
-    and in the generated world how many captions are true.
+    and in the generated world how many captions are true. intervals: of those that are means over images.
     """
     words, references = _words(said, found)
-    ciders = cider_d(words, references)
+    ciders, rouges = cider_d(words, references), rouge_l(words, references)
     result: dict[str, Any] = {"images": len(said), "cider": float(ciders.mean())}
     result |= {f"bleu{n}": value for n, value in enumerate(bleu(words, references), 1)}
-    result["rouge_l"] = float(rouge_l(words, references).mean())
+    result["rouge_l"] = float(rouges.mean())
     result["chance_cider"] = float(cider_d(*_words(_of_another(found), found)).mean())
     domains = {row: image.domain for row, image in enumerate(found.images) if image.domain}
     if len(domains) == len(said):
         result["cider_by_domain"] = group_means(dict(enumerate(ciders.tolist())), domains)
-    return result | (truth(said, found.scenes) if found.scenes else {})
+    each: dict[str, np.ndarray] = {"cider": ciders, "rouge_l": rouges}
+    if found.scenes:
+        each |= judged(said, found.scenes)
+        result |= truth(said, found.scenes)
+    return result | {"intervals": intervals(Items(each, range(len(said))))}
 
 
 def java_scores(said: Sequence[str], found: Gallery) -> dict[str, float | str]:
@@ -119,18 +124,28 @@ def java_scores(said: Sequence[str], found: Gallery) -> dict[str, float | str]:
 
 def truth(said: Sequence[str], scenes: Sequence[Scene]) -> dict[str, float]:
     """Shares of captions that are true of their scenes, and that also name every object with its colour."""
+    return {name: float(values.mean()) for name, values in judged(said, scenes).items()}
+
+
+def judged(said: Sequence[str], scenes: Sequence[Scene]) -> dict[str, np.ndarray]:
+    """Of each caption, whether it is true, and whether it is strictly true."""
     verdicts = [check(text, scene) for text, scene in zip(said, scenes, strict=True)]
-    strict = float(np.mean([verdict.strict for verdict in verdicts]))
-    return {"true": float(np.mean([verdict.truth == "true" for verdict in verdicts])), "strictly_true": strict}
+    return {
+        "true": np.array([verdict.truth == "true" for verdict in verdicts]),
+        "strictly_true": np.array([verdict.strict for verdict in verdicts]),
+    }
 
 
 def table(result: dict[str, Any]) -> str:
-    """The metrics as the paper's Table 7 has them, times 100."""
+    """The metrics as the paper's Table 7 has them, times 100, with 95% intervals over images where there are any."""
     names = {"bleu4": "BLEU-4", "cider": "CIDEr-D", "rouge_l": "ROUGE-L", "meteor": "METEOR", "spice": "SPICE"}
     names |= {"chance_cider": "CIDEr-D of another image's caption (chance)"}
     names |= {"true": "true captions, %", "strictly_true": "that name all they should, %"}
     lines = [f"{result['images']} images"]
-    lines += [f"  {label:44}{_shown(result[name])}" for name, label in names.items() if name in result]
+    bounds = {name: f"   {100 * low:.1f} to {100 * high:.1f}" for name, (low, high) in result["intervals"].items()}
+    lines += [
+        f"  {label:44}{_shown(result[name])}{bounds.get(name, '')}" for name, label in names.items() if name in result
+    ]
     for domain, value in result.get("cider_by_domain", {}).items():
         lines.append(f"  {'CIDEr-D, ' + domain:44}{_shown(value)}")
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """Natural language visual reasoning, trained and measured, beside chance (paper 5.4)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from blip.tasks.nlvr import NLVR, nlvr_from
 from blip.tasks.nlvr_training import SWAPPED, Judged, NLVRTraining, StatementBuilder
 from blip.tokenizer import Tokenizer
 from lab.downstream.nlvr_rows import StatementSet, world_statements
+from lab.downstream.spread import Intervals, Items, intervals, of_groups
 from lab.finetuning import Tuning, fit
 from lab.inference import Machine
 from lab.world.sets import World
@@ -114,3 +115,13 @@ def measures(data: StatementSet, verdicts: Sequence[bool]) -> dict[str, float]:
     by_group = group_means(right, dict(zip(data.ids, data.groups, strict=True)))
     found = {"accuracy": scores.accuracy, "consistency": scores.consistency}
     return found | {group: by_group[group] for group in sorted(by_group) if group}
+
+
+def spread(data: StatementSet, verdicts: Sequence[bool]) -> Intervals:
+    """The measures' intervals, with other statements and the pairs of pictures that they are about."""
+    right = [float(said == truth) for said, truth in zip(verdicts, data.truths, strict=True)]
+    throughout: dict[Hashable, float] = {}
+    for about, one in zip(data.about, right, strict=True):
+        throughout[about] = min(throughout.get(about, 1.0), one)
+    statements = Items({"consistency": list(throughout.values())}, list(throughout))
+    return intervals(*of_groups("accuracy", right, data.groups, data.about), statements)

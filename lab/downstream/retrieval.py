@@ -33,6 +33,7 @@ from blip.tasks.retrieval import (
 from blip.tokenizer import Tokenizer
 from blip.train import precision
 from lab.captioned import Gallery, Material, gallery, training
+from lab.downstream.spread import Items, intervals
 from lab.finetuning import Tuning, fit
 from lab.inference import Machine, pixels
 from lab.world.checker import check
@@ -110,7 +111,10 @@ def measured(
     machine: Machine,
     k: int = SHORTLIST,
 ) -> dict[str, Any]:
-    """Recalls (shares) of ITC alone, re-ranked by ITM, and of chance, among images and all their captions."""
+    """Recalls (shares) of ITC alone, re-ranked by ITM, and of chance, among images and all their captions.
+
+    intervals: of those re-ranked, with other images and their texts as queries in the same gallery.
+    """
     for image in images:
         if not image.captions:
             raise InputError(f"The image {image.image_id!r} has no caption to retrieve; leave it out of the data.")
@@ -120,12 +124,14 @@ def measured(
     side = model.config.vision.image_size
     with precision(torch.device(machine.device), machine.precision):
         found = rank(model, lambda: pixels(images, side, machine), tokens, k=k)
+    reranked = retrieval_scores(found.of_images, found.of_texts, image_of)
     return {
         "images": len(images),
         "texts": len(texts),
         "shortlist": k,
         "itc": recalls_by_name(retrieval_scores(found.cosine_of_images, found.cosine_of_texts, image_of)),
-        "reranked": recalls_by_name(retrieval_scores(found.of_images, found.of_texts, image_of)),
+        "reranked": recalls_by_name(reranked),
+        "intervals": intervals(*hits(reranked, image_of, text="tr", image="ir")),
         "chance": chance(image_of, len(images)),
     }
 
@@ -159,6 +165,13 @@ def recalls_by_name(scores: RetrievalScores) -> dict[str, float]:
     """tr1 to ir10: the six recalls, shares of queries."""
     sides = {"tr": asdict(scores.text), "ir": asdict(scores.image)}
     return {f"{side}{k}": recalls[f"r{k}"] for side, recalls in sides.items() for k in _FIRST}
+
+
+def hits(scores: RetrievalScores, image_of: np.ndarray, *, text: str, image: str) -> list[Items]:
+    """Whether each query's match is among the first 1, 5, 10, under the names that the two directions go by."""
+    of_text = {f"{text}{k}": scores.text_ranks <= k for k in _FIRST}
+    of_image = {f"{image}{k}": scores.image_ranks <= k for k in _FIRST}
+    return [Items(of_text, range(len(scores.text_ranks))), Items(of_image, image_of.tolist())]
 
 
 def _r1(recalls: dict[str, float]) -> float:

@@ -19,6 +19,7 @@ from blip.tokenizer import Tokenizer, Tokens
 from blip.train import precision
 from lab.downstream import retrieval
 from lab.downstream.clip_rows import HELD_OUT, ClipRows, clip_batches, world_clips
+from lab.downstream.spread import Intervals, Items, intervals
 from lab.finetuning import Tuning
 from lab.inference import Machine
 from lab.sources import array_source
@@ -47,7 +48,7 @@ def run(
     held_out = captioned_clips(world, HELD_OUT, "held-out")
     rows, own = world_clips([one.clip for one in held_out], px, RETRIEVAL_FRAMES), np.arange(len(held_out))
     machine = Machine(device=tuning.device, batch=64)
-    found = measured(model, start.tokenizer, rows, [one.caption for one in held_out], own, machine)
+    found, _ = measured(model, start.tokenizer, rows, [one.caption for one in held_out], own, machine)
     return found | {"chance": chance(own, len(rows))["video_r1"], "ceiling": ceiling(held_out)["video_r1"]}
 
 
@@ -61,8 +62,8 @@ def measured(
     *,
     frames: int = RETRIEVAL_FRAMES,
     k: int = SHORTLIST,
-) -> dict[str, float]:
-    """R@1, R@5, R@10 (shares), median and mean rank of a video for a text, and of a text for a video.
+) -> tuple[dict[str, float], Intervals]:
+    """R@1, R@5, R@10 (shares), median and mean rank of a video for a text, and of a text for a video; and intervals.
 
     rows give `frames` frames each; clip_of (T,) is the row of each text's clip. The model is on the machine's
     device. InputError names a clip without a text, or one that cannot be read.
@@ -73,7 +74,10 @@ def measured(
         found = rank_videos(model, partial(clip_batches, rows, frames, machine), tokens, k=k)
     scores = retrieval_scores(found.of_images, found.of_texts, clip_of)
     sides = {"video": asdict(scores.image), "text": asdict(scores.text)}
-    return {f"{side}_{name}": value for side, values in sides.items() for name, value in values.items()}
+    named = {f"{side}_{name}": value for side, values in sides.items() for name, value in values.items()}
+    ranks = {"video": (scores.image_ranks, clip_of.tolist()), "text": (scores.text_ranks, range(len(scores.text_ranks)))}
+    means = [Items({f"{side}_mean_rank": own}, about) for side, (own, about) in ranks.items()]
+    return named, intervals(*retrieval.hits(scores, clip_of, text="text_r", image="video_r"), *means)
 
 
 def caption_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> Tokens:

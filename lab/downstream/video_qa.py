@@ -13,6 +13,7 @@ from blip.data.benchmarks.reading import Identity
 from blip.data.benchmarks.videos import VideoQuestion
 from blip.data.video import QUESTION_FRAMES
 from blip.metrics.results import group_means
+from blip.metrics.vqa import exact
 from blip.tasks.video import ask_clips
 from blip.tasks.vqa import VQA
 from blip.tasks.vqa_training import question_tokens
@@ -20,6 +21,7 @@ from blip.tokenizer import Tokenizer
 from blip.train import precision
 from lab.downstream import vqa
 from lab.downstream.clip_rows import HELD_OUT, ClipRows, clip_batches, file_clips, world_clips
+from lab.downstream.spread import Intervals, Items, intervals
 from lab.downstream.vqa_rows import world_questions
 from lab.finetuning import Tuning
 from lab.inference import Machine
@@ -97,6 +99,12 @@ def file_clip_questions(asked: Sequence[VideoQuestion], px: int, frames: int) ->
         [one.question for one in asked],
         [one.answer for one in asked],
     )
+
+
+def spread(data: ClipQuestionSet, said: Sequence[str]) -> Intervals:
+    """The accuracy's interval, with other clips and the questions about them; all answers must be known."""
+    right = [float(answer is not None and exact(one, answer)) for one, answer in zip(said, data.answers, strict=True)]
+    return intervals(Items({"accuracy": right}, data.clip_of))
 
 
 def chance(data: ClipQuestionSet) -> dict[str, float]:

@@ -32,6 +32,7 @@ from blip.tasks.visdial import (
 from blip.tokenizer import Tokenizer
 from blip.train import precision
 from lab.downstream.dialog_rows import DialogSet, Made, Name, world_dialogs
+from lab.downstream.spread import Intervals, Items, intervals
 from lab.finetuning import Tuning, fit
 from lab.inference import Machine, pixels
 
@@ -122,6 +123,21 @@ def measures(data: DialogSet, scores: Scores) -> dict[str, float]:
     return _gains(data, scores) | (asdict(dialog_scores(np.concatenate(ranks))) if ranks else {})
 
 
+def spread(data: DialogSet, scores: Scores) -> Intervals:
+    """The measures' intervals, with other images and the dialogs about them."""
+    own = [(data.asked[row].true, name) for row, name in enumerate(data.names)]
+    told = [(true, name) for true, name in own if true is not None]
+    kinds = []
+    if told:
+        ranks = np.concatenate([true_ranks(scores[name][None], np.array([true])) for true, name in told])
+        values = {"mrr": 1 / ranks, "mean_rank": ranks} | {f"r{k}": ranks <= k for k in _FIRST}
+        kinds.append(Items(values, [image for _, (image, _) in told]))
+    if known := _known(data):
+        gains = [float(ndcg(scores[name][None], data.relevance[name][None])[0]) for name in known]
+        kinds.append(Items({"ndcg": gains}, [image for image, _ in known]))
+    return intervals(*kinds)
+
+
 def chance(data: DialogSet) -> dict[str, float]:
     """The same measures, expected of scores that know nothing."""
     flat = {name: np.zeros(len(data.asked[row].candidates)) for row, name in enumerate(data.names)}
@@ -139,9 +155,13 @@ def ceiling(data: DialogSet) -> dict[str, float]:
 
 
 def _gains(data: DialogSet, scores: Scores) -> dict[str, float]:
-    known = [name for name in data.names if name in data.relevance and data.relevance[name].any()]
-    gains = [ndcg(scores[name][None], data.relevance[name][None]) for name in known]
+    gains = [ndcg(scores[name][None], data.relevance[name][None]) for name in _known(data)]
     return {"ndcg": float(np.mean(gains))} if gains else {}
+
+
+def _known(data: DialogSet) -> list[Name]:
+    """Questions with a candidate of any relevance."""
+    return [name for name in data.names if name in data.relevance and data.relevance[name].any()]
 
 
 def _evenly(sizes: Sequence[int]) -> dict[str, float]:

@@ -22,6 +22,7 @@ from blip.model import BLIP
 from blip.tasks.vqa import VQA, vqa_from
 from blip.tasks.vqa_training import QuestionBuilder, VQATraining
 from blip.tokenizer import Tokenizer
+from lab.downstream.spread import Intervals, intervals, of_groups
 from lab.downstream.vqa_rows import QuestionSet, world_questions
 from lab.finetuning import Tuning, fit
 from lab.inference import Machine
@@ -116,11 +117,20 @@ def measures(data: QuestionSet, said: Sequence[str]) -> dict[str, float]:
     The official soft accuracy where every question has annotators enough. Else an answer is right if one of them
     gave it, made alike by the official rules.
     """
-    right = soft_accuracy if data.official else _given
-    scores = [right(one, answers) for one, answers in zip(said, data.answers, strict=True)]
+    scores = _scores(data, said)
     by_group = group_means(dict(enumerate(scores)), dict(enumerate(data.groups)))
     found = {"accuracy": sum(scores) / len(scores)}
     return found | {group: by_group[group] for group in sorted(by_group) if group}
+
+
+def spread(data: QuestionSet, said: Sequence[str]) -> Intervals:
+    """The measures' intervals, with other pictures and the questions about them."""
+    return intervals(*of_groups("accuracy", _scores(data, said), data.groups, data.about))
+
+
+def _scores(data: QuestionSet, said: Sequence[str]) -> list[float]:
+    right = soft_accuracy if data.official else _given
+    return [right(one, answers) for one, answers in zip(said, data.answers, strict=True)]
 
 
 def chance(data: QuestionSet) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,8 @@ class QuestionSet:
     answers: Sequence[tuple[str, ...]]
     groups: Sequence[str]
     pictures: Pictures
+    about: Sequence[Hashable] = ()
+    """The picture of each."""
 
     @property
     def questions(self) -> list[str]:
@@ -94,6 +96,7 @@ def world_questions(world: World, count: int, split: str) -> QuestionSet:
         [(one.answer,) for one in found],
         [one.query.form for one in found],
         pictures,
+        at.flatten().tolist(),
     )
 
 
@@ -127,6 +130,7 @@ def file_questions(
         [one.answers for one in found],
         [one.answer_type or "" for one in found],
         pictures,
+        [one.image for one in found],
     )
 
 
