@@ -36,12 +36,16 @@ def effects(found: Sequence[Decided]) -> Figure:
 
 
 def claims(shown: Sequence[Measured], title: str, only: Sequence[str] = ()) -> Figure:
-    """The effects of all claims of some ablations, or of these claims only; what is not measured yet says so."""
-    found = {one.claim.id: one for measured in shown for one in measured.decided}
+    """The effects of all claims of some ablations, or of these claims only; what is not measured yet says so.
+
+    A smoke run says nothing: beside others, what it found is not measured.
+    """
+    said = [one for one in shown if not one.is_smoke] or shown
+    found = {one.claim.id: one for measured in said for one in measured.decided}
     names = {one.name for one in shown}
     wanted = [one for one in CLAIMS if one.ablation in names and (not only or one.id in only)]
     figure = _forests([(one, found.get(one.id)) for one in wanted])
-    head(figure, title, shown)
+    head(figure, title, said)
     return figure
 
 

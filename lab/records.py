@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import date
@@ -53,7 +54,7 @@ def write_record(path: Path, content: dict[str, Any]) -> Path:
 def command_line() -> str:
     """The command as a person would type it: program name, then arguments, home folder as ~."""
     words = [Path(sys.argv[0]).name or "python", *sys.argv[1:]]
-    return " ".join(words).replace(str(Path.home()), "~")
+    return shlex.join(words).replace(str(Path.home()), "~")
 
 
 def commit() -> str | None:

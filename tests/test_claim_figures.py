@@ -103,6 +103,12 @@ def test_where_there_is_no_record_the_smallest_run_is_done_and_says_nothing(smok
         figure.draw_without_rendering()
 
 
+def test_beside_others_a_smoke_run_is_not_measured(smoke):
+    figure = figures.claims([shown("table1", FULL), smoke], "x")
+    assert texts(figure).count("not measured yet") == sum(claim.ablation == "table13" for claim in CLAIMS)
+    assert not any("smoke" in said for said in [*texts(figure), *(text.get_text() for text in figure.texts)])
+
+
 def test_a_part_of_a_record_says_what_is_missing():
     part = shown("table1", PART)
     assert where_from(part).startswith("0 to 2 seeds an arm, so far, scale `cpu`: `lab ablate table1` at commit")

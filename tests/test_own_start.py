@@ -109,6 +109,7 @@ def test_what_could_not_begin_alike_is_left_out(own, tmp_path, monkeypatch, caps
     assert "none, larger image encoder" in left_out["table1-larger"] and len(left_out["table1-larger"]) >= 3
     assert left_out["filters"] == {"CLIP", "ITM + CLIP"}
     monkeypatch.setenv("BLIP_LAB_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     assert main(["ablate", "table1-larger", "--scale", "smoke", "--only", "none, larger image encoder", *given(own)]) == 2
     assert "another size than the weights of --init-vision and --init-text" in capsys.readouterr().err
 
@@ -124,6 +125,7 @@ def test_what_could_not_begin_alike_is_left_out(own, tmp_path, monkeypatch, caps
 )
 def test_what_cannot_be_is_one_sentence(own, change, told, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("BLIP_LAB_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
     assert main(["ablate", "table1", "--scale", "smoke", *given(own, **change(own, tmp_path))]) == 2
     error = capsys.readouterr().err
     assert told in error and error.count("\n") == 1 and not (tmp_path / "home").exists()
