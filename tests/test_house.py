@@ -329,6 +329,11 @@ def matches(pattern):
     return found
 
 
+def test_trials_leave_no_record_behind():
+    names = [path.relative_to(ROOT).as_posix() for path, _ in tracked_texts()]
+    assert [name for name in names if name.endswith(".json") and ("/" not in name or "-smoke" in name)] == []
+
+
 # Written apart, so that this file does not find itself.
 def test_nothing_is_left_unfinished():
     assert matches(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "X" + "XX", "HA" + "CK"]) + r")\b") == []
