@@ -15,10 +15,10 @@ from lab.ablation.own_table import Table
 from lab.ablation.table import Ablation
 from lab.claim import Claim
 from lab.claims import CLAIMS
-from lab.page_parts import markdown
+from lab.page_parts import markdown, percent
 from lab.records import RESULTS
 from lab.stats import OPPOSITE, REPRODUCED, UNDECIDED, all_true, mostly_true, p_value, seeds_wanted
-from lab.verdicts import Budgets, at_ceiling, read_own_words, undeclared
+from lab.verdicts import Budgets, at_ceiling, read_own_words, to_be_gained, undeclared
 
 FOLDER = RESULTS / "ablations"
 SMOKE = "smoke"
@@ -29,6 +29,7 @@ _LATEX = str.maketrans({"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#"})
 
 
 _OWN_WORDS = "Measured when each arm had a vocabulary of its own texts, and so other initial weights."
+_LITTLE = 3  # times what counts: little room for an effect and its interval
 _CEILING = "Every arm is so near 100% that no difference that counts could show."
 
 
@@ -98,8 +99,14 @@ def _judged(records: Sequence[Mapping[str, Any]], own: Table | None) -> Iterator
 
 def _doubt(claim: Claim, budgets: Budgets, arms: Mapping[str, Any], table: Ablation | None) -> str:
     """What is known against a measurement, in sentences."""
-    own_words, ceiling = read_own_words(claim, budgets, table), at_ceiling(claim, {name: own["seeds"] for name, own in arms.items()})
-    return " ".join(said for said, holds in ((_OWN_WORDS, own_words), (_CEILING, ceiling)) if holds)
+    said = [_OWN_WORDS] if read_own_words(claim, budgets, table) else []
+    found = {name: own["seeds"] for name, own in arms.items()}
+    room = to_be_gained(claim, found)
+    if at_ceiling(claim, found):
+        said.append(_CEILING)
+    elif room is not None and room < _LITTLE * claim.margin:
+        said.append(f"The arm to beat is at {percent(1 - room)}, so that {100 * room:.1f} points are all that could be gained.")
+    return " ".join(said)
 
 
 def cells(one: Decided) -> list[str]:

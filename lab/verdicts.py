@@ -78,6 +78,21 @@ def at_ceiling(claim: Claim, found: Mapping[str, Mapping[str, Mapping[str, Any]]
     return bool(means) and bool(min(means) >= 1 - claim.margin)
 
 
+def to_be_gained(claim: Claim, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> float | None:
+    """What the arm to beat, by its mean over the seeds of both arms, leaves of a share to be gained.
+
+    None where the claim compares no two arms by a share. found as in `at_ceiling`.
+    """
+    value = claim.value
+    if not isinstance(value, Difference) or not claim.of_students or sorted(weight for *_, weight in value.terms) != [-1, 1]:
+        return None
+    shared = set[str].intersection(*(set(found.get(arm, {})) for arm in value.arms))
+    seeds = [seed for seed in shared if int(seed) not in claim.chosen_on]
+    beaten = [value_at(found[arm][seed], metric) for arm, metric, weight in value.terms for seed in seeds if weight < 0]
+    known = [share for share in beaten if share is not None]
+    return 1 - float(np.mean(known)) if known else None
+
+
 _EQUAL = {"samples": "samples", "vocabulary": "vocabularies"}
 
 

@@ -17,7 +17,7 @@ from lab.claims import CLAIMS
 from lab.cli import main
 from lab.commands import ablate
 from lab.stats import EQUIVALENT, REPRODUCED, UNDECIDED
-from lab.verdicts import _hits, at_ceiling, decided, seeds_of
+from lab.verdicts import _hits, at_ceiling, decided, seeds_of, to_be_gained
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
 
@@ -115,6 +115,21 @@ def test_arms_near_100_percent_can_show_no_difference_that_counts():
     assert not at_ceiling(claim, arms)
     assert not at_ceiling(BY_ID["bias-shared"], {"shared": {"0": {"bias": {"bias": 1.0}}}})
     assert not at_ceiling(claim, {})
+
+
+def test_what_the_arm_to_beat_leaves_to_be_gained():
+    claim = BY_ID["truth-over-itm"]
+    arms = {"truth": {"0": worth(0.99, "0" * 60)}, "ITM": {"0": worth(0.98, "0" * 60), "1": worth(0.5, "0" * 60)}}
+    assert to_be_gained(claim, arms) == pytest.approx(0.02)  # of the seeds that both have
+    assert to_be_gained(claim, {"ITM": arms["ITM"]}) is None
+    assert to_be_gained(BY_ID["noise-raises-gain"], {}) is None  # a difference of differences
+    rows = decided("filters", {name: {int(seed): one for seed, one in own.items()} for name, own in arms.items()})
+    record = {"result": {"ablation": "filters", "scale": "cpu", "arms": {name: {"seeds": own} for name, own in arms.items()}, "claims": rows}}
+    (row,) = [one for one in claims_report.decided_of([record]) if one.claim is claim]
+    assert row.note == "The arm to beat is at 98.0%, so that 2.0 points are all that could be gained."
+    arms["ITM"]["0"] = worth(0.97, "0" * 60)
+    record["result"]["arms"]["ITM"]["seeds"] = arms["ITM"]
+    assert [one.note for one in claims_report.decided_of([record]) if one.claim is claim] == [""]
 
 
 def worth(r1, digits):
