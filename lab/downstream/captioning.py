@@ -109,11 +109,11 @@ def measured(said: Sequence[str], found: Gallery) -> dict[str, Any]:
     domains = {row: image.domain for row, image in enumerate(found.images) if image.domain}
     if len(domains) == len(said):
         result["cider_by_domain"] = group_means(dict(enumerate(ciders.tolist())), domains)
-    each: dict[str, np.ndarray] = {"cider": ciders, "rouge_l": rouges}
+    shares, each = {"rouge_l": rouges}, range(len(said))
     if found.scenes:
-        each |= judged(said, found.scenes)
+        shares |= judged(said, found.scenes)
         result |= truth(said, found.scenes)
-    return result | {"intervals": intervals(Items(each, range(len(said))))}
+    return result | {"intervals": intervals(Items({"cider": ciders}, each, shares=False), Items(shares, each))}
 
 
 def java_scores(said: Sequence[str], found: Gallery) -> dict[str, float | str]:

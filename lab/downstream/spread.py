@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lab.stats import FEWEST_ITEMS, grouped_intervals
+from lab.stats import CONFIDENCE, FEWEST_ITEMS, grouped_intervals
 
 Intervals = dict[str, list[float]]
 """Lower and upper bound of each measure by its name."""
@@ -16,15 +16,20 @@ class Items:
     """Measures that are means, one value an item, and what each item is about.
 
     values: (N,) each, by the measure's name. about: (N,), the same for items that are drawn together, as the
-    questions about one picture.
+    questions about one picture. shares: whether the values lie in [0, 1].
     """
 
     values: Mapping[str, Sequence[float] | np.ndarray]
     about: Sequence[Hashable]
+    shares: bool = True
 
 
 def intervals(*kinds: Items) -> Intervals:
-    """The intervals of all measures; those of fewer than 30 pictures are left out, where they would promise too much."""
+    """The intervals of all measures; those of fewer than 30 pictures are left out, where they would promise too much.
+
+    Of a share that is 0 or 1 throughout, no draw differs from another; its interval is the exact one (Clopper and
+    Pearson) of as many pictures that were all alike. Other values that are all the same have none.
+    """
     found: Intervals = {}
     for items in kinds:
         number: dict[Hashable, int] = {}
@@ -32,8 +37,12 @@ def intervals(*kinds: Items) -> Intervals:
         if len(number) < FEWEST_ITEMS:
             continue
         values = np.array([np.asarray(one, dtype=float) for one in items.values.values()])
-        each = grouped_intervals(values, groups)
-        found |= {name: [one.low, one.high] for name, one in zip(items.values, each, strict=True)}
+        for name, own, one in zip(items.values, values, grouped_intervals(values, groups), strict=True):
+            if own.min() < own.max():
+                found[name] = [one.low, one.high]
+            elif items.shares and own[0] in (0, 1):
+                sure = ((1 - CONFIDENCE) / 2) ** (1 / len(number))
+                found[name] = [sure, 1.0] if own[0] else [0.0, 1 - sure]
     return found
 
 

@@ -76,7 +76,7 @@ def measured(
     sides = {"video": asdict(scores.image), "text": asdict(scores.text)}
     named = {f"{side}_{name}": value for side, values in sides.items() for name, value in values.items()}
     ranks = {"video": (scores.image_ranks, clip_of.tolist()), "text": (scores.text_ranks, range(len(scores.text_ranks)))}
-    means = [Items({f"{side}_mean_rank": own}, about) for side, (own, about) in ranks.items()]
+    means = [Items({f"{side}_mean_rank": own}, about, shares=False) for side, (own, about) in ranks.items()]
     return named, intervals(*retrieval.hits(scores, clip_of, text="text_r", image="video_r"), *means)
 
 

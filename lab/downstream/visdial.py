@@ -130,8 +130,8 @@ def spread(data: DialogSet, scores: Scores) -> Intervals:
     kinds = []
     if told:
         ranks = np.concatenate([true_ranks(scores[name][None], np.array([true])) for true, name in told])
-        values = {"mrr": 1 / ranks, "mean_rank": ranks} | {f"r{k}": ranks <= k for k in _FIRST}
-        kinds.append(Items(values, [image for _, (image, _) in told]))
+        shares, images = {"mrr": 1 / ranks} | {f"r{k}": ranks <= k for k in _FIRST}, [image for _, (image, _) in told]
+        kinds += [Items(shares, images), Items({"mean_rank": ranks}, images, shares=False)]
     if known := _known(data):
         gains = [float(ndcg(scores[name][None], data.relevance[name][None])[0]) for name in known]
         kinds.append(Items({"ndcg": gains}, [image for image, _ in known]))
