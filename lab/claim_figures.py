@@ -143,8 +143,8 @@ def _effect(axes: Axes, at: int, one: Decided, factor: float) -> None:
         axes.plot([low, high], [at, at], color=colour, linewidth=1.8, solid_capstyle="butt")
     inside = PAPER if said == UNDECIDED else colour
     axes.plot(effect, at, mark, color=colour, markersize=6, markerfacecolor=inside)
-    seeds = f"{row['seeds']} seed{'s' * (row['seeds'] != 1)}"
-    told = f"{value(one.claim, row['effect'], unit=False)}  {said}\n{seeds}, {one.scale}"
+    seeds = f"{row['seeds']} of {row['fewest_seeds']}" if row["seeds"] < row["fewest_seeds"] else str(row["seeds"])
+    told = f"{value(one.claim, row['effect'], unit=False)}  {said}\n{seeds} seeds, {one.scale}"
     axes.annotate(told, (1.015, at), color=colour, **_BESIDE)
 
 

@@ -25,7 +25,7 @@ from lab.stats import UNDECIDED
 
 _WIDTH, _ROW, _AROUND = 11.9, 0.235, 1.1  # inches: the picture, a line, what stands above and below
 _TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)
-_LEFT, _RIGHT = 0.57, 0.87  # of the width: the claims' words stand before, the verdicts behind
+_LEFT, _RIGHT = 0.56, 0.85  # of the width: the claims' words stand before, the verdicts behind
 _KEY = "Claims"  # of the PNG's own text
 
 
@@ -92,8 +92,9 @@ def _draw(axes: Axes, at: int, line: str | Decided) -> None:
         axes.plot([100 * bound for bound in row["interval"]], [at, at], color=colour, linewidth=1.6, solid_capstyle="butt")
     axes.plot(effect, at, mark, color=colour, markersize=5, markerfacecolor=PAPER if row["verdict"] == UNDECIDED else colour)
     axes.annotate(line.claim.says, (-0.015, at), size=7.5, color=INK, ha="right", **words)
-    star = " *" if line.note else ""
-    axes.annotate(f"{value(line.claim, row['effect'], unit=False)}  {row['verdict']}{star}", (1.015, at), size=7.5, color=colour, **words)
+    few = f", {row['seeds']} of {row['fewest_seeds']} seeds" if row["seeds"] < row["fewest_seeds"] else ""
+    told = f"{value(line.claim, row['effect'], unit=False)}  {row['verdict']}{few}{' *' if line.note else ''}"
+    axes.annotate(told, (1.015, at), size=7.5, color=colour, **words)
 
 
 def _keys() -> list[Line2D]:
