@@ -1,6 +1,6 @@
 """Captioning, trained and measured: caption metrics, and in the generated world the truth (paper 5.2)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -111,8 +111,9 @@ def measured(said: Sequence[str], found: Gallery) -> dict[str, Any]:
         result["cider_by_domain"] = group_means(dict(enumerate(ciders.tolist())), domains)
     shares, each = {"rouge_l": rouges}, range(len(said))
     if found.scenes:
-        shares |= judged(said, found.scenes)
-        result |= truth(said, found.scenes)
+        true = judged(said, found.scenes)
+        shares |= true
+        result |= _means(true)
     return result | {"intervals": intervals(Items({"cider": ciders}, each, shares=False), Items(shares, each))}
 
 
@@ -124,7 +125,11 @@ def java_scores(said: Sequence[str], found: Gallery) -> dict[str, float | str]:
 
 def truth(said: Sequence[str], scenes: Sequence[Scene]) -> dict[str, float]:
     """Shares of captions that are true of their scenes, and that also name every object with its colour."""
-    return {name: float(values.mean()) for name, values in judged(said, scenes).items()}
+    return _means(judged(said, scenes))
+
+
+def _means(values: Mapping[str, np.ndarray]) -> dict[str, float]:
+    return {name: float(own.mean()) for name, own in values.items()}
 
 
 def judged(said: Sequence[str], scenes: Sequence[Scene]) -> dict[str, np.ndarray]:
