@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from blip.errors import InputError
 from blip.metrics.results import Id, in_order
@@ -9,10 +10,22 @@ from blip.metrics.results import Id, in_order
 
 @dataclass(frozen=True)
 class NLVRScores:
-    """Shares in [0, 1]: of examples judged rightly, and of statements right on all their image pairs."""
+    """What was judged rightly, and the shares in [0, 1] that the paper's table shows."""
 
-    accuracy: float
-    consistency: float
+    right: Mapping[Any, bool]
+    """Whether each example was judged rightly."""
+    throughout: Mapping[Hashable, bool]
+    """Whether each statement was judged rightly on all its image pairs."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of examples judged rightly."""
+        return sum(self.right.values()) / len(self.right)
+
+    @property
+    def consistency(self) -> float:
+        """Share of statements judged rightly on all their image pairs."""
+        return sum(self.throughout.values()) / len(self.throughout)
 
 
 def nlvr_scores(
@@ -24,11 +37,11 @@ def nlvr_scores(
     """
     ids = list(labels)
     given = in_order(predictions, ids, "example")
-    right = [said == labels[name] for name, said in zip(ids, given, strict=True)]
+    right = {name: said == labels[name] for name, said in zip(ids, given, strict=True)}
     throughout: dict[Hashable, bool] = {}
-    for name, was_right in zip(ids, right, strict=True):
+    for name, was_right in right.items():
         if name not in statement_of:
             raise InputError(f"The example {name!r} has no statement; name the statement of each.")
         statement = statement_of[name]
         throughout[statement] = throughout.get(statement, True) and was_right
-    return NLVRScores(sum(right) / len(right), sum(throughout.values()) / len(throughout))
+    return NLVRScores(right, throughout)

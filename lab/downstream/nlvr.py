@@ -1,6 +1,6 @@
 """Natural language visual reasoning, trained and measured, beside chance (paper 5.4)."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from blip.data.loading import Loader
 from blip.errors import InputError
 from blip.feed import BuiltFeed
 from blip.judging import judge
-from blip.metrics.nlvr import nlvr_scores
+from blip.metrics.nlvr import NLVRScores, nlvr_scores
 from blip.metrics.results import group_means
 from blip.model import BLIP
 from blip.tasks.nlvr import NLVR, nlvr_from
@@ -108,20 +108,22 @@ def judged(
 
 def measures(data: StatementSet, verdicts: Sequence[bool]) -> dict[str, float]:
     """accuracy, consistency (statements that are judged rightly of all their pairs), and each group's accuracy."""
-    labels = {name: truth for name, truth in zip(data.ids, data.truths, strict=True) if truth is not None}
-    about = dict(zip(data.ids, data.about, strict=True))
-    scores = nlvr_scores(zip(data.ids, verdicts, strict=True), labels, about)
-    right = {name: float(said == labels[name]) for name, said in zip(data.ids, verdicts, strict=True)}
-    by_group = group_means(right, dict(zip(data.ids, data.groups, strict=True)))
+    scores = _scores(data, verdicts)
+    by_group = group_means(scores.right, dict(zip(data.ids, data.groups, strict=True)))
     found = {"accuracy": scores.accuracy, "consistency": scores.consistency}
     return found | {group: by_group[group] for group in sorted(by_group) if group}
 
 
 def spread(data: StatementSet, verdicts: Sequence[bool]) -> Intervals:
     """The measures' intervals, with other statements and the pairs of pictures that they are about."""
-    right = [float(said == truth) for said, truth in zip(verdicts, data.truths, strict=True)]
-    throughout: dict[Hashable, float] = {}
-    for about, one in zip(data.about, right, strict=True):
-        throughout[about] = min(throughout.get(about, 1.0), one)
-    statements = Items({"consistency": list(throughout.values())}, list(throughout))
+    scores = _scores(data, verdicts)
+    right = [float(scores.right[name]) for name in data.ids]
+    statements = Items({"consistency": list(scores.throughout.values())}, list(scores.throughout))
     return intervals(*of_groups("accuracy", right, data.groups, data.about), statements)
+
+
+def _scores(data: StatementSet, verdicts: Sequence[bool]) -> NLVRScores:
+    """InputError names an example whose truth is not known."""
+    labels = {name: truth for name, truth in zip(data.ids, data.truths, strict=True) if truth is not None}
+    about = dict(zip(data.ids, data.about, strict=True))
+    return nlvr_scores(zip(data.ids, verdicts, strict=True), labels, about)

@@ -1,6 +1,6 @@
 """Visual dialog, trained and measured: the answers' ranks, and what chance and the best model reach (paper 5.5)."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
@@ -118,23 +118,17 @@ def scored(
 
 def measures(data: DialogSet, scores: Scores) -> dict[str, float]:
     """ndcg where relevance is known; mrr, r1, r5, r10 and mean_rank where the given answer is."""
-    own = [(data.asked[row].true, scores[name]) for row, name in enumerate(data.names)]
-    ranks = [true_ranks(values[None], np.array([true])) for true, values in own if true is not None]
-    return _gains(data, scores) | (asdict(dialog_scores(np.concatenate(ranks))) if ranks else {})
+    _, ranks = _ranks(data, scores)
+    return _mean_gain(data, scores) | (asdict(dialog_scores(ranks)) if len(ranks) else {})
 
 
 def spread(data: DialogSet, scores: Scores) -> Intervals:
     """The measures' intervals, with other images and the dialogs about them."""
-    own = [(data.asked[row].true, name) for row, name in enumerate(data.names)]
-    told = [(true, name) for true, name in own if true is not None]
-    kinds = []
-    if told:
-        ranks = np.concatenate([true_ranks(scores[name][None], np.array([true])) for true, name in told])
-        shares, images = {"mrr": 1 / ranks} | {f"r{k}": ranks <= k for k in _FIRST}, [image for _, (image, _) in told]
+    gains, (images, ranks) = _gains(data, scores), _ranks(data, scores)
+    kinds = [Items({"ndcg": list(gains.values())}, [image for image, _ in gains])] if gains else []
+    if images:
+        shares = {"mrr": 1 / ranks} | {f"r{k}": ranks <= k for k in _FIRST}
         kinds += [Items(shares, images), Items({"mean_rank": ranks}, images, shares=False)]
-    if known := _known(data):
-        gains = [float(ndcg(scores[name][None], data.relevance[name][None])[0]) for name in known]
-        kinds.append(Items({"ndcg": gains}, [image for image, _ in known]))
     return intervals(*kinds)
 
 
@@ -142,7 +136,7 @@ def chance(data: DialogSet) -> dict[str, float]:
     """The same measures, expected of scores that know nothing."""
     flat = {name: np.zeros(len(data.asked[row].candidates)) for row, name in enumerate(data.names)}
     answered = (row for row in range(len(data.names)) if data.asked[row].true is not None)
-    return _gains(data, flat) | _evenly([len(data.asked[row].candidates) for row in answered])
+    return _mean_gain(data, flat) | _evenly([len(data.asked[row].candidates) for row in answered])
 
 
 def ceiling(data: DialogSet) -> dict[str, float]:
@@ -151,17 +145,25 @@ def ceiling(data: DialogSet) -> dict[str, float]:
     Needs the relevance of every question, as the generated world has it.
     """
     best = {name: data.relevance[name] for name in data.names}
-    return _gains(data, best) | _evenly([int(np.count_nonzero(relevance)) for relevance in best.values()])
+    return _mean_gain(data, best) | _evenly([int(np.count_nonzero(relevance)) for relevance in best.values()])
 
 
-def _gains(data: DialogSet, scores: Scores) -> dict[str, float]:
-    gains = [ndcg(scores[name][None], data.relevance[name][None]) for name in _known(data)]
+def _gains(data: DialogSet, scores: Scores) -> dict[Name, float]:
+    """NDCG of each question with a candidate of any relevance."""
+    known = [name for name in data.names if name in data.relevance and data.relevance[name].any()]
+    return {name: float(ndcg(scores[name][None], data.relevance[name][None])[0]) for name in known}
+
+
+def _mean_gain(data: DialogSet, scores: Scores) -> dict[str, float]:
+    gains = list(_gains(data, scores).values())
     return {"ndcg": float(np.mean(gains))} if gains else {}
 
 
-def _known(data: DialogSet) -> list[Name]:
-    """Questions with a candidate of any relevance."""
-    return [name for name in data.names if name in data.relevance and data.relevance[name].any()]
+def _ranks(data: DialogSet, scores: Scores) -> tuple[list[Hashable], np.ndarray]:
+    """Of the questions whose given answer is known: the images, and the ranks (N,) of these answers."""
+    told = [(name, true) for row, name in enumerate(data.names) if (true := data.asked[row].true) is not None]
+    ranks = [true_ranks(scores[name][None], np.array([true])) for name, true in told]
+    return [name[0] for name, _ in told], np.concatenate([np.empty(0, np.int64), *ranks])
 
 
 def _evenly(sizes: Sequence[int]) -> dict[str, float]:
