@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from blip.errors import InputError
 from blip.generate import Decoding
-from lab.ablation.arms import JOINT_CAPTIONER, JOINT_FILTER, ONE_MODEL, TWINS, worth
-from lab.ablation.beyond import BEYOND
+from lab.ablation.arms import JOINT_CAPTIONER, JOINT_FILTER, ONE_MODEL, TWINS, Arm, worth
+from lab.ablation.beyond import BEYOND, CANDIDATES, FILTERS, MIXES, ROUNDS
 from lab.ablation.ledger_arms import Sharing
 from lab.ablation.measures import cost, diversity
 from lab.ablation.table import C_ONLY, CAPFILT, F_ONLY, MORE_WEB, NONE, TRUTH, Ablation
@@ -154,8 +154,34 @@ TABLE13 = Ablation(
         replace(CAPFILT, name="new, N0 + N", about="a new model for as many samples as the continued one saw in all", times=2.0),
     ),
 )
+
+
+def _also(table: Ablation, *names: str) -> list[Arm]:
+    """Arms of another table, to be changed."""
+    return [arm for arm in table.arms if isinstance(arm, Arm) and arm.name in names]
+
+
+HARDER = Ablation(
+    "harder",
+    "What holds in a harder world, where more is left to be gained?",
+    "beyond the paper",
+    tuple(
+        # Up to three objects, and four times the scenes to search among: at level nano many arms find nearly all.
+        replace(arm, everywhere=("level=nano-three",), more_scenes=4)
+        for arm in (
+            NONE,
+            CAPFILT,
+            replace(CAPFILT, name="beam", about="beam search", decoding=_BEAM),
+            *_also(TABLE4, "shared", "twins"),
+            *_also(MIXES, "synthetic only", "synthetic where raw fails"),
+            *_also(CANDIDATES, "2 candidates"),
+            *_also(ROUNDS, "2 rounds"),
+            *_also(FILTERS, "ITC", "CLIP", "truth"),
+        )
+    ),
+)
 PAPER = (TABLE1, TABLE2, TABLE3, TABLE4, BIAS, TABLE12, TABLE13, LARGER)
-ABLATIONS = {one.name: one for one in (*PAPER, *BEYOND, EPOCHS, TABLE3_RATES, TABLE1_RATES, COMBINATIONS)}
+ABLATIONS = {one.name: one for one in (*PAPER, *BEYOND, EPOCHS, TABLE3_RATES, TABLE1_RATES, COMBINATIONS, HARDER)}
 """In the order of the claims."""
 
 

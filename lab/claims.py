@@ -11,7 +11,7 @@ from functools import partial
 
 from lab import paper
 from lab.claim import POINT, R1, Claim, Difference, over
-from lab.claims_beyond import BEYOND
+from lab.claims_beyond import BEYOND, HARDER
 
 
 def _table1(ablation: str) -> Sequence[Claim]:
@@ -210,5 +210,6 @@ CLAIMS = (
     *_epochs(),
     *_rates(),
     *_capfilt_elsewhere(),
+    *HARDER,
 )
 """In the order of their value: what machine time is spent on first."""

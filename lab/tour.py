@@ -41,6 +41,7 @@ _NEXT = (
     "nlvr",
     "rates",
     "peers",
+    "harder",
 )
 TOUR = (
     Chapter("00_start_here", "What is this lab, and what has it found so far?"),

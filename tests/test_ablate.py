@@ -373,6 +373,16 @@ def test_every_arm_can_be_planned_and_no_two_of_a_table_are_the_same(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_harder_world_shows_three_objects_and_has_four_times_the_scenes():
+    table, again = ABLATIONS["harder"], {"none": "table1", "both": "table1", "shared": "table4", "2 rounds": "rounds"}
+    for recipe in SCALES.values():
+        for arm, of in again.items():
+            plain, hard = (one.recipe_of(recipe) for one in (ABLATIONS[of].arm(arm), table.arm(arm)))
+            assert hard == replace(plain, level="nano-three", evaluation=4 * recipe.evaluation)
+    scenes = [item.scene for item in World.of("nano-three").evaluation(100)]
+    assert {len(scene.things) for scene in scenes} == {1, 2, 3}
+
+
 @pytest.mark.parametrize("recipe", SCALES.values(), ids=list(SCALES))
 def test_every_scale_keeps_the_papers_proportions(recipe):
     assert recipe.human <= 0.09 * recipe.web and recipe.objectives.queue <= recipe.web / 10
@@ -422,6 +432,7 @@ def test_no_cell_that_fits_is_said(tmp_path, monkeypatch):
         (["ablate", "tabel1"], "did you mean 'table1'"),
         (["ablate", "table1", "--scale", "huge"], "There is no scale 'huge'; choose one of smoke, cpu, gpu"),
         (["ablate", "table1", "--seeds", "0"], "--seeds 0 cannot be"),
+        (["ablate", "table1", "--seeds", "3", "--from-seed", "3"], "--from-seed 3 of --seeds 3 cannot be; give 0 to 2"),
         (["ablate", "table1", "--only", "X"], "The ablation table1 has no arm 'X'"),
         (["queue", "--minutes", "0", "--out", "x"], "--minutes 0"),
     ],

@@ -61,6 +61,13 @@ def test_more_seeds_from_another_home_join_the_record(first, out, tmp_path, caps
     assert claims == {row["claim"]: row for row in before["result"]["claims"]}  # of the one seed that both arms have
 
 
+def test_a_seed_that_decides_nothing_can_be_left_out(out, tmp_path):
+    home = Home(tmp_path / "home")
+    ablate(Wanted(name="table1", scale="smoke", seeds=2, from_seed=1, only=("none",), out=out), home)
+    assert cells(json.loads(out.read_text())) == {("none", "0"), ("none", "1"), ("both", "0")}
+    assert results(Cell(NONE, 1), SMOKE, home) and results(Cell(NONE, 0), SMOKE, home) is None
+
+
 def test_who_measured_what_is_known_after_several_homes(first, out, tmp_path):
     for number, seeds in enumerate((2, 3)):
         ablate(Wanted(name="table1", scale="smoke", seeds=seeds, only=("none",), add=True, out=out), Home(tmp_path / str(number)))

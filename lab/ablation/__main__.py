@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("name", help=f"{', '.join(ABLATIONS)}, or a Python file with arms of your own")
     parser.add_argument("--scale", default="cpu", help=", ".join(SCALES))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--from-seed", type=int, default=0, help="the first of these seeds that is done")
     parser.add_argument("--only", nargs="+", default=(), help="arms")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--add", action="store_true", help="do only what the record lacks")

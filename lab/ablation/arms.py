@@ -97,6 +97,8 @@ class Arm:
     """Captioner and filter are so many times as wide as the student."""
     more_web: int = 1
     """So many times the web pairs."""
+    more_scenes: int = 1
+    """So many times the held-out scenes that it is measured on."""
     times: float = 1.0
     """So many times the student's pre-training samples."""
     teacher_times: float = 1.0
@@ -141,7 +143,8 @@ class Arm:
         return _longer(overridden(self._common(recipe), self.student), self.times)
 
     def _common(self, recipe: Recipe) -> Recipe:
-        return overridden(replace(recipe, web=self.more_web * recipe.web), self.everywhere)
+        larger = replace(recipe, web=self.more_web * recipe.web, evaluation=self.more_scenes * recipe.evaluation)
+        return overridden(larger, self.everywhere)
 
     def _trained(self, lab: Lab) -> Trained:
         student = Steps(lab.home, self.recipe_of(lab.recipe), lab.seed, lab.ground)

@@ -40,6 +40,7 @@ class Wanted:
     name: str
     scale: str
     seeds: int
+    from_seed: int = 0
     only: tuple[str, ...] = ()
     jobs: int = 1
     add: bool = False
@@ -81,10 +82,13 @@ def ablate(wanted: Wanted, home: Home) -> int:
     for name in ("seeds", "jobs"):
         if getattr(wanted, name) < 1:
             raise InputError(f"--{name} {getattr(wanted, name)} cannot be; give 1 or more.")
+    if not 0 <= wanted.from_seed < wanted.seeds:
+        raise InputError(f"--from-seed {wanted.from_seed} of --seeds {wanted.seeds} cannot be; give 0 to {wanted.seeds - 1}.")
     task = task_of(wanted)
     table, recipe, ground = task.table, task.recipe, task.ground
     earlier = wanted.earlier
-    cells = cells_of(table, wanted.seeds, wanted.only, jobs=wanted.jobs, ground=ground)
+    all_seeds = cells_of(table, wanted.seeds, wanted.only, jobs=wanted.jobs, ground=ground)
+    cells = [cell for cell in all_seeds if cell.seed >= wanted.from_seed]
     if wanted.add:
         cells = [cell for cell in cells if earlier.found(cell, recipe, home) is None]
     if any(needs_open_clip(one) for one in missing(cells, recipe, home).values()):

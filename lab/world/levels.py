@@ -91,6 +91,7 @@ LEVELS = {
     for level in (
         Level(name="nano", px=32, kinds=8, colours=6, most=2, relations=False),
         Level(name="nano-combinations", px=32, kinds=8, colours=6, most=2, relations=False, new_combinations=True),
+        Level(name="nano-three", px=32, kinds=8, colours=6, most=3, relations=False),
         Level(name="tiny", px=48, kinds=10, colours=7, most=3, backgrounds=2),
         Level(name="small", px=64, kinds=14, colours=8, most=3, sizes=True, backgrounds=4),
         Level(name="medium", px=96, kinds=16, colours=9, most=4, sizes=True, counts=True, backgrounds=6),
@@ -100,7 +101,7 @@ LEVELS = {
 
 
 def level(name: str) -> Level:
-    """A level by name: nano, nano-combinations, tiny, small, medium or rich."""
+    """A level by name: nano, nano-combinations, nano-three, tiny, small, medium or rich."""
     if name not in LEVELS:
         raise InputError(f"There is no world level {name!r}; choose one of {', '.join(LEVELS)}.")
     return LEVELS[name]

@@ -66,7 +66,7 @@ class World:
 
     @classmethod
     def of(cls, level: str, seed: int = 0) -> "World":
-        """A world by its level's name: nano, nano-combinations, tiny, small, medium or rich."""
+        """A world by its level's name: nano, nano-combinations, nano-three, tiny, small, medium or rich."""
         return cls(named_level(level), seed)
 
     def web(
