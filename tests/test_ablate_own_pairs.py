@@ -29,6 +29,7 @@ from lab.ablation.own_scales import own_recipe, possible
 from lab.ablation.own_table import table_of as known_table
 from lab.ablation.plan import Cell, missing, results
 from lab.ablation.scales import SCALES, scaled
+from lab.ablation.table import CAPFILT
 from lab.ablations import ABLATIONS, ablation
 from lab.cli import main
 from lab.rounds import Steps
@@ -223,6 +224,8 @@ def test_arms_that_need_truth_are_left_out_and_the_others_stay():
     some = {name: told for name, told in left_out.items() if isinstance(told, set)}
     assert some["table2"] == {"nucleus, truth", "beam, truth"} and "truth" in some["filters"] and not {"ITM", "ITC", "ITM + ITC"} & some["filters"]
     assert some["table1-larger"] == {"none, more web", "both, more web"}
+    with pytest.raises(InputError, match="it is measured on 4 times the scenes of the generated world"):
+        possible(replace(ABLATIONS["table1"], arms=(replace(CAPFILT, more_scenes=4),)))
     assert not {"table1", "table1-epochs", "table3", "table4", "table12", "table13", "mixes", "objectives"} & set(left_out)
 
 

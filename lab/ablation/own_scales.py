@@ -105,7 +105,9 @@ def _why_not(arm: HasRuns, begun: bool) -> str | None:
         return f"it needs {arm.more_web} times the web pairs, and there are only yours"
     changed = {change.partition("=")[0] for change in (*arm.everywhere, *arm.student, *arm.teacher)}
     if changed & OF_THE_WORLD:
-        return "it sets the noise of the web, and that of your pairs is what it is"
+        return "it sets what the generated world shows or how noisy it is, and your pairs are what they are"
+    if arm.more_scenes > 1:
+        return f"it is measured on {arm.more_scenes} times the scenes of the generated world, and there are only yours"
     if begun and arm.rescored is clip_scored:
         return "its CLIP would begin with random weights beside models that begin with --init-vision and --init-text"
     if begun and (arm.teacher_width > 1 or changed & _SIZES):
