@@ -28,6 +28,8 @@ class Schedule:
     """Weight of the momentum encoder's distribution after the ramp."""
     alpha_ramp: int = 0
     """Steps over which alpha rises from 0 (published: two epochs of pre-training, one of fine-tuning)."""
+    alpha_from: int = 0
+    """The step at which the ramp begins: where momentum encoders come in later, theirs."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -50,4 +52,7 @@ class Schedule:
 
     def soft_target_weight(self, step: int) -> float:
         """Alpha of step 0, 1, ..."""
-        return self.alpha * min(1.0, step / self.alpha_ramp) if self.alpha_ramp else self.alpha
+        since = step - self.alpha_from
+        if since < 0:
+            return 0.0
+        return self.alpha * min(1.0, since / self.alpha_ramp) if self.alpha_ramp else self.alpha

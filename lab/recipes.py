@@ -39,14 +39,15 @@ class Stage:
         """Optimizer steps."""
         return max(1, self.samples // self.batch)
 
-    def training(self, *, alpha: float, seed: int, precision: str = "float32") -> TrainConfig:
-        """The training configuration of this stage."""
+    def training(self, *, alpha: float, seed: int, precision: str = "float32", alpha_from: int = 0) -> TrainConfig:
+        """The training configuration of this stage; alpha_from: the step at which momentum encoders come in."""
         schedule = Schedule(
             steps=self.steps,
             peak=self.peak,
             warmup=round(self.warmup * self.steps),
             alpha=alpha,
             alpha_ramp=round(self.alpha_ramp * self.steps),
+            alpha_from=alpha_from,
         )
         return TrainConfig(schedule=schedule, seed=seed, precision=precision, log_every=50)
 

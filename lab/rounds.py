@@ -82,6 +82,8 @@ class Steps:
         more = (mix.to_json() if capfilt else {}) | ({"budget": budget.to_json()} if capfilt and budget else {})
         if capfilt and not start:
             more["vocabulary"] = "web"  # runs without it had one of their own texts
+        if self.recipe.objectives.momentum is None or self.recipe.objectives.teacher_start:
+            more["soft targets"] = "of a teacher"  # runs without it scaled ITC down where they had none
         step = self._step("pretrain", [run for run in (capfilt, start) if run], **more)
 
         def work(folder: Path) -> dict[str, Any]:

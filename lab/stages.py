@@ -48,9 +48,13 @@ def pretrain(
     """
     torch.manual_seed(seed)
     model = _new(recipe.model(len(tokenizer), image_size), begin) if start is None else start
-    task = Pretrain(model, replace(recipe.objectives, seed=seed))
+    rules = replace(recipe.objectives, seed=seed)
+    if start is not None:
+        rules = replace(rules, teacher_start=0)  # trained weights are a teacher from the first step on
+    task = Pretrain(model, rules)
     feed = PairFeed(loader(source, recipe.pretrain, seed), tokenizer, max_length=MAX_TOKENS)
-    _run("pretrain", task, feed, recipe, recipe.pretrain, seed=seed, out=out, progress=progress)
+    waits = rules.teacher_start
+    _run("pretrain", task, feed, recipe, recipe.pretrain, seed=seed, out=out, progress=progress, alpha_from=waits)
     return model
 
 
@@ -114,7 +118,9 @@ def _run(
     seed: int,
     out: Path | None,
     progress: Progress | None,
+    alpha_from: int = 0,
 ) -> None:
-    config = stage.training(alpha=recipe.objectives.alpha, seed=seed, precision=recipe.precision)
+    alpha, precision = recipe.objectives.alpha, recipe.precision
+    config = stage.training(alpha=alpha, seed=seed, precision=precision, alpha_from=alpha_from)
     train(task.to(recipe.device), feed, config, out=out and out / name, progress=progress)
     task.eval()

@@ -28,7 +28,7 @@ class ObjectiveConfig:
     momentum: float | None = 0.995
     """Decay of the momentum encoders; None compares online features in the batch, without a queue."""
     alpha: float = 0.4
-    """Weight of the momentum encoder's distribution in the ITC targets, after its ramp."""
+    """Weight of the momentum encoder's distribution in the ITC targets, after its ramp; nothing while there is none."""
     smoothing: float = 0.1
     """Label smoothing of LM."""
     negatives: str = "momentum"
@@ -152,7 +152,8 @@ class Pretrain(nn.Module):
         # Both queues are written together, so one list of ids serves both.
         targets = objectives.matching_targets(keys.ids[own], torch.cat([keys.ids, self.text_queue.ids[past]]))
         image_targets, text_targets = targets, targets
-        if alpha:
+        # Without a teacher the soft targets would be the student's own answers: (1 - alpha) times the plain gradient.
+        if alpha and self.teaching:
             with torch.no_grad():
                 image_targets = objectives.soft_targets(_products(keys.image[own] / over, texts), targets, alpha)
                 text_targets = objectives.soft_targets(_products(keys.text[own] / over, images), targets, alpha)

@@ -100,8 +100,13 @@ def teacher_start(steps: int, epoch: int) -> int:
 
 def train_config(photos: Photos, setting: Setting, steps: int) -> TrainConfig:
     """The defaults of `lab pretrain`."""
+    epoch = photos.epoch(setting)
     schedule = Schedule(
-        steps=steps, peak=setting.peak, warmup=min(3000, steps // 10), alpha_ramp=2 * photos.epoch(setting)
+        steps=steps,
+        peak=setting.peak,
+        warmup=min(3000, steps // 10),
+        alpha_ramp=2 * epoch,
+        alpha_from=teacher_start(steps, epoch),
     )
     return TrainConfig(schedule=schedule, seed=setting.seed)
 

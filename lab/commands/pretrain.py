@@ -191,17 +191,20 @@ def _model(options: Options, tokenizer: Tokenizer) -> BLIP:
 
 
 def _objectives(options: Options, batches: int) -> ObjectiveConfig:
-    start = options.teacher_start
-    if start is None:
-        trained = options.init_vision and options.init_text
-        start = 0 if trained else min(2 * _epoch(options, batches), options.steps // 2)
     return ObjectiveConfig(
         queue=options.queue,
         momentum=options.momentum,
         alpha=options.alpha,
-        teacher_start=start,
+        teacher_start=_teacher_start(options, batches),
         seed=options.seed,
     )
+
+
+def _teacher_start(options: Options, batches: int) -> int:
+    if options.teacher_start is not None:
+        return options.teacher_start
+    trained = options.init_vision and options.init_text
+    return 0 if trained else min(2 * _epoch(options, batches), options.steps // 2)
 
 
 def _epoch(options: Options, batches: int) -> int:
@@ -220,6 +223,7 @@ def _training(options: Options, batches: int) -> TrainConfig:
         epoch_steps=epoch,
         alpha=options.alpha,
         alpha_ramp=2 * epoch if options.alpha_ramp is None else options.alpha_ramp,
+        alpha_from=_teacher_start(options, batches),
     )
     return TrainConfig(
         schedule=schedule,
