@@ -15,7 +15,7 @@ from lab.ablation.own_table import Table
 from lab.ablation.table import Ablation
 from lab.claim import Claim
 from lab.claims import CLAIMS
-from lab.looks import cost_of, looks
+from lab.looks import cost_of
 from lab.page_parts import markdown, percent
 from lab.records import RESULTS
 from lab.stats import OPPOSITE, REPRODUCED, UNDECIDED, all_true, mostly_true, p_value, seeds_wanted
@@ -94,21 +94,19 @@ def _judged(records: Sequence[Mapping[str, Any]], own: Table | None) -> Iterator
         for row in result["claims"]:
             if row["claim"] in known:
                 claim = known[row["claim"]]
-                doubt = _doubt(claim, budgets, result, arms)
+                doubt = " ".join(one for one in (_doubt(claim, budgets, result["arms"], arms), cost_of(row.get("looks", []))) if one)
                 yield Decided(claim, row, result["scale"], doubt), undeclared(claim, budgets, list(row["values"]), arms)
 
 
-def _doubt(claim: Claim, budgets: Budgets, result: Mapping[str, Any], table: Ablation | None) -> str:
+def _doubt(claim: Claim, budgets: Budgets, arms: Mapping[str, Any], table: Ablation | None) -> str:
     """What is known against a measurement, in sentences."""
     said = [_OWN_WORDS] if read_own_words(claim, budgets, table) else []
-    found = {name: own["seeds"] for name, own in result["arms"].items()}
+    found = {name: own["seeds"] for name, own in arms.items()}
     room = to_be_gained(claim, found)
     if at_ceiling(claim, found):
         said.append(_CEILING)
     elif room is not None and room < _LITTLE * claim.margin:
         said.append(f"The arm to beat is at {percent(1 - room)}, so that {100 * room:.1f} points are all that could be gained.")
-    if more_seeds := cost_of(looks(claim, result)):
-        said.append(more_seeds)
     return " ".join(said)
 
 

@@ -1,37 +1,50 @@
 """Claims that were looked at while seeds were added: how often, and what that does to the chance of a false finding."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
+from lab.ablation.earlier import Earlier
+from lab.ablation.ground import Ground
+from lab.ablation.table import Ablation
 from lab.claim import Claim
+from lab.recipes import Recipe
+from lab.runs import Home
 from lab.stats import CONFIDENCE
 
+Looks = Mapping[str, Sequence[int]]
+"""With how many seeds each claim could be decided, by its id, each time that its ablation was run."""
 _DRAWS = 100_000
 
 
-def looks(claim: Claim, result: Mapping[str, Any]) -> tuple[int, ...]:
-    """With how many seeds the claim could have been decided, each time that its ablation was run.
+def looked(earlier: Earlier, table: Ablation, claims: Iterable[Claim], recipe: Recipe, home: Home, ground: Ground) -> Looks:
+    """The looks of the record that is there, before any cell is added to it.
 
-    result: a record's, whose `before` says which cells were there earlier. Fewer seeds than a verdict needs are no look.
+    Cells of other runs than those of now say nothing of what comes: a claim that has some begins anew.
     """
-    earlier = [{(name, seed) for name, seeds in one["cells"].items() for seed in seeds} for one in result.get("before", [])]
-    now = {(name, int(seed)) for name, own in result["arms"].items() for seed in own["seeds"]}
-    stages = [set[tuple[str, int]]().union(*earlier[:number]) for number in range(1, len(earlier) + 1)]
-    found = {_seeds(claim, cells) for cells in (*stages, now)}
-    return tuple(sorted(number for number in found if number >= claim.seeds))
+    cells = earlier.cells(table, ground)
+    other = {cell.arm.name for cell in cells if earlier.found(cell, recipe, home) is None}
+    return {one.id: earlier.looks[one.id] for one in claims if one.id in earlier.looks and not other & set(one.value.arms)}
 
 
-def cost_of(each: tuple[int, ...]) -> str:
+def with_looks(rows: Sequence[Mapping[str, Any]], before: Looks) -> list[dict[str, Any]]:
+    """Decided claims, each with `looks`: those before and the one of now; fewer seeds than a verdict needs are none."""
+    each = [sorted({*before.get(row["claim"], ()), row["seeds"]}) for row in rows]
+    return [{**row, "looks": [n for n in own if n >= row["fewest_seeds"]]} for row, own in zip(rows, each, strict=True)]
+
+
+def cost_of(each: Sequence[int]) -> str:
     """What several looks cost, in a sentence; "" for one look or none."""
     if len(each) < 2:
         return ""
-    first = ", ".join(map(str, each[:-1]))
-    percent = 100 * found_by_chance(each)
-    return f"Decided with {first} and again with {each[-1]} seeds: so looked at, of 100 effects that are none {percent:.0f} would be found, not {100 * (1 - CONFIDENCE):.0f}."
+    first, percent = ", ".join(map(str, each[:-1])), 100 * found_by_chance(tuple(each))
+    return (
+        f"Decided with {first} and again with {each[-1]} seeds: so looked at, of 100 effects that are none "
+        f"{percent:.0f} would be found, not {100 * (1 - CONFIDENCE):.0f}."
+    )
 
 
 @lru_cache
@@ -47,8 +60,3 @@ def found_by_chance(each: tuple[int, ...]) -> float:
         error = own.std(axis=1, ddof=1) / np.sqrt(number)
         found |= np.abs(own.mean(axis=1)) > stdtrit(number - 1, 0.5 + CONFIDENCE / 2) * error
     return float(found.mean())
-
-
-def _seeds(claim: Claim, cells: set[tuple[str, int]]) -> int:
-    each = [{seed for name, seed in cells if name == arm} for arm in claim.value.arms]
-    return len(set.intersection(*each) - set(claim.chosen_on))

@@ -72,7 +72,7 @@ def _effect(shown: Measured, claim: Claim, outcome: Outcome) -> Effect | None:
     if not isinstance(claim.value, Difference):
         return None
     values, terms = shown.of(outcome.path), claim.value.terms
-    seeds = set.intersection(*(set(values.get(arm, {})) for arm in claim.value.arms))
+    seeds = set.intersection(*(set(values.get(arm, {})) for arm in claim.value.arms)) - set(map(str, claim.chosen_on))
     differences = [sum(weight * values[arm][seed] for arm, _, weight in terms) for seed in sorted(seeds, key=int)]
     return paired_effect(differences) if differences else None
 

@@ -24,6 +24,7 @@ from lab.ablation.scales import scaled
 from lab.ablation.table import Ablation
 from lab.claim import Claim
 from lab.finetuning import plain
+from lab.looks import Looks, looked, with_looks
 from lab.peers.kinds import open_clip_models
 from lab.recipes import Recipe
 from lab.records import RESULTS, WRITTEN, record, write_record
@@ -97,8 +98,11 @@ def ablate(wanted: Wanted, home: Home) -> int:
         copy, lost = aside
         print(f"{lost} cells of {_shown(wanted.record)} are of other arms or recipes than those of now; {_shown(copy)} keeps them.", file=sys.stderr)
 
+    # Read once: the record that is written after each cell is no look.
+    before = looked(earlier, table, task.claims, recipe, home, ground)
+
     def write() -> None:
-        write_record(wanted.record, record_of(wanted, task, home))
+        write_record(wanted.record, record_of(wanted, task, home, before))
 
     again = [cell for cell in cells if earlier.found(cell, recipe, home) and not results(cell, recipe, home)]
     do(cells, recipe, home, jobs=wanted.jobs, done=write)
@@ -142,11 +146,11 @@ def found_of(wanted: Wanted, task: Task, home: Home) -> Found:
     return found(task.table, wanted.seeds, task.recipe, home, wanted.earlier, task.ground)
 
 
-def record_of(wanted: Wanted, task: Task, home: Home) -> dict[str, Any]:
+def record_of(wanted: Wanted, task: Task, home: Home, before: Looks) -> dict[str, Any]:
     """The record of an ablation: what each arm found by seed and in which runs, and its claims decided.
 
     `before` says who measured what this home has no runs of. On own pairs also what they are, and which arms of the
-    table are left out.
+    table are left out. before: how often its claims could be decided until now.
     """
     table, ground = task.table, task.ground
     known = found_of(wanted, task, home)
@@ -161,7 +165,7 @@ def record_of(wanted: Wanted, task: Task, home: Home) -> dict[str, Any]:
             for arm in table.arms
         },
         "budgets": known.budgets,
-        "claims": decided(table.name, known.results, task.claims),
+        "claims": with_looks(decided(table.name, known.results, task.claims), before),
         "runs": known.runs,
     }
     if known.before:

@@ -40,6 +40,7 @@ class Earlier:
             found.before(())
             for name, seed in found.names:
                 _ = [found._result.get(what, {}).get(name, {}).get(str(seed)) for what in ("runs", "budgets")]
+            _ = found.looks
         except (ValueError, KeyError, TypeError, AttributeError, IsADirectoryError):
             raise InputError(f"{path} is no record of an ablation, or is damaged; move it away, or give another --out.") from None
         return found
@@ -88,6 +89,11 @@ class Earlier:
         copy = self.path.with_name(f"{self.path.name}.before-{hashlib.sha256(content).hexdigest()[:8]}")
         copy.write_bytes(content)
         return copy, lost
+
+    @property
+    def looks(self) -> dict[str, list[int]]:
+        """With how many seeds each claim could be decided so far (`lab.looks`)."""
+        return {row["claim"]: row.get("looks", [row["seeds"]]) for row in self._result.get("claims", [])}
 
     @property
     def _result(self) -> Mapping[str, Any]:
