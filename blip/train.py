@@ -3,14 +3,14 @@
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from blip.distributed import average_gradients, begin_equal, first_row, largest, world_size
+from blip.distributed import average_gradients, begin_equal, first_row, largest, mean, world_size
 from blip.dropout import keyed
 from blip.errors import InputError
 from blip.guard import POLICIES, Guard, NotFinite
@@ -147,10 +147,9 @@ def take_step(
 
     NotFinite, before anything has changed, where a loss or the gradient is not finite.
     """
-    parts, batches = [], []
-    for _ in range(config.accumulate):
-        batches.append(next(feed))
-        losses, samples = forward_backward(task, batches[-1], alpha, config)
+    parts, batches = [], with_shares(task, [next(feed) for _ in range(config.accumulate)])
+    for batch in batches:
+        losses, samples = forward_backward(task, batch, alpha, config)
         parts.append(losses)
         clock.count(samples * world_size())
     average_gradients(task)
@@ -162,6 +161,21 @@ def take_step(
     # nn.Module does not tell that every task has this.
     task.after_step([losses.features for losses in parts if losses.features is not None])  # type: ignore[operator]
     return parts, norm
+
+
+def with_shares(task: nn.Module, batches: list[TaskBatch]) -> list[TaskBatch]:
+    """The micro-batches of a step, each with its share of the words that are said in it, by all processes.
+
+    LM is then the mean over all words of the step, as if it were one batch: a mean of the micro-batches' means would
+    count the words of short texts for more. Tasks without LM over pairs have no `words`.
+    """
+    words = getattr(task, "words", None)
+    if len(batches) == 1 or words is None:
+        return batches
+    device = next(task.parameters()).device
+    counts = mean(torch.stack([words(batch) for batch in batches]).float().to(device))
+    shares = counts * len(batches) / counts.sum().clamp(min=1)
+    return [replace(batch, share=share) for batch, share in zip(batches, shares.tolist(), strict=True)]
 
 
 def build_optimizer(task: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

@@ -19,7 +19,7 @@ from lab.looks import cost_of
 from lab.page_parts import markdown, percent
 from lab.records import RESULTS
 from lab.stats import OPPOSITE, REPRODUCED, UNDECIDED, all_true, mostly_true, p_value, seeds_wanted
-from lab.verdicts import Budgets, at_ceiling, read_own_words, to_be_gained, undeclared
+from lab.verdicts import Budgets, at_ceiling, read_own_words, samples_told, to_be_gained, undeclared
 
 FOLDER = RESULTS / "ablations"
 SMOKE = "smoke"
@@ -94,7 +94,8 @@ def _judged(records: Sequence[Mapping[str, Any]], own: Table | None) -> Iterator
         for row in result["claims"]:
             if row["claim"] in known:
                 claim = known[row["claim"]]
-                doubt = " ".join(one for one in (_doubt(claim, budgets, result["arms"], arms), cost_of(row.get("looks", []))) if one)
+                parts = (samples_told(claim, budgets, list(row["values"])), _doubt(claim, budgets, result["arms"], arms), cost_of(row.get("looks", [])))
+                doubt = " ".join(one for one in parts if one)
                 yield Decided(claim, row, result["scale"], doubt), undeclared(claim, budgets, list(row["values"]), arms)
 
 
@@ -125,13 +126,15 @@ def at_once(found: Sequence[Decided], *, named: bool = False) -> str:
     named: and which. "" where no effect was found.
     """
     each = [p_value(list(one.row["values"].values())) for one in found]
-    rows = [row for row in zip(found, mostly_true(each), all_true(each), strict=True) if row[0].row["verdict"] in (REPRODUCED, OPPOSITE)]
+    judged = zip(found, mostly_true(each), mostly_true(each, whatever=True), all_true(each), strict=True)
+    rows = [row for row in judged if row[0].row["verdict"] in (REPRODUCED, OPPOSITE)]
     if not rows:
         return ""
-    alone, sure = [one for one, mostly, _ in rows if not mostly], [one for one, _, all_of in rows if all_of]
+    alone, sure = [one for one, mostly, *_ in rows if not mostly], [one for one, *_, all_of in rows if all_of]
     said = (
-        f"Each interval is of 95% by itself; with all {len(found)} judged at once, {len(rows) - len(alone)} of the {len(rows)} effects found remain if one "
-        f"in twenty of them may be false (Benjamini and Hochberg), and {len(sure)} if none may (Holm)."
+        f"Each interval is of 95% by itself; with all {len(found)} judged at once, of the {len(rows)} effects found {len(rows) - len(alone)} remain if one "
+        "in twenty of them may be false and tests rise together (Benjamini and Hochberg; some share an arm and do not), "
+        f"{sum(whatever for *_, whatever, _ in rows)} whatever their dependence (Benjamini and Yekutieli), and {len(sure)} if none may be false (Holm)."
     )
     parts = [("By itself only", alone), ("If none may be false", sure)] if named else []
     return " ".join([said, *(f"{what}: {_said(own)}." for what, own in parts if own)])

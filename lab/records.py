@@ -67,13 +67,14 @@ def commit() -> str | None:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory in GiB, accelerator and system."""
+    """Processor, the instructions that its arithmetic uses, cores, memory in GiB, accelerator and system."""
     import torch
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {
         "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gib": round(pages * page / 2**30),

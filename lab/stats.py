@@ -98,12 +98,16 @@ def all_true(each: Sequence[float], level: float = 1 - CONFIDENCE) -> list[bool]
     return held
 
 
-def mostly_true(each: Sequence[float], level: float = 1 - CONFIDENCE) -> list[bool]:
-    """Which of several tests hold so that of these at most the share `level` is expected to be false (Benjamini and
-    Hochberg 1995), for tests that are independent or rise together."""
+def mostly_true(each: Sequence[float], level: float = 1 - CONFIDENCE, *, whatever: bool = False) -> list[bool]:
+    """Which of several tests hold so that of these at most the share `level` is expected to be false.
+
+    For tests that are independent or rise together (Benjamini and Hochberg 1995), or whatever their dependence (Benjamini
+    and Yekutieli 2001).
+    """
     from scipy.stats import false_discovery_control  # takes longer to import than all else here
 
-    return [bool(one <= level) for one in false_discovery_control(each)] if len(each) else []
+    method = "by" if whatever else "bh"
+    return [bool(one <= level) for one in false_discovery_control(each, method=method)] if len(each) else []
 
 
 def seeds_wanted(differences: Sequence[float], *, margin: float, least: int, most: int = 100) -> int | None:

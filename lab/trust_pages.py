@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from lab.page_parts import read_record, source
+from lab.repeats import repeats
 
 
 def train_kills() -> str:
@@ -42,4 +43,4 @@ def fuzz() -> str:
     )
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"train-kills": train_kills, "soak": soak, "fuzz": fuzz}
+BLOCKS: dict[str, Callable[[], str]] = {"train-kills": train_kills, "soak": soak, "fuzz": fuzz, "repeats": repeats}

@@ -93,6 +93,20 @@ def to_be_gained(claim: Claim, found: Mapping[str, Mapping[str, Mapping[str, Any
     return 1 - float(np.mean(known)) if known else None
 
 
+def samples_told(claim: Claim, budgets: Budgets, seeds: Sequence[str]) -> str:
+    """How many samples the students of a claim's arms saw, where these differ, as times those of the arm with fewest; else "".
+    """
+    seen = {arm: [budgets.get(arm, {}).get(seed, {}).get("samples") for seed in seeds] for arm in claim.value.arms}
+    known = {arm: np.array(own, dtype=float) for arm, own in seen.items() if own and None not in own}
+    if len(known) < len(seen) or len(known) < 2:
+        return ""
+    base = min(known, key=lambda arm: known[arm].mean())
+    times = {arm: own / known[base] for arm, own in known.items() if not np.array_equal(own, known[base])}
+    ranges = {arm: dict.fromkeys(f"{one:.2f}" for one in (own.min(), own.max())) for arm, own in times.items()}
+    told = [f"{arm!r} sees {' to '.join(each)} times the samples of {base!r}" for arm, each in ranges.items()]
+    return f"{'; '.join(told)}." if told else ""
+
+
 _EQUAL = {"samples": "samples", "vocabulary": "vocabularies"}
 
 

@@ -147,7 +147,7 @@ def test_the_table_of_verdicts_has_every_claim_and_its_notebook():
         "| [5](05_does_capfilt_help.ipynb) |"
     )
     said = summary([record("table1", FULL)], named=True)
-    assert "with all 5 judged at once, 3 of the 3 effects found remain if one in twenty" in said and ", and 3 if none may (Holm)." in said
+    assert "with all 5 judged at once, of the 3 effects found 3 remain if one in twenty" in said and ", and 3 if none may be false (Holm)." in said
     assert said.endswith("If none may be false: Captioner and filter together help; Both help more than the filter alone; Both help more than the captioner alone.")
     table2 = [line for line in lines if "(06_decoding.ipynb)" in line]
     assert len(table2) == 4 and all("| not measured yet | `lab ablate table2 --scale cpu` |" in line for line in table2)

@@ -17,7 +17,7 @@ from lab.claims import CLAIMS
 from lab.cli import main
 from lab.commands import ablate
 from lab.stats import EQUIVALENT, REPRODUCED, UNDECIDED
-from lab.verdicts import _hits, at_ceiling, decided, seeds_of, to_be_gained
+from lab.verdicts import _hits, at_ceiling, decided, samples_told, seeds_of, to_be_gained
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
 
@@ -230,6 +230,18 @@ def test_records_from_when_arms_had_words_of_their_own_say_so():
     (one,) = claims_report.decided_of([record])
     assert one.note == ""
     assert not BY_ID["bias-shared"].of_students and BY_ID["decoupled"].of_students
+
+
+def test_a_claim_says_how_many_samples_its_arms_saw_where_they_differ():
+    claim = BY_ID["longer-gains-little"]
+    each = {"web, 1": (100, 100), "web, r": (98, 120), "CapFilt, r": (98, 120)}
+    budgets = {arm: {str(seed): {"samples": own} for seed, own in enumerate(samples)} for arm, samples in each.items()}
+    assert samples_told(claim, budgets, ["0", "1"]) == (
+        "'CapFilt, r' sees 0.98 to 1.20 times the samples of 'web, 1'; 'web, r' sees 0.98 to 1.20 times the samples of 'web, 1'."
+    )
+    assert samples_told(claim, budgets, ["1"]).startswith("'CapFilt, r' sees 1.20 times the samples of 'web, 1';")
+    assert samples_told(BY_ID["not-longer-training"], budgets, ["0", "1"]) == ""  # both saw as many
+    assert samples_told(claim, {"web, 1": budgets["web, 1"]}, ["0"]) == samples_told(claim, budgets, []) == ""
 
 
 def with_budgets(**samples):

@@ -85,6 +85,8 @@ def test_the_state_after_a_whole_epoch_begins_the_next():
         "position": 0,
         "samples": 23,
         "seed": 0,
+        "batch_size": 4,
+        "shards_per_epoch": 0,
     }
     again = Loader(array_source(), 4)
     again.load_state_dict(loader.state_dict())
@@ -267,6 +269,10 @@ def test_other_impossible_requests():
         Loader(array_source(), 4, seed=2).load_state_dict(state)
     with pytest.raises(InputError, match="the saved run had samples 23, this one has 22"):
         Loader(array_source(22), 4, seed=1).load_state_dict(state)
+    with pytest.raises(InputError, match="the saved run had batch_size 4, this one has 6"):
+        Loader(array_source(), 6, seed=1).load_state_dict(state)
+    older = {name: value for name, value in state.items() if name in ("epoch", "position", "samples", "seed")}
+    Loader(array_source(), 4, seed=1).load_state_dict(older)
 
 
 def test_leaving_in_the_middle_stops_the_threads():

@@ -336,6 +336,16 @@ def test_before_its_start_the_teacher_is_the_student_and_the_queues_are_not_read
         assert task.text_queue.ids.tolist() == [-100] * 5
 
 
+def test_without_a_teacher_soft_targets_change_nothing():
+    """They would be the student's own answers, and only scale ITC's gradient by 1 - alpha."""
+    for rules in ({"queue": 0, "momentum": None}, {"queue": 5, "teacher_start": 3}):
+        plain, soft = (Pretrain(toy_model(spread=0.2).eval(), ObjectiveConfig(**rules)) for _ in range(2))
+        for task, alpha in ((plain, 0.0), (soft, 0.4)):
+            task(toy_batch([1, 2, 3]), alpha).parts["itc"].backward()
+        for one, other in zip(plain.model.parameters(), soft.model.parameters(), strict=True):
+            assert one.grad is None or torch.equal(one.grad, other.grad)
+
+
 def test_a_late_teacher_reads_only_the_keys_that_were_pushed():
     """ITC against the slow sum over batch and real keys; the random ones that are left count nothing."""
     task = Pretrain(toy_model(spread=0.2).eval(), ObjectiveConfig(queue=5, teacher_start=1))

@@ -28,6 +28,9 @@ def test_alpha_rises_linearly_and_stays() -> None:
     s = Schedule(steps=100, alpha=0.4, alpha_ramp=20)
     assert [s.soft_target_weight(i) for i in (0, 5, 10, 20, 99)] == pytest.approx([0, 0.1, 0.2, 0.4, 0.4])
     assert Schedule(steps=1, alpha=0.4).soft_target_weight(0) == 0.4
+    late = Schedule(steps=100, alpha=0.4, alpha_ramp=20, alpha_from=30)
+    assert [late.soft_target_weight(step) for step in (0, 29, 30, 40, 50, 90)] == [0.0, 0.0, 0.0, 0.2, 0.4, 0.4]
+    assert [Schedule(steps=9, alpha=0.4, alpha_from=3).soft_target_weight(step) for step in (2, 3)] == [0.0, 0.4]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from blip.schedules import Schedule
 from blip.tasks.captioning import Captioning
 from blip.tasks.pretrain import ObjectiveConfig, Pretrain
 from blip.tokenizer import Tokenizer
-from blip.train import TrainConfig, build_optimizer, train
+from blip.train import TrainConfig, build_optimizer, forward_backward, train, with_shares
 
 TEXTS = [f"a {colour} {kind}" for colour in ("red", "blue", "green") for kind in ("ball", "cup", "hat", "key")]
 TOKENIZER = Tokenizer.train(TEXTS, 80)
@@ -87,13 +87,18 @@ def test_another_model_in_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_accumulated_gradients_are_those_of_one_batch() -> None:
-    # LM of texts of equal length: the mean of two halves is the mean of the whole.
+    # Texts of other lengths: the mean of the halves' means is not the mean over all words.
     one, two = (Captioning(model().eval(), prompt_length=1) for _ in range(2))
-    batch = next(feed())
-    one(batch).total.backward()
-    for rows in (slice(0, 3), slice(3, 6)):
-        half = replace(batch, images=batch.images[rows], tokens=batch.tokens.rows(torch.arange(6)[rows]))
-        (two(half).total / 2).backward()
+    texts = ["a red ball", "a cup", "a key", "the picture shows a small and green hat there is a blue cup", "a hat", "a small and red key"]
+    batch = replace(next(feed()), tokens=TOKENIZER(texts))
+    whole = one(batch)
+    whole.total.backward()
+    halves = [
+        replace(batch, images=batch.images[rows], ids=batch.ids[rows], tokens=batch.tokens.rows(torch.arange(6)[rows]))
+        for rows in (slice(0, 3), slice(3, 6))
+    ]
+    losses = [forward_backward(two, half, 0.0, replace(CONFIG, accumulate=2))[0] for half in with_shares(two, halves)]
+    assert halves[0].share == 1.0 and sum(own.total.item() for own in losses) / 2 == pytest.approx(whole.total.item(), rel=1e-6)
     for a, b in zip(one.parameters(), two.parameters(), strict=True):
         if a.grad is not None:
             torch.testing.assert_close(a.grad, b.grad, atol=1e-6, rtol=1e-4)

@@ -127,7 +127,7 @@ class Loader(Generic[Loaded]):
         shards_per_epoch: int | None = None,
     ) -> None:
         self.source, self.batch_size, self.seed, self.train = source, batch_size, seed, train
-        self.workers, self.prefetch = workers, prefetch
+        self.workers, self.prefetch, self.shards_per_epoch = workers, prefetch, shards_per_epoch
         self._slices = _shard_slices(source.shards, shards_per_epoch, seed)
         self.epoch = 0
         self.position = 0
@@ -176,14 +176,20 @@ class Loader(Generic[Loaded]):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Goes on where `state` was taken; InputError if it is of other data or another seed."""
         for name, mine in self._identity().items():
-            if state[name] != mine:
+            if state.get(name, mine) != mine:  # states of before do not name everything
                 raise InputError(
                     f"the saved run had {name} {state[name]}, this one has {mine}: give the same."
                 )
         self.epoch, self.position = state["epoch"], state["position"]
 
     def _identity(self) -> dict[str, int]:
-        return {"samples": len(self.source), "seed": self.seed}
+        # The position counts samples: with another batch size or other shards it would be between two batches.
+        return {
+            "samples": len(self.source),
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "shards_per_epoch": self.shards_per_epoch or 0,
+        }
 
     def _end(self, pool: ThreadPoolExecutor, over: Callable[[], bool] = sys.is_finalizing) -> None:
         # An iterator that was left open is closed when Python ends: the threads are gone by then, and so are the names

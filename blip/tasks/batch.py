@@ -30,6 +30,7 @@ class PairBatch:
 
     Pairs with equal ids are no negatives of each other; `step` and `first_row` key the random draws
     so that they belong to the sample and not to the process. keys: the pairs' names in their data set.
+    share: words that LM says here, as times the mean over the micro-batches of one step.
     """
 
     images: Tensor
@@ -38,6 +39,7 @@ class PairBatch:
     step: int = 0
     first_row: int = 0
     keys: tuple[str, ...] = ()
+    share: float = 1.0
 
     def to(self, device: torch.device | str) -> "PairBatch":
         """The same batch on a device."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from blip import objectives
 from blip.distributed import over_all
@@ -32,11 +32,18 @@ class Captioning(nn.Module):
     def forward(self, batch: PairBatch, alpha: float = 0.0) -> Losses:
         """LM of B pairs; there are no soft targets, so alpha is not read."""
         memory = self.model.remember(self.model.encode_image(batch.images), "decoder")
-        tokens = batch.tokens.led_by("DEC")
-        labels = objectives.lm_labels(tokens.ids, tokens.keep, self.prompt_length)
+        tokens, labels = batch.tokens.led_by("DEC"), self._labels(batch)
         loss = objectives.lm(self.model.decode(tokens, memory), labels, self.smoothing)
-        loss = over_all(loss, objectives.count(labels))
+        loss = over_all(loss, objectives.count(labels)) * batch.share
         return Losses({"lm": loss}, loss)
+
+    def words(self, batch: PairBatch) -> Tensor:
+        """How many words of these texts LM says, ()."""
+        return objectives.count(self._labels(batch))
+
+    def _labels(self, batch: PairBatch) -> Tensor:
+        tokens = batch.tokens.led_by("DEC")
+        return objectives.lm_labels(tokens.ids, tokens.keep, self.prompt_length)
 
     def after_step(self, features: Sequence[TeacherFeatures]) -> None:
         """Nothing follows the weights here: no momentum encoder, no queue."""

@@ -201,10 +201,13 @@ class Pretrain(nn.Module):
 
     def caption(self, batch: PairBatch, memory: Memory) -> Tensor:
         """LM of the texts, grounded in their images."""
-        tokens = batch.tokens.led_by("DEC")
-        labels = objectives.lm_labels(tokens.ids, tokens.keep)
-        loss = objectives.lm(self.model.decode(tokens, memory), labels, self.config.smoothing)
-        return over_all(loss, objectives.count(labels))
+        labels = _labels(batch)
+        loss = objectives.lm(self.model.decode(batch.tokens.led_by("DEC"), memory), labels, self.config.smoothing)
+        return over_all(loss, objectives.count(labels)) * batch.share
+
+    def words(self, batch: PairBatch) -> Tensor:
+        """How many words of these texts LM says, ()."""
+        return objectives.count(_labels(batch))
 
     def _pool(self, rows: Tensor) -> slice:
         """The keys that hard negatives come from: those of the whole batch, or of this process's rows."""
@@ -212,6 +215,11 @@ class Pretrain(nn.Module):
 
     def _draws(self, batch: PairBatch, rows: Tensor, stream: int) -> Tensor:
         return uniform(self.config.seed, batch.step, stream, rows + batch.first_row)
+
+
+def _labels(batch: PairBatch) -> Tensor:
+    tokens = batch.tokens.led_by("DEC")
+    return objectives.lm_labels(tokens.ids, tokens.keep)
 
 
 def _products(rows: Tensor, keys: Sequence[Tensor]) -> Tensor:
