@@ -68,6 +68,22 @@ def test_a_seed_that_decides_nothing_can_be_left_out(out, tmp_path):
     assert results(Cell(NONE, 1), SMOKE, home) and results(Cell(NONE, 0), SMOKE, home) is None
 
 
+def test_what_the_record_has_stays_where_this_home_has_it_too(out, tmp_path):
+    """Arms that were trained together are compared: cells of this home, of another machine perhaps, do not come in between."""
+    home, rest = Home(tmp_path / "home"), {"name": "table1", "scale": "smoke", "seeds": 1, "only": ("none", "F")}
+    ablate(Wanted(**rest, out=tmp_path / "here.json"), home)
+    record = json.loads(out.read_text())
+    record["result"]["arms"]["none"]["seeds"]["0"]["worth"]["retrieval"]["all"]["r1"] = 0.99
+    out.write_text(json.dumps(record))
+    ablate(Wanted(**rest, add=True, out=out), home)
+    again = json.loads(out.read_text())
+    assert again["result"]["arms"]["none"]["seeds"]["0"]["worth"]["retrieval"]["all"]["r1"] == 0.99
+    (by,) = again["result"]["before"]
+    assert by["cells"] == {"both": [0], "none": [0]} and cells(again) == {("none", "0"), ("both", "0"), ("F", "0")}
+    ablate(Wanted(**rest, out=out), home)
+    assert json.loads(out.read_text())["result"]["arms"]["none"]["seeds"]["0"]["worth"]["retrieval"]["all"]["r1"] != 0.99
+
+
 def test_who_measured_what_is_known_after_several_homes(first, out, tmp_path):
     for number, seeds in enumerate((2, 3)):
         ablate(Wanted(name="table1", scale="smoke", seeds=seeds, only=("none",), add=True, out=out), Home(tmp_path / str(number)))

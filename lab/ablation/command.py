@@ -24,7 +24,7 @@ from lab.ablation.scales import scaled
 from lab.ablation.table import Ablation
 from lab.claim import Claim
 from lab.finetuning import plain
-from lab.looks import Looks, looked, with_looks
+from lab.looks import looked, with_looks
 from lab.peers.kinds import open_clip_models
 from lab.recipes import Recipe
 from lab.records import RESULTS, WRITTEN, record, write_record
@@ -98,18 +98,16 @@ def ablate(wanted: Wanted, home: Home) -> int:
         copy, lost = aside
         print(f"{lost} cells of {_shown(wanted.record)} are of other arms or recipes than those of now; {_shown(copy)} keeps them.", file=sys.stderr)
 
-    # Read once: the record that is written after each cell is no look.
-    before = looked(earlier, table, task.claims, recipe, home, ground)
 
     def write() -> None:
-        write_record(wanted.record, record_of(wanted, task, home, before))
+        write_record(wanted.record, record_of(wanted, task, home, earlier))
 
     again = [cell for cell in cells if earlier.found(cell, recipe, home) and not results(cell, recipe, home)]
     do(cells, recipe, home, jobs=wanted.jobs, done=write)
     write()
     if again:
         print(_compared(again, earlier, recipe, home), file=sys.stderr)
-    print(_said(task, found_of(wanted, task, home)))
+    print(_said(task, found_of(wanted, task, home, earlier)))
     print(f"record: {_shown(wanted.record)}", file=sys.stderr)
     return 0
 
@@ -141,19 +139,20 @@ def device_for(recipe: Recipe) -> None:
         raise InputError(f"The recipe {recipe.name} needs a CUDA device and there is none; choose cpu.")
 
 
-def found_of(wanted: Wanted, task: Task, home: Home) -> Found:
-    """What is known of the cells, from this home and from the record that is there."""
-    return found(task.table, wanted.seeds, task.recipe, home, wanted.earlier, task.ground)
+def found_of(wanted: Wanted, task: Task, home: Home, earlier: Earlier) -> Found:
+    """What is known of the cells, from this home and from the record that was there."""
+    return found(task.table, wanted.seeds, task.recipe, home, earlier, task.ground, add=wanted.add)
 
 
-def record_of(wanted: Wanted, task: Task, home: Home, before: Looks) -> dict[str, Any]:
+def record_of(wanted: Wanted, task: Task, home: Home, earlier: Earlier) -> dict[str, Any]:
     """The record of an ablation: what each arm found by seed and in which runs, and its claims decided.
 
-    `before` says who measured what this home has no runs of. On own pairs also what they are, and which arms of the
-    table are left out. before: how often its claims could be decided until now.
+    `before` says who measured what is kept of `earlier`, the record that was there when the work began: what was written
+    since is this run's own, and no look. On own pairs also what they are, and which arms of the table are left out.
     """
     table, ground = task.table, task.ground
-    known = found_of(wanted, task, home)
+    known = found_of(wanted, task, home, earlier)
+    looks = looked(earlier, table, task.claims, task.recipe, home, ground)
     result = {
         "ablation": table.name,
         "question": table.question,
@@ -165,7 +164,7 @@ def record_of(wanted: Wanted, task: Task, home: Home, before: Looks) -> dict[str
             for arm in table.arms
         },
         "budgets": known.budgets,
-        "claims": with_looks(decided(table.name, known.results, task.claims), before),
+        "claims": with_looks(decided(table.name, known.results, task.claims), looks),
         "runs": known.runs,
     }
     if known.before:

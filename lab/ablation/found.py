@@ -23,7 +23,7 @@ class Found:
     runs: dict[str, dict[str, dict[str, str]]]
     """By arm and seed the runs that found it, by measure."""
     before: list[dict[str, Any]]
-    """Who measured what this home has no runs of, see `Earlier.before`."""
+    """Who measured what is the record's, see `Earlier.before`."""
 
     @property
     def seeds(self) -> list[int]:
@@ -31,15 +31,21 @@ class Found:
         return sorted({seed for own in self.results.values() for seed in own})
 
 
-def found(table: Ablation, seeds: int, recipe: Recipe, home: Home, earlier: Earlier, ground: Ground = WORLD) -> Found:
-    """Of all arms, and of seeds beyond those asked for: what is done counts, so that no record loses a cell."""
+def found(
+    table: Ablation, seeds: int, recipe: Recipe, home: Home, earlier: Earlier, ground: Ground = WORLD, *, add: bool = False
+) -> Found:
+    """Of all arms, and of seeds beyond those asked for: what is done counts, so that no record loses a cell.
+
+    What both the home and the record have is the home's. add: the record's, so that arms that were trained together,
+    on one machine, are compared with one another.
+    """
     while any(results(Cell(arm, seeds, ground), recipe, home) for arm in table.arms):
         seeds += 1
     here = gathered(cells_of(table, seeds, ground=ground), recipe, home)
     budgets = budgets_of(table, here, recipe, home, ground)
     theirs = []
     for cell in earlier.cells(table, ground):
-        one = None if cell.seed in here[cell.arm.name] else earlier.found(cell, recipe, home)
+        one = earlier.found(cell, recipe, home) if add or cell.seed not in here[cell.arm.name] else None
         if one is not None:
             here[cell.arm.name][cell.seed] = one
             budgets = _with(budgets, cell, earlier.budget(cell))

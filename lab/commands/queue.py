@@ -12,7 +12,6 @@ from lab.ablation.queue import by_value, packed, work
 from lab.ablation.scales import scaled
 from lab.ablations import ABLATIONS
 from lab.claims import CLAIMS
-from lab.looks import looked
 from lab.records import write_record
 from lab.runs import DONE, Home
 
@@ -55,9 +54,7 @@ def main(options: Options) -> int:
 def _written(options: Options, name: str, home: Home) -> Path:
     seeds = max((claim.seeds for claim in CLAIMS if claim.ablation == name), default=1)
     wanted = Wanted(name=name, scale=options.scale, seeds=seeds, jobs=options.jobs)
-    task = task_of(wanted)
-    before = looked(wanted.earlier, task.table, task.claims, task.recipe, home, task.ground)
-    content = record_of(wanted, task, home, before)
+    content = record_of(wanted, task_of(wanted), home, wanted.earlier)
     return write_record(options.out / f"{name}-{options.scale}.json", content)
 
 
