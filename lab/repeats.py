@@ -29,6 +29,6 @@ def repeats() -> str:
         return f"Of {len(apart)} runs that several records have all came out the same."
     return (
         f"Of {len(apart)} runs that several records have, {len(apart) - len(other)} have one value: they were read, or trained again on a like "
-        f"machine. {len(other)} were trained again on another machine and came out otherwise: their R@1 lie {100 * median(other):.1f} points "
+        f"machine. {len(other)} were trained again elsewhere and came out otherwise: their R@1 lie {100 * median(other):.1f} points "
         f"apart in the median, and {100 * other[-1]:.1f} at most."
     )
