@@ -7,10 +7,12 @@ import tarfile
 
 import pytest
 from data_files import encoded, picture, write_tar
+from PIL import Image
 
-from blip.data.pairs import ImageRef, image_bytes
+from blip.data.pairs import ImageRef, Pair, image_bytes
 from blip.data.readers import read_pairs
 from blip.data.tars import CutTar, tar_members
+from blip.data.writers import write_tars
 from blip.errors import InputError
 
 IMAGES = [encoded(picture(seed)) for seed in range(4)]
@@ -158,6 +160,32 @@ def test_equal_keys_of_different_images_are_renamed_in_order(tmp_path):
     assert pairs.renamed == 2
     assert [reject.key for reject in pairs.rejects] == ["x~2", "x~4"]
     assert pairs.shards.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("pictures", ["two", "one"])
+def test_a_key_in_the_json_joins_samples_only_where_their_pictures_are_equal(tmp_path, pictures):
+    """A product's number in the field `key`; the pictures have equally many bytes."""
+    red, blue = (encoded(Image.new("RGB", (16, 16), colour), "BMP") for colour in ("red", "blue"))
+    assert len(red) == len(blue)
+    members = {}
+    for number, (image, caption) in enumerate([(red, "red"), (blue if pictures == "two" else red, "blue")]):
+        record = {"key": "product-7", "caption": caption}
+        members |= {f"{number:05}.bmp": image, f"{number:05}.json": json.dumps(record).encode()}
+    pairs = read_pairs(write_tar(tmp_path / "a.tar", members))
+    second = "product-7~2" if pictures == "two" else "product-7"
+    assert [(pair.key, pair.caption) for pair in pairs] == [("product-7", "red"), (second, "blue")]
+    assert [image_bytes(pair) for pair in pairs.images] == ([red, blue] if pictures == "two" else [red])
+    assert pairs.renamed == (pictures == "two")
+
+
+def test_samples_of_our_own_tars_are_joined_without_a_look_at_the_pictures(tmp_path, monkeypatch):
+    own = [(Pair("a", "one", IMAGES[0]), {}), (Pair("a", "two", IMAGES[0]), {}), (Pair("b", "three", IMAGES[1]), {})]
+    (path,) = write_tars(own, tmp_path / "own").paths
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageRef, "read", lambda ref: pytest.fail(f"{ref} was read"))
+        pairs = read_pairs(path)
+    assert [(pair.key, pair.caption) for pair in pairs] == [("a", "one"), ("a", "two"), ("b", "three")]
+    assert [image_bytes(pair) for pair in pairs.images] == IMAGES[:2]
 
 
 def test_provenance_comes_from_the_json_unless_the_origin_is_given(tmp_path):

@@ -28,6 +28,9 @@ SCHEMA = pa.schema(
         "image": pa.int64(),
     }
 )
+KEYED = {"blip.keys": "images"}
+"""Metadata of a file in which pairs with one key have one image, so that none must be read to know it."""
+
 _ROWS_A_BATCH = 65_536
 
 Record = Mapping[str, object]

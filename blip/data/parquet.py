@@ -11,14 +11,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from blip.data.collect import PairCollector
+from blip.data.collect import KEYED, PairCollector
 from blip.data.pairs import ImageRef
 from blip.data.places import open_file
 from blip.data.rows import TableOptions, add_rows, choose_columns, image_root, texts
 from blip.errors import InputError
-
-KEYED = {"blip.keys": "images"}
-"""Metadata of a table in which rows with one key have one image, so that none must be read to know it."""
 
 _RECORDED = ("key", "origin", "truth", "noise_kind", "captions")
 _ROWS_A_READ = 8192

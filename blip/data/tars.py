@@ -1,17 +1,19 @@
 """WebDataset tars (img2dataset's `key.jpg key.txt key.json`) as an index of byte ranges.
 
-The headers are read by our own walk, which touches nothing but headers and texts; a tar that was
-cut gives its complete members. Members of one sample may lie apart, as a plain `tar cf` leaves
-them: those with one name up to its last dot belong together. A text that then lacks its image goes to that of a
-shorter name (`x.jpg x.caption.txt`), or to the only one whose name up to the first dot is its own.
+The headers are read by our own walk, which touches nothing but headers and texts; images are looked at only
+where samples that follow each other give one key, unless our writer made the tar. A tar that was cut gives its
+complete members. Members of one sample may lie apart, as a plain `tar cf` leaves them: those with one name up to
+its last dot belong together. A text that then lacks its image goes to that of a shorter name
+(`x.jpg x.caption.txt`), or to the only one whose name up to the first dot is its own.
 """
 
 import os
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from blip.data.collect import PairCollector, captions
+from blip.data.collect import KEYED, PairCollector, captions
 from blip.data.files import IMAGE_EXTENSIONS
 from blip.data.jsons import parse_json
 from blip.data.pairs import ImageRef
@@ -24,6 +26,7 @@ _BLOCK = 512
 _MOST_DIGITS = 20  # of a member's size
 _FILE, _LONG_NAME, _PAX = (b"0", b"\0", b"7"), b"L", b"x"
 _NO_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
+_OURS = tarfile.TarInfo.create_pax_global_header(KEYED)  # a tar of our writer begins with it
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstandard"}
 
 
@@ -80,13 +83,14 @@ def tar_members(file: BinaryIO) -> Iterator[Member]:
 def read_tar(path: str, into: PairCollector) -> None:
     """Adds every sample of one tar; what the tar lacks becomes rejects."""
     with open_file(path) as file:
-        if compression := _COMPRESSED.get(file.read(2)):
+        begin = file.read(len(_OURS))
+        if compression := _COMPRESSED.get(begin[:2]):
             reason = f"compressed with {compression}, so that no image has a place in it: unpack it"
             into.lose(path, path, reason, whole_file=True)
             return
         samples, fault = _samples(file)
         for sample in samples:
-            _add(sample, path, file, into)
+            _add(sample, path, file, into, compare=begin != _OURS)
     if fault:
         into.lose(path, path, f"the tar {fault}; its complete members are used", whole_file=True)
 
@@ -160,14 +164,14 @@ def _part(extension: str) -> str | None:
     return "text" if extension in TEXT_EXTENSIONS else "json" if extension == "json" else None
 
 
-def _add(sample: _Sample, path: str, file: BinaryIO, into: PairCollector) -> None:
+def _add(sample: _Sample, path: str, file: BinaryIO, into: PairCollector, *, compare: bool) -> None:
     record = _json_record(file, sample.json)
     texts = [_read(file, sample.text, MAX_CAPTION_BYTES)] if sample.text else captions(record)
     if sample.image is None:
         into.lose(sample.key, path, "no image goes with this text", pairs=max(1, len(texts)))
         return
     ref = ImageRef(path, sample.image.offset, sample.image.size)
-    into.add(sample.key, ref, texts, record=record)
+    into.add(sample.key, ref, texts, record=record, compare=compare)
 
 
 def _json_record(file: BinaryIO, member: Member | None) -> dict:

@@ -19,10 +19,10 @@ from typing import TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from blip.data.collect import KEYED
 from blip.data.files import free_name, image_extension, replacing, replacing_many
 from blip.data.images import BadImage, decode_image
 from blip.data.pairs import ImageRef, Pair, Reject, image_bytes, image_ref, image_sha256
-from blip.data.parquet import KEYED
 from blip.errors import InputError
 
 Record = tuple[Pair, Mapping[str, object]]
@@ -58,7 +58,7 @@ def write_tars(
         stems: list[str] = []
         with (
             replacing(path) as file,
-            tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
+            tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT, pax_headers=KEYED) as tar,
         ):
             for row, data in chain([first], islice(rows, shard_size - 1)):
                 stems.append(free_name(str(row["key"]), taken, ends))
