@@ -533,12 +533,17 @@ def test_a_decoding_names_itself(decoding, text):
         ({"top_k": -1}, "top_k"),
         ({"strategy": "top_k"}, "top_k"),
         ({"temperature": 0.0}, "temperature"),
+        ({"temperature": 1e-39}, "temperature 1e-39 cannot be; give 1e-15 to 1e"),
+        ({"temperature": 1e39}, "temperature"),
         ({"temperature": float("inf")}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
         ({"num_beams": 0}, "num_beams"),
         ({"max_length": 1}, "max_length"),
         ({"min_length": -1}, "min_length"),
         ({"min_length": 21}, "min_length"),
         ({"repetition_penalty": 0.0}, "repetition_penalty"),
+        ({"repetition_penalty": 1e-39}, "repetition_penalty"),
+        ({"repetition_penalty": 1e39}, "repetition_penalty"),
         ({"candidates": 0}, "candidates"),
         ({"strategy": "greedy", "candidates": 2}, "candidates"),
         ({"strategy": "beam", "candidates": 4}, "num_beams, 3"),
@@ -548,6 +553,22 @@ def test_a_decoding_names_itself(decoding, text):
 def test_impossible_decodings_are_refused(values, word):
     with pytest.raises(InputError, match=word):
         Decoding(**values)
+
+
+@pytest.mark.parametrize(("temperature", "penalty"), [(1e-15, 1e-15), (1e-15, 1e15), (1e15, 1e15)])
+def test_the_widest_values_draw_possible_tokens(model, memory, temperature, penalty):
+    for image in run(model, memory, Decoding(temperature=temperature, repetition_penalty=penalty, max_length=7)):
+        assert all(0 <= token < VOCAB for token in image[0].ids) and math.isfinite(image[0].mean_logprob)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_beams_that_no_text_can_fill_are_not_returned(model, memory, whole):
+    """Behind a prompt of four tokens there is place for one more, any of the vocabulary but [SEP]."""
+    short = {"strategy": "beam", "num_beams": VOCAB + 5, "max_length": 5, "min_length": 5, "rank_whole_text": whole}
+    for image in ids_of(run(model, memory, Decoding(candidates=VOCAB - 1, **short))):
+        assert sorted(image) == [(token,) for token in range(VOCAB) if token != SPECIAL.sep]
+    with pytest.raises(InputError, match=f"fewer than {VOCAB} texts of at most 5 tokens"):
+        run(model, memory, Decoding(candidates=VOCAB, **short))
 
 
 def test_impossible_calls_are_refused(model, memory):

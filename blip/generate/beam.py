@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from blip.errors import InputError
 from blip.generate.decoding import Decoding
 from blip.generate.sampling import forbid, penalize
 from blip.generate.steps import Steps
@@ -68,7 +69,7 @@ class Hypotheses:
 def beam(
     steps: Steps, decoding: Decoding, prompt: Sequence[int], special: SpecialIds
 ) -> Hypotheses:
-    """The `candidates` best of `num_beams` finished texts for each image."""
+    """The `candidates` best of `num_beams` finished texts for each image; InputError where there are fewer texts."""
     images, beams, longest = len(steps.memory), decoding.num_beams, decoding.max_length
     logits = steps.start(prompt, beams, longest - 1).repeat_interleave(beams, dim=0)
     first = torch.tensor(prompt, device=logits.device)
@@ -95,7 +96,13 @@ def beam(
         )
         steps.reorder(rows.flatten())
         logits = steps.step(running.ids[:, :, length].flatten())
-    return finished.pick(torch.arange(decoding.candidates, device=opened.device).expand(images, -1))
+    found = finished.pick(torch.arange(decoding.candidates, device=opened.device).expand(images, -1))
+    if (found.scores == _NEVER).any():  # places that no text took; a ledger has as many captions of every image
+        raise InputError(
+            f"Beam search finds fewer than {decoding.candidates} texts of at most {longest} tokens; "
+            "lower candidates or raise max_length."
+        )
+    return found
 
 
 def _with(finished: Hypotheses, texts: Hypotheses, eligible: Tensor, tokens: int) -> Hypotheses:

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from blip.errors import InputError
 
 STRATEGIES = ("greedy", "beam", "nucleus", "top_k")
+_LEAST, _MOST = 1e-15, 1e15
+"""Of what logits are divided or multiplied by: temperature and penalty together take at most 30 of float32's 38
+decimal powers, so that no logit becomes infinite and no probability NaN. Nothing is lost: float32 has 7 digits, so
+that long before either end the likeliest token is certain, or all are equally likely."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,12 @@ class Decoding:
         )
         _require(0 < self.top_p <= 1, "top_p", self.top_p, "above 0 and at most 1")
         _require(self.top_k >= 0, "top_k", self.top_k, "0 (no cut) or more")
-        _require(0 < self.temperature < float("inf"), "temperature", self.temperature, "above 0")
+        _require(
+            _LEAST <= self.temperature <= _MOST,
+            "temperature",
+            self.temperature,
+            f"{_LEAST:g} to {_MOST:g}, so that logits stay finite in float32 (greedy takes the likeliest token)",
+        )
         _require(self.num_beams >= 1, "num_beams", self.num_beams, "1 or more")
         _require(self.min_length >= 0, "min_length", self.min_length, "0 or more")
         _require(self.max_length >= 2, "max_length", self.max_length, "2 or more")
@@ -60,7 +69,12 @@ class Decoding:
             self.min_length <= self.max_length, "min_length", self.min_length, "at most max_length"
         )
         penalty = self.repetition_penalty
-        _require(0 < penalty < float("inf"), "repetition_penalty", penalty, "above 0; 1 is none")
+        _require(
+            _LEAST <= penalty <= _MOST,
+            "repetition_penalty",
+            penalty,
+            f"{_LEAST:g} to {_MOST:g}, so that logits stay finite in float32; 1 is none",
+        )
         _require(self.candidates >= 1, "candidates", self.candidates, "1 or more")
         self._check_strategy()
 
