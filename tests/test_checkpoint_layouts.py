@@ -10,7 +10,7 @@ from toy_models import toy_config, toy_images, toy_model
 from blip.checkpoint.layouts import survey
 from blip.checkpoint.published import published_state
 from blip.checkpoint.sizes import Untold
-from blip.checkpoint.stored import continue_from, from_state
+from blip.checkpoint.stored import continue_from, continue_teacher, from_state
 from blip.config import SHARING
 from blip.errors import InputError
 from blip.model import narrowed
@@ -191,6 +191,11 @@ def test_training_that_cannot_be_continued_is_refused():
         continue_from(Pretrain(found.model, ObjectiveConfig(queue=9)), found.training)
     with pytest.raises(InputError, match="no momentum encoder"):
         continue_from(Pretrain(found.model, ObjectiveConfig(queue=0, momentum=None)), found.training)
+    waiting = Pretrain(found.model, ObjectiveConfig(queue=QUEUE, teacher_start=1))
+    for go_on in (continue_from, continue_teacher):
+        with pytest.raises(InputError, match="wait 1 steps continue nothing; give a teacher start of 0"):
+            go_on(waiting, found.training)
+    assert not torch.equal(waiting.image_queue.rows, found.training.image_queue)
 
 
 def test_a_file_without_training_state_starts_its_momentum_encoders_from_the_model():

@@ -129,6 +129,10 @@ def continue_teacher(task: Pretrain, training: Training) -> None:
     """Fill a task's teacher alone, for a queue of another length."""
     if task.teacher is None:
         raise InputError("These objectives have no momentum encoder to continue; give a momentum.")
+    if task.config.teacher_start:  # until then the teacher is overwritten and the queue is not written
+        raise InputError(
+            f"Momentum encoders that wait {task.config.teacher_start} steps continue nothing; give a teacher start of 0."
+        )
     teacher = task.teacher.module.state_dict()
     task.teacher.module.load_state_dict(teacher | training.teacher)
 
