@@ -126,13 +126,16 @@ def fit(
     out: Path | None,
     *,
     evaluate: Callable[[], dict[str, Any]] | None = None,
+    evaluate_start: Callable[[], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Train a task with a progress bar, resumable in `out`; the last row, and what `evaluate` finds before and after.
 
-    Of several processes only the main one goes on behind the training.
+    evaluate_start: in place of `evaluate` before, for weights that are then used in another way. Of several processes
+    only the main one goes on behind the training.
     """
     task.eval()
-    before = evaluate() if evaluate else None
+    first = evaluate_start or evaluate
+    before = first() if first else None
     with process_group(next(task.parameters()).device.type, WAIT_SECONDS):
         if is_main():
             with bar(config.schedule.steps, name) as progress:

@@ -176,6 +176,16 @@ def test_a_csv_is_trained_on_and_its_captioner_remembers_the_prompt(tmp_path, ca
     assert again["cider"] == pytest.approx(summary["after"]["cider"])
 
 
+def test_before_training_the_weights_speak_behind_their_own_prompt(tmp_path):
+    """The shipped pre-trained model has none; behind another's words it says nothing that is right."""
+    data, words = write_csv(tmp_path, scenes(10)), ("--weights", "blip/weights/pretrained.safetensors", "--device", "cpu")
+    tuned = ("--val", data, "--out", tmp_path / "run", "--steps", 1, "--batch", 10, "--workers", 1)
+    assert run("finetune", "captioning", "--data", data, *words, *tuned) == 0
+    assert run("evaluate", "captioning", "--data", data, *words, "--out", tmp_path / "alone") == 0
+    before, alone = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("run", "alone"))
+    assert before["before"]["cider"] == pytest.approx(alone["cider"]) and alone["cider"] > 1
+
+
 def test_training_brings_a_captioner_back_that_was_disturbed(tmp_path, captioner, monkeypatch):
     monkeypatch.setattr(lab.captioned, "WORLD_SCENES", 30)
     monkeypatch.setattr(lab.captioned, "WORLD_PAIRS", 320)

@@ -22,7 +22,7 @@ class Options:
     material: Material
     """Images with captions to train on."""
     val: str | None = None
-    """Images with captions, as --data, captioned and measured before and after; of Karpathy's file the split val.
+    """Images with captions, as --data, captioned and measured before, with the weights' own prompt, and after; of Karpathy's file the split val.
     Without it nothing is measured on your own data; --world measures on held-out scenes."""
     prompt: str = PROMPT
     """Words that begin every caption in training, and later in use; '' for none."""

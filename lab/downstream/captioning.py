@@ -1,7 +1,8 @@
 """Captioning, trained and measured: caption metrics, and in the generated world the truth (paper 5.2)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -65,20 +66,26 @@ def tuned(
 ) -> tuple[BLIP, dict[str, Any]]:
     """A captioner fine-tuned on a source with LM behind the prompt, and what `fit` says of it.
 
-    held_out images are captioned and measured before and after.
+    held_out images are captioned and measured before, behind the prompt of the start's own card, and after.
     """
     torch.manual_seed(tuning.seed)
     model = captioning_model(start.model)
     task = Captioning(model, prompt_length=len(start.tokenizer.prompt(prompt)))
     loader = Loader(source, tuning.batch, seed=tuning.seed, workers=tuning.workers)
     feed = PairFeed(loader, start.tokenizer, prompt=prompt, max_length=MAX_TOKENS)
-    evaluate: Callable[[], dict[str, Any]] | None = None
+    before = after = None
     if held_out is not None:
-        loaded = replace(start, model=model, card=Card(stage="captioning", prompt=prompt))
         machine = Machine(device=tuning.device, precision=tuning.precision, workers=tuning.workers)
-        evaluate = lambda: measured(captions(loaded, held_out, EVALUATION, machine), held_out)
-    result = fit("captioning", task.to(tuning.device), feed, tuning.config(len(loader)), out, evaluate=evaluate)
+        own = replace(start, model=model)
+        trained = replace(own, card=Card(stage="captioning", prompt=prompt))
+        before, after = (partial(_scored, loaded, held_out, machine) for loaded in (own, trained))
+    config = tuning.config(len(loader))
+    result = fit("captioning", task.to(tuning.device), feed, config, out, evaluate=after, evaluate_start=before)
     return model, result
+
+
+def _scored(loaded: Loaded, held_out: Gallery, machine: Machine) -> dict[str, Any]:
+    return measured(captions(loaded, held_out, EVALUATION, machine), held_out)
 
 
 def captions(
