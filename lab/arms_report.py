@@ -61,7 +61,7 @@ _TABLES = {
     ),
     "table13": ({"continued": "continued", "new, N": "new"}, paper.TABLE13),
 }
-_NLVR2 = {"none": "14M", "more web": "129M"}  # both of the paper's with CapFilt
+_NLVR2 = {"both": "14M, C and F"}  # without CapFilt the paper has none
 _HOW = (
     "Mean ± standard deviation over seeds. Samples and epochs are those of the student's pre-training. Shares are in "
     "percent; CIDEr-D is from 0 to 10 (the paper's is 100 times as large), AUC and different bigrams from 0 to 1. NLVR "
