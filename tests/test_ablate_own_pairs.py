@@ -229,6 +229,12 @@ def test_arms_that_need_truth_are_left_out_and_the_others_stay():
     assert not {"table1", "table1-epochs", "table3", "table4", "table12", "table13", "mixes", "objectives"} & set(left_out)
 
 
+def test_the_readme_names_every_table_that_is_refused():
+    text = " ".join(Path("README.md").read_text(encoding="utf-8").split())
+    named = text.partition("What needs truth or the generated world is refused (")[2].partition(")")[0]
+    assert {name.strip("`") for name in named.split(", ")} == REFUSED
+
+
 @pytest.mark.parametrize("scale", ["smoke", "cpu", "gpu"])
 def test_every_arm_that_stays_can_be_planned_and_no_two_of_a_table_are_the_same(setting, scale, tmp_path):
     pairs, _ = setting

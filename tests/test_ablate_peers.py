@@ -23,7 +23,7 @@ from lab.ablation.budget import Budget
 from lab.ablation.command import Wanted, ablate
 from lab.ablation.noted import noted
 from lab.ablation.own_scales import possible
-from lab.ablation.peer_arms import CLIP_SCORES, clip_filter
+from lab.ablation.peer_arms import CLIP_SCORES, PeerArm, clip_filter
 from lab.ablation.peer_steps import loaded, needs_open_clip
 from lab.ablation.plan import Cell, missing
 from lab.ablation.scales import scaled
@@ -275,6 +275,10 @@ def test_own_pairs_take_the_filters_but_not_the_peers():
     assert {arm.name for arm in rest.arms} >= set(FILTERS) and list(left_out) == ["truth"]
     with pytest.raises(InputError, match="The ablation peers cannot be done on your own pairs"):
         possible(ablation("peers"))
+    _, left_out = possible(ablation("rates"))
+    assert set(left_out) == {arm.name for arm in ablation("rates").arms if isinstance(arm, PeerArm)}
+    for why in left_out.values():
+        assert why == "it is a model of open_clip, and those are trained and measured in the generated world only"
 
 
 class TestBudgets:

@@ -12,7 +12,7 @@ from blip.errors import InputError
 from blip.tasks.pretrain import ObjectiveConfig
 from lab.ablation.arms import Arm, teacher, worth
 from lab.ablation.measures import cost, diversity
-from lab.ablation.peer_arms import clip_scored, scores
+from lab.ablation.peer_arms import PeerArm, clip_scored, scores
 from lab.ablation.start import RANDOM, Start
 from lab.ablation.table import Ablation, HasRuns
 from lab.recipes import Recipe, Stage
@@ -95,6 +95,8 @@ def possible(table: Ablation, *, begun: bool = False) -> tuple[Ablation, dict[st
 
 
 def _why_not(arm: HasRuns, begun: bool) -> str | None:
+    if isinstance(arm, PeerArm):
+        return "it is a model of open_clip, and those are trained and measured in the generated world only"
     if not isinstance(arm, Arm):
         return "it is made for the generated world, where the truth of every caption is known"
     if any(mix is not None and mix.by_truth for mix in (arm.mix, arm.budget)):
