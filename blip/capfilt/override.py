@@ -37,21 +37,29 @@ def override(
 def record(ledger: Ledger, decisions: Mapping[str, Decision], policy: Policy | None = None) -> None:
     """Append decisions by row_id as one shard, with the verdicts that they replace.
 
-    InputError where the ledger has no such caption; then nothing is written.
+    Any number of threads, processes and machines may do so at the same moment: every decision is kept, and `was` may
+    be the verdict before all of them. InputError where the ledger has no such caption; then nothing is written.
     """
+    ledger.store.look_again()
     verdicts = decide(ledger, policy)
     before = dict(zip(verdicts["row_id"].to_pylist(), verdicts["kept"].to_pylist(), strict=True))
     if unknown := sorted(set(decisions) - set(before)):
         raise InputError(f"The ledger has no caption {unknown[0]!r}; give the row_id of one it has.")
     rows = [{"row_id": row, "was": before[row]} | vars(decision) for row, decision in decisions.items()]
-    ledger.write("overrides", _free_shard(ledger), pa.Table.from_pylist(rows, schema=OVERRIDES))
+    ledger.write("overrides", _own_shard(ledger), pa.Table.from_pylist(rows, schema=OVERRIDES))
 
 
-def _free_shard(ledger: Ledger) -> str:
-    """The shard after the last that has a file or an entry: what cannot be read is not written over, either."""
+def _own_shard(ledger: Ledger) -> str:
+    """The shard after the last that has a file or an entry, and that nobody else writes.
+
+    What cannot be read is not written over, either. The number of a writer that was killed stays unused.
+    """
     entries = (name.removeprefix("overrides-") for name in ledger.store.names("manifest") if name.startswith("overrides-"))
     numbers = (name.partition(".")[0] for name in (*entries, *ledger.store.names("overrides")))
-    return shard_name(max((int(number) for number in numbers if number.isdecimal()), default=-1) + 1)
+    number = max((int(number) for number in numbers if number.isdecimal()), default=-1) + 1
+    while (name := ledger.store.claim(f"overrides/{shard_name(number)}", ".parquet")) is None:
+        number += 1
+    return name.removeprefix("overrides/")
 
 
 def decisions(ledger: Ledger) -> dict[str, Decision]:

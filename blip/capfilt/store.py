@@ -4,12 +4,14 @@ Both keep one promise: what `write` leaves under a name is whole, or is told apa
 which is written after it. Names are paths below the ledger's place, with `/`.
 """
 
+import secrets
+import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from blip.data.files import drop_unfinished, replacing
+from blip.data.files import drop_unfinished, replacing, reserve
 from blip.data.places import Place, filesystem, is_url, local
 from blip.errors import InputError
 
@@ -30,10 +32,12 @@ class Store(Protocol):
     def read(self, name: str) -> bytes: ...
     def read_each(self, names: Iterable[str]) -> Iterator[bytes | None]: ...
     def write(self, name: str, content: bytes) -> None: ...
+    def claim(self, name: str, ending: str) -> str | None: ...
     def size(self, name: str) -> int | None: ...
     def names(self, folder: str) -> list[str]: ...
     def sizes(self, folder: str) -> dict[str, int]: ...
     def tidy(self) -> None: ...
+    def look_again(self) -> None: ...
 
 
 def store_at(place: Place) -> Store:
@@ -70,6 +74,10 @@ class LocalStore:
         with replacing(self.place / name) as file:
             file.write(content)
 
+    def claim(self, name: str, ending: str) -> str | None:
+        """A name, without its ending, under which nobody else writes; None where somebody does."""
+        return name if reserve(self.place / f"{name}{ending}") else None
+
     def size(self, name: str) -> int | None:
         """Bytes of a file, None where there is none."""
         path = self.place / name
@@ -87,6 +95,9 @@ class LocalStore:
         """Delete what killed processes had begun to write."""
         drop_unfinished(self.place)
 
+    def look_again(self) -> None:
+        """A folder is read anew every time."""
+
 
 class ObjectStore:
     """Objects under a URL. A file is one PUT, which object stores show whole or not at all."""
@@ -94,7 +105,7 @@ class ObjectStore:
     def __init__(self, place: str) -> None:
         self.place = place.rstrip("/")
         self.filesystem, self._root = filesystem(self.place)
-        self.tidy()
+        self.look_again()
 
     def path(self, name: str) -> str:
         """The URL of an object."""
@@ -123,6 +134,13 @@ class ObjectStore:
         except Exception as error:
             raise self._unreached(error) from error
 
+    def claim(self, name: str, ending: str) -> str | None:
+        """A name that begins with this one, under which nobody else writes; a later one stands behind an earlier one.
+
+        Not every store can refuse a second PUT of a name, so none is asked to.
+        """
+        return f"{name}.{time.time_ns():016x}{secrets.token_hex(4)}"
+
     def size(self, name: str) -> int | None:
         """Bytes of an object, None where there is none."""
         try:
@@ -147,7 +165,10 @@ class ObjectStore:
         return {own["name"].rstrip("/").rpartition("/")[2]: own["size"] for own in found}
 
     def tidy(self) -> None:
-        """Forget listings of earlier runs; nothing half written is left in an object store."""
+        """Nothing half written is left in an object store."""
+
+    def look_again(self) -> None:
+        """Forget listings, which others may have changed since."""
         self.filesystem.invalidate_cache()
 
     def _inside(self, name: str) -> str:

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
@@ -71,6 +72,21 @@ def replacing_many(folder: Path) -> Iterator[Callable[[str, bytes], None]]:
         _place(waiting)
 
 
+def reserve(path: str | Path) -> bool:
+    """Create an empty file, which of several writers at the same moment one alone can; False where there is one.
+
+    A full disk, or a place where nothing can be written, is an InputError.
+    """
+    path = Path(path)
+    with _refusing(path.parent, {path: path}):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except FileExistsError:
+            return False
+    return True
+
+
 def drop_unfinished(folder: str | Path) -> None:
     """Delete what `replacing` had begun below a folder in processes that were killed.
 
@@ -124,10 +140,13 @@ def _runs(process: int) -> bool:
 
 
 def _begin(path: Path, waiting: dict[Path, Path]) -> Path:
-    """The name under which a file is written; `waiting` maps it to its own name until it has that."""
+    """The name under which a file is written; `waiting` maps it to its own name until it has that.
+
+    No two are alike, so that threads, and machines with equal process ids, may write the same file.
+    """
     name = os.fsencode(path.name)
     short = path.name if len(name) <= _LONGEST_NAME else hashlib.sha256(name).hexdigest()
-    unfinished = path.with_name(f".{short}.{os.getpid()}{_UNFINISHED}")
+    unfinished = path.with_name(f".{short}.{secrets.token_hex(4)}.{os.getpid()}{_UNFINISHED}")
     waiting[unfinished] = path
     path.parent.mkdir(parents=True, exist_ok=True)
     return unfinished
@@ -146,17 +165,27 @@ def _place(waiting: dict[Path, Path]) -> None:
 @contextmanager
 def _or_nothing(folder: Path, waiting: dict[Path, Path]) -> Iterator[None]:
     """Where the block fails, what waits for its place is deleted; what the disk refuses is an InputError."""
+    with _refusing(folder, waiting):
+        try:
+            yield
+        except BaseException:
+            for unfinished in waiting:
+                with suppress(OSError):  # what could not be begun cannot be deleted either
+                    unfinished.unlink()
+            raise
+
+
+@contextmanager
+def _refusing(folder: Path, waiting: dict[Path, Path]) -> Iterator[None]:
+    """Within it, what the disk refuses of the files that wait for their places is an InputError."""
     try:
         yield
-    except BaseException as error:
-        for unfinished in waiting:
-            with suppress(OSError):  # what could not be begun cannot be deleted either
-                unfinished.unlink()
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(
                 f"the disk of {folder} is full: free some space and start again."
             ) from error
-        if isinstance(error, OSError) and (sentence := _refusal(error, waiting)):
+        if sentence := _refusal(error, waiting):
             raise InputError(sentence) from error
         raise
 

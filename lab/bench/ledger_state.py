@@ -46,13 +46,14 @@ def place(before: State, after: State, pid: int, shards: int) -> Place:
     new = {name for name, mark in after.items() if before.get(name) != mark}
     for shard, table in ((shard, table) for shard in _shards(shards) for table in _TABLES):
         data, entry = f"{table}/{shard}.parquet", _entry(table, shard)
-        if f"{table}/.{shard}.parquet.{pid}.unfinished" in new:
+        begun = f"{table}/.{shard}.parquet."
+        if any(name.startswith(begun) and name.endswith(f".{pid}.unfinished") for name in new):
             return Place(WRITING, shard, table)
         if data in new and entry not in new:
             return Place(ENTERING, shard, table)
     ahead = next((s for s in _shards(shards) if any(_entry(t, s) not in after for t in _TABLES)), None)
-    begun = any(_entry(table, ahead) in new for table in _TABLES) if ahead else False
-    return Place(BETWEEN if begun else CAPTIONING, ahead)
+    entered = any(_entry(table, ahead) in new for table in _TABLES) if ahead else False
+    return Place(BETWEEN if entered else CAPTIONING, ahead)
 
 
 def _shards(count: int) -> Iterator[str]:
