@@ -16,7 +16,7 @@ from data_files import encoded, picture, write_tar
 from apps.index import build
 from apps.reviews import KEEP, Reviews
 from blip.capfilt import Ledger, decide, verify
-from blip.capfilt.ledger import Entry
+from blip.capfilt.manifest import Entry
 from blip.capfilt.queries import decide_duckdb
 from blip.capfilt.schema import CANDIDATES
 from blip.checkpoint.folders import read_folder

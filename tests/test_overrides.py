@@ -1,18 +1,23 @@
 """Decisions of people: each one stays, whoever decides at the same moment, and the last word counts."""
 
+import random
 import subprocess
 import sys
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from fake_models import FakeCaptioner, FakeFilter
+from random_ledgers import random_ledger
 
-from blip.capfilt import Job, Ledger, decide, decide_duckdb, override, run, verify
+from blip.capfilt import Job, Ledger, Policy, decide, decide_duckdb, override, run, verify
 from blip.capfilt.ledger import shard_name
 from blip.capfilt.override import decisions
+from blip.capfilt.schema import OVERRIDES
 from blip.capfilt.store import LocalStore, store_at
 from blip.data.files import replacing, reserve
 from blip.data.pairs import Pair
@@ -133,3 +138,51 @@ def test_threads_may_write_the_same_file(tmp_path):
             other.write(b"the other")
         assert (tmp_path / "a.bin").read_bytes() == b"the other"
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.bin", b"one")]
+
+
+def word(ledger, shard, row, kept):
+    rows = [{"row_id": row, "kept": kept, "was": True, "reviewer": "ann", "at": datetime.now(UTC)}]
+    ledger.write("overrides", shard, pa.Table.from_pylist(rows, schema=OVERRIDES))
+
+
+@pytest.mark.parametrize(("earlier", "later"), [
+    ("99999", "100000"), ("10001", "100000"), ("99999.0001", "100000.0000"), ("00002", "00002.0001"), ("00002.0001", "00003"),
+])  # fmt: skip
+def test_the_later_word_counts_whatever_its_shard_is_called(tmp_path, earlier, later):
+    ledger = random_ledger(tmp_path / "ledger", 0)
+    row = ledger.table("candidates")["row_id"][0].as_py()
+    for kept in (True, False):
+        word(ledger, earlier, row, not kept)
+        word(ledger, later, row, kept)
+        assert decisions(ledger)[row].kept is kept
+        for decided in (decide(ledger), decide_duckdb(ledger)):
+            assert dict(zip(decided["row_id"].to_pylist(), decided["kept"].to_pylist(), strict=True))[row] is kept
+    override(ledger, {row: True}, reviewer="last")
+    assert list(ledger.entries("overrides"))[-1].shard == shard_name(int(later.partition(".")[0]) + 1)
+    assert decisions(ledger)[row].kept is True
+
+
+def renumbered(ledger, folder, first):
+    """The same ledger with its shards numbered from `first`; only shards of scores and candidates."""
+    other = Ledger.create(folder, {"filters": {}})
+    for entry in (entry for table in ("candidates", "scores/*") for entry in ledger.entries(table)):
+        other.write(entry.table, shard_name(first + int(entry.shard)), ledger.read(entry.table, entry.shard))
+    return other
+
+
+def test_shards_stand_in_the_order_of_their_numbers(tmp_path):
+    """From 100,000 on a name has a digit more, which sorts it before those of fewer."""
+    plain = renumbered(random_ledger(tmp_path / "plain", 3, shards=4), tmp_path / "first", 0)
+    many = renumbered(plain, tmp_path / "many", 99_998)
+    assert [entry.shard for entry in many.entries("candidates")] == ["99998", "99999", "100000", "100001"]
+    rng = random.Random(0)
+    policies = [Policy(web=-2.0, synthetic=-2.0, per_caption=n, per_image=rng.choice((None, 2))) for n in (1, 2, 3)]
+    for policy in policies:
+        assert many.table("candidates") == plain.table("candidates")
+        for way in (decide, decide_duckdb):
+            assert repr(way(many, policy).to_pylist()) == repr(way(plain, policy).to_pylist())
+
+
+def test_what_was_found_while_reading_stands_behind_the_shards(tmp_path):
+    ledger = made(tmp_path / "ledger")
+    assert [entry.shard for entry in ledger.entries("rejects")] == ["00000", "reading"]

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from blip.capfilt.duplicates import Buckets, Cap
-from blip.capfilt.ledger import Entry, Ledger
+from blip.capfilt.ledger import Ledger
+from blip.capfilt.manifest import Entry
 from blip.capfilt.policy import Policy, Term, single
 from blip.capfilt.ranking import Ranked, best, cuts, image_numbers, ranks
 from blip.capfilt.reading import Scores, Shard, each_shard

@@ -5,7 +5,7 @@
     scores/FILTER/00000.parquet     the filter's columns, row-aligned with the candidates
     rejects/00000.parquet           what could not be used, and why
     overrides/00000.parquet         what people decided
-    manifest/TABLE-00000.json       one entry a shard: rows, bytes, content hash, counts
+    manifest/TABLE-00000.json       one entry a shard: rows, bytes, content hash, counts (see `manifest`)
     agreement.json                  how far scores move with device and precision, where that was measured
 
 A shard without a valid entry does not exist: on disk it is written to a temporary name, synced, renamed, in
@@ -18,13 +18,14 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from blip.capfilt.identity import comparable
+from blip.capfilt.manifest import Entry, entry_in, entry_name, entry_names
 from blip.capfilt.schema import SCHEMAS, VERSION, check_columns
 from blip.capfilt.store import Store, store_at
 from blip.data.jsons import parse_json
@@ -35,18 +36,6 @@ _BY_FILTER = ("filters", "scored")  # what a ledger says of each of its filters,
 _PARTS = (*_BY_FILTER, "notes", "data")  # objects within that description
 _ABOUT = "ledger.json"
 READING = "reading"  # the shard of rejects found before any image was opened
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A manifest entry: a shard that exists."""
-
-    table: str
-    shard: str
-    rows: int
-    bytes: int
-    sha256: str
-    counts: dict[str, int]
 
 
 class Ledger:
@@ -112,15 +101,13 @@ class Ledger:
 
     def entry(self, table: str, shard: str) -> Entry | None:
         """The manifest entry of a shard, None where there is none or it was cut off."""
-        name = _entry_name(table, shard)
-        return _entry(name, next(self.store.read_each([name])))
+        name = entry_name(table, shard)
+        return entry_in(name, next(self.store.read_each([name])))
 
     def entries(self, table: str) -> Iterator[Entry]:
         """The entries of a table's shards in order; scores/* stands for those of every filter."""
-        first = "scores." if table == "scores/*" else f"{_flat(table)}-"
-        found = [name for name in self.store.names("manifest") if name.startswith(first) and name.endswith(".json")]
-        names = [f"manifest/{name}" for name in found]
-        for entry in map(_entry, names, self.store.read_each(names)):
+        names = entry_names(table, self.store.names("manifest"))
+        for entry in map(entry_in, names, self.store.read_each(names)):
             if entry is not None and table in (entry.table, "scores/*"):
                 yield entry
 
@@ -140,7 +127,7 @@ class Ledger:
         self.store.write(_data(table, shard), content)
         digest = hashlib.sha256(content).hexdigest()
         entry = Entry(table, shard, rows.num_rows, len(content), digest, counts or {})
-        self.store.write(_entry_name(table, shard), _json(asdict(entry)))
+        self.store.write(entry_name(table, shard), _json(asdict(entry)))
         return entry
 
     def read(
@@ -215,12 +202,8 @@ class Ledger:
 
 
 def shard_name(number: int) -> str:
-    """Shards are numbered from 0 in the order of the images."""
+    """Shards are numbered from 0 in the order of the images; from 100,000 on the names are longer."""
     return f"{number:05d}"
-
-
-def _flat(table: str) -> str:
-    return table.replace("/", ".")
 
 
 def _named(name: str, was: Any, now: Any) -> str:
@@ -232,26 +215,6 @@ def _named(name: str, was: Any, now: Any) -> str:
 
 def _data(table: str, shard: str) -> str:
     return f"{table}/{shard}.parquet"
-
-
-def _entry_name(table: str, shard: str) -> str:
-    return f"manifest/{_flat(table)}-{shard}.json"
-
-
-def _entry(name: str, content: bytes | None) -> Entry | None:
-    """The entry in a file of the manifest; None where it is damaged, or is not what the file is named by."""
-    try:
-        entry = None if content is None else Entry(**parse_json(content))
-    except (ValueError, TypeError):
-        return None
-    return entry if entry is not None and _sound(entry) and name == _entry_name(entry.table, entry.shard) else None
-
-
-def _sound(entry: Entry) -> bool:
-    texts, numbers = (entry.table, entry.shard, entry.sha256), (entry.rows, entry.bytes)
-    if not all(isinstance(text, str) for text in texts) or not isinstance(entry.counts, dict):
-        return False
-    return all(type(number) is int and number >= 0 for number in (*numbers, *entry.counts.values()))
 
 
 def _json(content: dict[str, Any]) -> bytes:

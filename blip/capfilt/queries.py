@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from blip.capfilt.decide import check_scores
-from blip.capfilt.ledger import Entry, Ledger
+from blip.capfilt.ledger import Ledger
+from blip.capfilt.manifest import Entry
 from blip.capfilt.policy import Policy, Term, single
 from blip.capfilt.tolerance import Margins
 from blip.errors import InputError

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from blip.capfilt.ledger import Entry, Ledger
+from blip.capfilt.ledger import Ledger
+from blip.capfilt.manifest import Entry
 from blip.capfilt.policy import Policy
 from blip.errors import InputError
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from blip.capfilt.ledger import READING, Entry, Ledger
+from blip.capfilt.ledger import READING, Ledger
+from blip.capfilt.manifest import Entry
 from blip.capfilt.schema import row_id
 from blip.errors import InputError
 

@@ -50,7 +50,7 @@ SHELVES = (
           "capfilt", "capfilt.job", "capfilt.identity", "capfilt.engine", "captioner", "matching", "capfilt.scoring",
           "capfilt.work", "capfilt.workers", "capfilt.engines.*"),
     _blip("ledger", "Ledger (3.3)", "Every caption, score and reject in append-only tables, and the proof that nothing "
-          "was lost.", "capfilt.ledger", "capfilt.schema", "capfilt.rows", "capfilt.store", "capfilt.reading",
+          "was lost.", "capfilt.ledger", "capfilt.manifest", "capfilt.schema", "capfilt.rows", "capfilt.store", "capfilt.reading",
           "capfilt.verify", "capfilt.diff", "capfilt.queries"),
     _blip("decide", "Verdicts (3.3)", "From scores to kept and filtered captions: policies, people's overrides, "
           "tolerances, and the bootstrapped data set.",
