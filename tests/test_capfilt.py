@@ -165,7 +165,8 @@ def test_as_many_other_pairs_are_refused(done, copy, others):
     assert content(copy.folder) == before
 
 
-@pytest.mark.parametrize(("wrong", "sentence"), [({"round": 40_000}, "round 40000 cannot be; give 0 to 32767"), ({"seed": 2**63}, "of seed")])
+@pytest.mark.parametrize(("wrong", "sentence"), [({"round": 40_000}, "round 40000 cannot be; give 0 to 32767"), ({"seed": 2**63}, "of seed"),
+    ({"captioner": FakeCaptioner(candidates=32_769)}, "candidates 32769 cannot be; give 1 to 32768")])  # fmt: skip
 def test_a_job_that_no_column_can_hold_is_refused_before_it_runs(wrong, sentence):
     with pytest.raises(InputError, match=sentence):
         job(**wrong)
@@ -258,6 +259,19 @@ def test_bad_inputs_become_rejects_and_the_rest_goes_on(tmp_path):
     rows = ledger.table("candidates").to_pylist()
     assert [r["origin"] for r in rows if r["image_key"] == "untold"] == ["synthetic"]
     assert len(rows) == 6 * 2 + 1
+    assert broken(ledger) == []
+
+
+def test_captions_beyond_those_that_can_be_numbered_are_rejects(tmp_path):
+    images = {key: next(iter(as_pairs([item], 32))).image for key, item in zip(("many", "few"), ITEMS, strict=False)}
+    given = [Pair("many", f"caption {n}", images["many"]) for n in range(2**15 + 2)]
+    ledger = run(job(judge=lambda key, text: None), PairSet.of([*given, Pair("few", "one", images["few"])]), tmp_path / "ledger")
+    rejects = ledger.table("rejects").to_pylist()
+    assert [(r["image_key"], r["kind"], r["caption"], r["pairs"]) for r in rejects] == [
+        ("many", "text", f"caption {n}", 1) for n in (2**15, 2**15 + 1)
+    ]
+    assert {r["reason"] for r in rejects} == {"the image has more than the 32,768 captions that a ledger can number"}
+    assert ledger.counts()["given_rows"] == 2**15 + 1 and ledger.counts()["rejected_pairs"] == 2
     assert broken(ledger) == []
 
 

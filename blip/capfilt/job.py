@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from blip.capfilt.identity import data_sha256
+from blip.capfilt.schema import CANDIDATES_OF_AN_IMAGE
 from blip.capfilt.scoring import FilterLike
 from blip.data.pairset import PairSet
 from blip.errors import InputError
@@ -54,6 +55,8 @@ class Job:
         for name, numbers in (("seed", SEEDS), ("round", ROUNDS)):
             if (value := getattr(self, name)) not in numbers:
                 raise InputError(f"A job of {name} {value} cannot be; give {numbers.start} to {numbers.stop - 1}.")
+        if (most := max(used.decoding.candidates for used in self.captioners)) > CANDIDATES_OF_AN_IMAGE:
+            raise InputError(f"A job of candidates {most} cannot be; give 1 to {CANDIDATES_OF_AN_IMAGE}.")
         names = [(used.id, str(used.decoding)) for used in self.captioners]
         if len(set(names)) < len(names):
             raise InputError("Two captioners have the same weights and decoding; leave one of them out.")

@@ -7,7 +7,7 @@ from typing import Any, TypedDict, Unpack
 import pyarrow as pa
 from PIL import Image
 
-from blip.capfilt.schema import row_id
+from blip.capfilt.schema import CANDIDATES_OF_AN_IMAGE, row_id
 from blip.data.pairs import Pair, Reject, image_ref
 from blip.data.text import normalized_text_hash
 from blip.generate.decoding import Caption
@@ -33,11 +33,11 @@ class Maker(TypedDict, total=False):
 
 
 def given_rows(opened: Opened, round: int) -> list[dict[str, Any]]:
-    """Rows of the texts that came with the image."""
+    """Rows of the texts that came with the image, of as many as can be numbered."""
     return [
         _row(opened, pair.caption, pair.origin, number, round)
         | {"truth": pair.truth, "noise_kind": pair.noise_kind}
-        for number, pair in enumerate(opened.texts)
+        for number, pair in enumerate(opened.texts[:CANDIDATES_OF_AN_IMAGE])
     ]
 
 
@@ -85,6 +85,13 @@ def lost_rows(opened: Opened) -> list[dict[str, Any]]:
     if not opened.texts:  # its text was rejected before
         return [common | {"caption": None, "pairs": 0}]
     return [common | {"caption": pair.caption, "pairs": 1} for pair in opened.texts]
+
+
+def crowded_rows(opened: Opened) -> list[dict[str, Any]]:
+    """The reject rows of the texts that came with an image and that no row of `given_rows` can number."""
+    reason = f"the image has more than the {CANDIDATES_OF_AN_IMAGE:,} captions that a ledger can number"
+    common = {"image_key": opened.pair.key, "ref": image_ref(opened.pair), "reason": reason, "kind": "text", "pairs": 1}
+    return [common | {"caption": pair.caption} for pair in opened.texts[CANDIDATES_OF_AN_IMAGE:]]
 
 
 def failure_row(row: dict[str, Any]) -> dict[str, Any]:

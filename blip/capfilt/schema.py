@@ -24,6 +24,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 VERSION = 1
+CANDIDATES_OF_AN_IMAGE = 2**15
+"""So many captions of an image and an origin the column `candidate` can number."""
 
 CANDIDATES = pa.schema(
     [

@@ -16,6 +16,7 @@ from blip.capfilt.rows import (
     Maker,
     Opened,
     candidate_counts,
+    crowded_rows,
     failure_row,
     given_rows,
     lost_rows,
@@ -102,6 +103,7 @@ class _Found:
         self.failed += len(failures)
         self.rejects += [failure_row(row) for row in failures]
         self.rejects += [row for opened in tile if opened.picture is None for row in lost_rows(opened)]
+        self.rejects += [row for opened in good for row in crowded_rows(opened)]
         self.candidates += [row for own in rows for row in own]
         return rows
 
