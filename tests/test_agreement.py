@@ -219,6 +219,26 @@ def test_measurements_of_other_machines_stay_and_the_largest_counts(tmp_path):
         decide(ledger)
 
 
+def test_infinities_that_differ_cannot_be_compared(tmp_path):
+    """What is counted of them is no tolerance, and the file of it can be read again."""
+    inf, nan = math.inf, math.nan
+    here = [inf, inf, -inf, 0.5, inf, inf, 0.25, 0.5, None, nan]
+    there = [inf, -inf, 0.5, inf, None, nan, 0.5, 0.5, None, None]
+    ledger = random_ledger(tmp_path / "ledger", 0, shards=1)
+    ids = ledger.table("candidates")["row_id"]
+    for name, values in (("itm", here), ("itm-bf16", there)):
+        padded = pa.array([*values, *[0.0] * (len(ids) - len(values))], pa.float32())
+        far = pa.array([inf if name == "itm" else 0.0] * len(ids), pa.float32())
+        ledger.write(f"scores/{name}", "00000", pa.table({"row_id": ids, "itm_prob": padded, "itc": far}, scores_schema(COLUMNS["itm"])))
+    found = agree(ledger, ledger, rescored={"itm": "itm-bf16"})
+    own = found.columns["itm.itm_prob"]
+    assert (own.captions, own.tolerance, own.p999, own.unscored) == (len(ids) - 7, 0.25, 0.25, 5)
+    assert list(found.columns) == ["itm.itm_prob"]  # of the other no caption can be compared
+    note(ledger, found.columns)
+    assert measurements(ledger) == {"itm.itm_prob": [own]}
+    same(decide(ledger), decide_duckdb(ledger))
+
+
 def test_people_see_borderline_verdicts(tmp_path, capsys):
     ledger = run(job(captioner=FakeCaptioner(candidates=2)), pairs(), tmp_path / "ledger")
     note(ledger, {"itm.itm_prob": measured(0.15)})

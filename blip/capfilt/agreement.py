@@ -27,7 +27,7 @@ class Agreement:
     only_here: int
     only_there: int
     columns: dict[str, Measured]
-    """Of every score column that both have and in which a caption is scored in both, by FILTER.COLUMN here."""
+    """Of every score column that both have and in which a caption can be compared, by FILTER.COLUMN here."""
     decided: int
     """Of the captions in both, those that no person decided on either side."""
     flips: int
@@ -74,7 +74,7 @@ SELECT count(*) FILTER (one IS NOT NULL AND other IS NOT NULL), count(*) FILTER 
     count(*) FILTER (one IS NULL), count(*) FILTER (by_filters), count(*) FILTER (by_filters AND flips)
 FROM rows
 """
-# To DuckDB NaN is a value. Equal infinities differ by nothing.
+# To DuckDB NaN is a value. Equal infinities differ by nothing, any other pair with one by no number.
 _DIFFERENCES = """
 WITH scored AS (
     SELECT CASE WHEN NOT isnan(a.{column}) THEN a.{column}::DOUBLE END AS x,
@@ -82,8 +82,8 @@ WITH scored AS (
     FROM read_parquet($here, hive_partitioning = false) a
         JOIN read_parquet($there, hive_partitioning = false) b USING (row_id)
 )
-SELECT count(difference), max(difference), quantile_disc(difference, 0.999), count(*) FILTER ((x IS NULL) <> (y IS NULL))
-FROM (SELECT *, CASE WHEN x = y THEN 0 ELSE abs(x - y) END AS difference FROM scored)
+SELECT count(difference), max(difference), quantile_disc(difference, 0.999), count(*) FILTER (difference IS NULL AND (x IS NOT NULL OR y IS NOT NULL))
+FROM (SELECT *, CASE WHEN x = y THEN 0 WHEN NOT isinf(x) AND NOT isinf(y) THEN abs(x - y) END AS difference FROM scored)
 """
 
 
@@ -116,7 +116,7 @@ def _columns(
     names: tuple[str, str],
     versions: Mapping[str, str],
 ) -> dict[str, Measured]:
-    """What the columns of one filter differ by; those in which no caption is scored on both sides are left out."""
+    """What the columns of one filter differ by; those in which no caption can be compared are left out."""
     sides = list(zip((here, there), names, strict=True))
     tables = [(ledger, f"scores/{name}", [e.shard for e in ledger.entries(f"scores/{name}")]) for ledger, name in sides]
     first, second = (ledger.columns(table, shards[0]) for ledger, table, shards in tables)

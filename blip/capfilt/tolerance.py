@@ -41,7 +41,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Measured:
-    """The absolute differences of one score column, here and there, over the captions scored in both."""
+    """The absolute differences of one score column, here and there, over the captions that can be compared."""
 
     captions: int
     tolerance: float
@@ -49,7 +49,8 @@ class Measured:
     p999: float
     """99.9% of the captions differ by at most this."""
     unscored: int
-    """Captions that have a score on one side only; no tolerance covers them."""
+    """Captions that cannot be compared: with a score on one side only, or infinite on one side and another number on
+    the other. No tolerance covers them."""
     here: Running
     there: Running
     versions: Mapping[str, str] = field(default_factory=dict)
