@@ -147,6 +147,21 @@ def test_a_threshold_beyond_a_floats_range_is_infinite(ledgers):
     assert not any(row["by"] == "filter" and row["kept"] for row in decide(ledgers[0], Policy(web=1e39, synthetic=1e39)).to_pylist())
 
 
+@pytest.mark.parametrize("weight", [1, -1, 2, -3.5, 1e-40, 1e38, -1e300, 1e308])
+def test_a_sum_beyond_a_floats_range_is_infinite(tmp_path, weight):
+    largest = float(np.finfo(np.float32).max)
+    values = [largest, -largest, largest / 2, 1e-45, 0.0, -0.0, 0.5, math.inf, -math.inf, math.nan, None]
+    pairs = [(one, other) for one in values for other in values]
+    ledger = Ledger.create(tmp_path / "ledger", {"filters": {}})
+    rows = [{"row_id": f"{n}", "image_key": "i", "caption": "x", "caption_hash": n, "origin": "web"} for n in range(len(pairs))]
+    ledger.write("candidates", "00000", pa.Table.from_pylist(rows, CANDIDATES))
+    scores = [{"row_id": f"{n}", "itm_prob": one, "itc": other} for n, (one, other) in enumerate(pairs)]
+    ledger.write("scores/itm", "00000", pa.Table.from_pylist(scores, scores_schema(("itm_prob", "itc"))))
+    for terms in (("itm.itm_prob:1", f"itm.itc:{weight}"), (f"itm.itc:{weight}", f"itm.itm_prob:{weight}")):
+        for policy in (Policy(weighted_sum=terms), Policy(weighted_sum=terms, web=math.inf), Policy(weighted_sum=terms, top_fraction=0.3)):
+            same(decide(ledger, policy), decide_duckdb(ledger, policy))
+
+
 def test_a_folder_named_as_a_column_changes_no_verdict(tmp_path):
     plain = random_ledger(tmp_path / "plain", 1)
     for name in ("origin=web", "caption=x", "itm_prob=1"):

@@ -134,7 +134,10 @@ def _score(policy: Policy, places: dict[str, str]) -> str:
     if not policy.weighted_sum:
         return _column(policy.summands[0], places)
     weighed = [f"{_column(term, places)}::DOUBLE * {_number(term.number)}" for term in policy.summands]
-    return f"({' + '.join(weighed)})::FLOAT"
+    total = f"({' + '.join(weighed)})"
+    # DuckDB refuses a number beyond a float's range, where pyarrow's cast is infinite.
+    beyond = f"CASE WHEN {total} > 0 THEN 'inf'::FLOAT WHEN {total} < 0 THEN '-inf'::FLOAT END"
+    return f"coalesce(TRY_CAST({total} AS FLOAT), {beyond})"
 
 
 def _passes(policy: Policy, score: str, places: dict[str, str]) -> str:
