@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from blip.capfilt import Ledger, Policy
-from blip.capfilt.override import decisions
+from blip.capfilt.override import rewritten
 from blip.capfilt.queries import create_view
 
 _SIDE = """
@@ -74,7 +74,7 @@ def side_table(connection: duckdb.DuckDBPyConnection, ledger: Ledger, column: Co
     # Nothing is decided by the policy here: it names the score, and marks what people decided.
     policy = Policy(filter=column.filter, column=column.name)
     create_view(connection, ledger, policy, f"{table}_view")
-    better = {row: own.caption for row, own in decisions(ledger).items() if own.kept and own.caption is not None}
+    better = rewritten(ledger)
     facts, view = _AS_READ, f"{table}_view"
     if better:  # else no row_id is read
         connection.register(f"{table}_better", pa.table({"row_id": [*better], "better": [*better.values()]}))

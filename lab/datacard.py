@@ -42,7 +42,7 @@ def card_numbers(ledger: Ledger, policy: Policy) -> Numbers:
     with _connected(ledger) as connection:
         create_view(connection, ledger, policy, "rows")
         connection.execute(_PER_IMAGE)
-        counts, origins = ledger.counts(), _origins(connection, policy, rewritten(ledger))
+        counts, origins = ledger.counts(), _origins(connection, policy, list(rewritten(ledger)))
         return {
             "policy": str(policy),
             "score": " + ".join(f"{term.filter}.{term.column}" for term in policy.summands),

@@ -47,7 +47,7 @@ def summarize(ledger: Ledger, policy: Policy | None = None) -> dict[str, Any]:
         return summary
     rows = pa.concat_tables(known)
     scores, chosen = (np.array(rows[name].to_pylist()) for name in ("score", "kept"))
-    own = np.asarray(pc.is_in(rows["row_id"], pa.array(better, pa.string())))
+    own = np.asarray(pc.is_in(rows["row_id"], pa.array([*better], pa.string())))
     return summary | against_truth(rows, scores, chosen, own)
 
 

@@ -14,9 +14,9 @@ import pytest
 from fake_models import FakeCaptioner, FakeFilter
 from random_ledgers import random_ledger
 
-from blip.capfilt import Job, Ledger, Policy, decide, decide_duckdb, override, run, verify
+from blip.capfilt import Job, Ledger, Policy, decide, decide_duckdb, kept, override, run, verify
 from blip.capfilt.ledger import shard_name
-from blip.capfilt.override import decisions
+from blip.capfilt.override import Decision, decisions, record, rewritten
 from blip.capfilt.schema import OVERRIDES
 from blip.capfilt.store import LocalStore, store_at
 from blip.data.files import replacing, reserve
@@ -78,9 +78,9 @@ def test_writers_who_find_the_same_shard_free_lose_no_decision(monkeypatch, plac
     # Later ones stand behind all of them.
     row = next(iter(wanted))
     monkeypatch.undo()
-    for kept in (False, True, False):
-        override(Ledger.open(ledger.folder), {row: kept}, reviewer="last")
-        assert decisions(ledger)[row].kept is kept and ledger.table("overrides")["row_id"][-1].as_py() == row
+    for side in (False, True, False):
+        override(Ledger.open(ledger.folder), {row: side}, reviewer="last")
+        assert decisions(ledger)[row].kept is side and ledger.table("overrides")["row_id"][-1].as_py() == row
 
 
 def test_processes_that_decide_at_once_lose_no_decision(tmp_path):
@@ -151,12 +151,12 @@ def word(ledger, shard, row, kept):
 def test_the_later_word_counts_whatever_its_shard_is_called(tmp_path, earlier, later):
     ledger = random_ledger(tmp_path / "ledger", 0)
     row = ledger.table("candidates")["row_id"][0].as_py()
-    for kept in (True, False):
-        word(ledger, earlier, row, not kept)
-        word(ledger, later, row, kept)
-        assert decisions(ledger)[row].kept is kept
+    for side in (True, False):
+        word(ledger, earlier, row, not side)
+        word(ledger, later, row, side)
+        assert decisions(ledger)[row].kept is side
         for decided in (decide(ledger), decide_duckdb(ledger)):
-            assert dict(zip(decided["row_id"].to_pylist(), decided["kept"].to_pylist(), strict=True))[row] is kept
+            assert dict(zip(decided["row_id"].to_pylist(), decided["kept"].to_pylist(), strict=True))[row] is side
     override(ledger, {row: True}, reviewer="last")
     assert list(ledger.entries("overrides"))[-1].shard == shard_name(int(later.partition(".")[0]) + 1)
     assert decisions(ledger)[row].kept is True
@@ -186,3 +186,15 @@ def test_shards_stand_in_the_order_of_their_numbers(tmp_path):
 def test_what_was_found_while_reading_stands_behind_the_shards(tmp_path):
     ledger = made(tmp_path / "ledger")
     assert [entry.shard for entry in ledger.entries("rejects")] == ["00000", "reading"]
+
+
+def test_better_words_are_exported_while_a_person_keeps_them(tmp_path):
+    """Given back to the filter, which has never read them, a caption stands in the ledger's words again."""
+    ledger = made(tmp_path / "ledger")
+    row = decide(ledger)["row_id"][0].as_py()
+    loose, images = Policy(web=-1.0, synthetic=-1.0), {f"k{n}": Pair(f"k{n}", "", b"") for n in range(4 * WRITERS)}
+    for side, text, wanted in ((True, "better", "better"), (None, "better", None), (False, "better", None), (True, None, None)):
+        record(ledger, {row: Decision(side, "ann", datetime.now(UTC), text)}, loose)
+        said = [(pair.caption, own["edited_from"]) for pair, own in kept(ledger, loose, images) if own["row_id"] == row]
+        assert said == ([] if side is False else [(wanted, "caption 0") if wanted else ("caption 0", None)])
+        assert rewritten(ledger) == ({} if wanted is None else {row: wanted})

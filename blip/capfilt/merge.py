@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from blip.capfilt.decide import verdicts
 from blip.capfilt.ledger import Ledger
-from blip.capfilt.override import decisions
+from blip.capfilt.override import rewritten
 from blip.capfilt.policy import Policy
 from blip.capfilt.schema import CANDIDATES
 from blip.data.pairs import ImageRef, Pair
@@ -35,11 +35,11 @@ def kept(
     `image_sha256` of the picture that was captioned, by which writers know another one.
 
     images: pairs by image key, for a ledger whose input held the pixels itself. roots: where data that has
-    moved lies now, old folder to new. Where a person wrote a better text, that is the caption, the ledger's
+    moved lies now, old folder to new. Where a person keeps a better text, that is the caption, the ledger's
     stands in `edited_from`, and its truth is not known. Memory is that of one shard.
     """
     policy = policy or Policy()
-    better = {row: own.caption for row, own in decisions(ledger).items() if own.caption is not None}
+    better = rewritten(ledger)
     shards = zip(ledger.entries("candidates"), verdicts(ledger, policy), strict=True)
     for entry, decided in shards:
         rows = ledger.read("candidates", entry.shard).filter(decided["kept"])

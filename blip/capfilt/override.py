@@ -17,7 +17,7 @@ from blip.errors import InputError
 class Decision:
     """What a person decided of a caption: kept or not, or None, which gives it back to the filter.
 
-    caption: the better text that exports take in its place, None for the caption as it is.
+    caption: the better text that exports take in its place while the person keeps it, None for the caption as it is.
     """
 
     kept: bool | None
@@ -70,6 +70,9 @@ def decisions(ledger: Ledger) -> dict[str, Decision]:
     }
 
 
-def rewritten(ledger: Ledger) -> list[str]:
-    """The row_id of every caption that is kept in better words of a person."""
-    return [row for row, own in decisions(ledger).items() if own.kept and own.caption is not None]
+def rewritten(ledger: Ledger) -> dict[str, str]:
+    """The better words of a person, by row_id of the caption that is kept in them.
+
+    Without the person's verdict they do not count: the filter has read the ledger's caption, not them.
+    """
+    return {row: own.caption for row, own in decisions(ledger).items() if own.kept and own.caption is not None}

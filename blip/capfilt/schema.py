@@ -63,7 +63,7 @@ OVERRIDES = pa.schema(
         ("was", pa.bool_()),  # the verdict it replaces
         ("reviewer", pa.string()),
         ("at", pa.timestamp("us", tz="UTC")),
-        ("caption", pa.string()),  # the better text that exports take; null for the caption as it is
+        ("caption", pa.string()),  # the better text that exports take where kept is true; null for the caption as it is
     ]
 )
 
