@@ -1,4 +1,7 @@
-"""The bootstrapped data set: human-annotated pairs, and what the filter kept of web and synthetic ones."""
+"""The bootstrapped data set of a ledger: what the filter, or a person, kept of its captions.
+
+Human-annotated captions in a ledger are decided as web ones; pairs that shall stay as they are do not go into it.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
