@@ -62,6 +62,7 @@ class Exports:
             file = folder / "pairs.parquet"
             return file, write_parquet(records, file, PROVENANCE)
         written = write_list(records, folder / "pairs" / "pairs.json")
-        file = Path(shutil.make_archive(str(folder / "pairs"), "zip", folder / "pairs"))
-        shutil.rmtree(folder / "pairs")
-        return file, written
+        if written.paths:  # none where no image can be read
+            shutil.make_archive(str(folder / "pairs"), "zip", folder / "pairs")
+            shutil.rmtree(folder / "pairs")
+        return folder / "pairs.zip", written

@@ -144,6 +144,23 @@ def test_other_pictures_of_the_same_names_are_not_exported(filed, tmp_path, caps
     assert "has its image: the first is" in sentence and "is not the image that was captioned" in sentence
 
 
+@pytest.mark.parametrize("form", ["json", "csv", "tsv", "parquet", "tars"])
+def test_an_export_without_any_image_leaves_what_was_there(filed, tmp_path, capsys, form):
+    ledger = shutil.copytree(filed.folder, tmp_path / "ledger")
+    photos, out = filed.folder.parent / "photos", tmp_path / "out"
+    words = ("ledger", "export", ledger, "--format", form)
+    place = out / ("tars" if form == "tars" else f"a.{form}")
+    said(capsys, *words, "--out", place)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    away = ("--image-root", f"{photos}={tmp_path / 'none'}")
+    if form != "tars":  # which are never written over
+        assert "kept pairs has its image" in refusal(capsys, *words, *away, "--out", place)
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    fresh = tmp_path / "fresh" / place.name
+    assert "kept pairs has its image" in refusal(capsys, *words, *away, "--out", fresh)
+    assert not fresh.parent.exists()
+
+
 def test_the_deepest_old_folder_counts_and_half_a_name_does_not():
     roots = {"/data": "/a", "/data/web/": "/b", "/one.tar": "/two.tar"}
     assert relocated(ImageRef("/data/web/x.tar", 512, 9), roots) == ImageRef("/b/x.tar", 512, 9)

@@ -46,6 +46,7 @@ from blip.capfilt import Policy, decide, decide_duckdb, kept, override
 from blip.capfilt.override import Decision, decisions, record
 from blip.capfilt.schema import OVERRIDES
 from blip.capfilt.verify import verify
+from blip.data.pairs import ImageRef, Pair
 from blip.errors import InputError
 from lab.audit_draw import draw, identity
 from lab.audit_files import write_sheet
@@ -596,6 +597,10 @@ def test_of_exports_the_last_alone_takes_space(own, tmp_path, monkeypatch):
         assert left() == [done.file]
     with pytest.raises(InputError, match="No kept caption"):
         exports.write(Policy(web=2, synthetic=2), "parquet", 0)
+    monkeypatch.setattr("apps.exporting.kept", lambda *asked: [(Pair("a", "a red dog", ImageRef("none.png")), {})])
+    for form in ("parquet", "json"):
+        with pytest.raises(InputError, match="the first image cannot be read: cannot be read"):
+            exports.write(Policy(), form, 0)
     assert left() == [done.file]
     exports.close()
     assert left() == []

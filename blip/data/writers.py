@@ -1,8 +1,9 @@
 """Writing pairs as webdataset tars, lists with image files, and Parquet that Hugging Face
 `datasets` reads.
 
-Every file appears whole or not at all. Images are copied as they are stored (pixels become PNG; in
-tars also what training readers do not open), captions byte for byte. Each pair comes with its provenance (scores, captioner, ...), which goes
+Every file appears whole or not at all, and where no pair's image can be read none does: what an earlier
+call wrote stays. Images are copied as they are stored (pixels become PNG; in tars also what training readers
+do not open), captions byte for byte. Each pair comes with its provenance (scores, captioner, ...), which goes
 into JSON fields or columns.
 """
 
@@ -92,6 +93,8 @@ def write_list(records: Iterable[Record], path: str | Path, *, images: str = "im
                 files[key] = f"{images}/{_name_of_its_own(path.parent / images, key, data, taken)}"
                 put(files[key], data)
             rows.append({"image": files[key], **row})
+    if written.rejects and not rows:
+        return Written(rejects=written.rejects)
     with replacing(path) as out:
         text = io.TextIOWrapper(out, encoding="utf-8", newline="")
         write(rows, text)
@@ -112,6 +115,8 @@ def write_parquet(
     written = Written([Path(path)])
     rows = _with_bytes(records, written)
     first = list(islice(rows, _ROWS_A_GROUP))
+    if written.rejects and not first:
+        return Written(rejects=written.rejects)
     schema = _schema([row for row, _ in first], types or {})
     with replacing(path) as file, pq.ParquetWriter(file, schema) as writer:
         group = first
