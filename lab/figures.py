@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 
+from blip.data.files import replacing
+
 KEPT, FILTERED, INK, QUIET, PAPER = "#0072B2", "#D55E00", "#1F2328", "#6E7781", "#FFFFFF"
 SIGNS = {True: "✓ kept", False: "✗ filtered"}
 _CARD_WIDTH, _CARD_HEIGHT = 3.4, 1.72  # inches
@@ -53,9 +55,9 @@ def contact_sheet(cards: Sequence[Card], title: str, columns: int = 4) -> Figure
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, facecolor=figure.get_facecolor())
+    """Write a figure as PNG, whole or not at all."""
+    with replacing(path) as file:
+        figure.savefig(file, format="png", facecolor=figure.get_facecolor())
     return path
 
 

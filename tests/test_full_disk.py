@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import subprocess
+import sys
 
 import pytest
 from data_files import encoded
@@ -132,9 +133,23 @@ def test_a_full_disk_where_no_writer_of_ours_is_at_work_is_a_sentence_too(monkey
     def full(*words, **named):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    monkeypatch.setattr("lab.commands.world.sheet", full)
     assert main(["world", "--count=1", f"--out={tmp_path / 'sheet.png'}"]) == 2
     assert capsys.readouterr().err == "lab: The disk is full; free some space and start again.\n"
+
+
+def test_a_sheet_that_does_not_fit_leaves_the_one_that_was_there(disk, tmp_path, capsys):
+    sheet = tmp_path / "sheet.png"
+    words = ["world", "--count=2", f"--out={sheet}"]
+    assert main(words) == 0
+    before, disk.space, disk.written = content(tmp_path), 200, 0
+    assert main([*words, "--seed=1"]) == 2
+    assert capsys.readouterr().err == f"lab: the disk of {tmp_path} is full: free some space and start again.\n"
+    assert content(tmp_path) == before
+    # What no stand-in sees: a real file of a limited size.
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); from lab.cli import entry; entry()"
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.startswith("lab: ") and content(tmp_path) == before
 
 
 def small_disk(folder):
