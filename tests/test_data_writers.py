@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -288,6 +289,39 @@ def test_a_place_where_nothing_can_be_written_is_one_sentence(tmp_path, name, sa
         file.write(b"some")
     assert said.replace("FOLDER", str(tmp_path)) in str(error.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_is_no_file_of_its_own_is_written_into_and_stays(tmp_path):
+    """A device, a pipe and an open file; the disk keeps them, and they get all of it or nothing."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to(os.devnull)
+    ends = os.pipe()
+    waiting = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with (tmp_path / "kept").open("wb", buffering=0) as kept:
+        kept.write(b"before ")
+        for place in (tmp_path / "pipe", tmp_path / "null", f"/dev/fd/{ends[1]}", f"/dev/fd/{kept.fileno()}"):
+            with pytest.raises(RuntimeError), replacing(place) as file:
+                file.write(b"half")
+                raise RuntimeError
+            with replacing(place) as file:
+                file.write(b"9876543210")
+                file.seek(0)
+                file.write(b"01234")
+        kept.write(b" after")
+    assert os.read(waiting, 100) == os.read(ends[0], 100) == b"0123443210"
+    assert (tmp_path / "kept").read_bytes() == b"before 0123443210 after"
+    for handle in (waiting, *ends):
+        os.close(handle)
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "null").is_char_device()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "null", "pipe"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="of Linux")
+def test_a_device_that_takes_nothing_is_one_sentence(tmp_path):
+    (tmp_path / "full").symlink_to("/dev/full")  # by a link: a fault here must not harm the device
+    with pytest.raises(InputError, match=r"^the disk of .*/full is full"), replacing(tmp_path / "full") as file:
+        file.write(b"some")
+    assert (tmp_path / "full").is_char_device()
 
 
 def test_what_the_block_cannot_open_stays_its_own_error(tmp_path):

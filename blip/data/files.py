@@ -3,7 +3,11 @@
 import errno
 import hashlib
 import os
+import re
 import secrets
+import shutil
+import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +25,8 @@ _UNFINISHED = ".unfinished"
 _LONGEST_NAME = 200  # bytes, of the 255 that disks allow: numbers, extensions and process ids come after
 _TOGETHER = 1024  # files that are synced together
 _SYNCERS = 16  # threads that wait for the disk, which then writes many files at once
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
+_STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 _MAGIC = {
     b"\xff\xd8": "jpg",
     b"\x89PNG": "png",
@@ -38,8 +44,13 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     name, then synced.
 
     Where the block fails nothing is left; a full disk, or a place where nothing can be written, is an InputError.
+    A device, a pipe or an open file (/dev/fd/N) stays what it is, and is handed the whole when the block ends.
     """
     path = Path(path)
+    if (stream := _stream(path)) is not None:
+        with _handing_over(path, stream) as file:
+            yield file
+        return
     waiting: dict[Path, Path] = {}
     with _or_nothing(path.parent, waiting):
         unfinished = _begin(path, waiting)
@@ -150,6 +161,30 @@ def _begin(path: Path, waiting: dict[Path, Path]) -> Path:
     waiting[unfinished] = path
     path.parent.mkdir(parents=True, exist_ok=True)
     return unfinished
+
+
+def _stream(path: Path) -> Path | int | None:
+    """What to open to write into what is no file of its own: a path, or the number of an open one; else None."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return _STANDARD.get(str(path))
+    if (opened := _DESCRIPTOR.fullmatch(str(path))) is not None:
+        return int(opened[1])
+    special = not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+    return _STANDARD.get(str(path), path if special else None)
+
+
+@contextmanager
+def _handing_over(path: Path, stream: Path | int) -> Iterator[BinaryIO]:
+    """A scratch file, for a pipe can neither be read again nor take anything back, that goes to a stream in the end."""
+    with tempfile.TemporaryFile() as scratch:
+        with _or_nothing(Path(tempfile.gettempdir()), {}):
+            yield scratch
+        scratch.seek(0)
+        # A duplicate, so that whoever holds the open file goes on where this ends.
+        with _or_nothing(path, {}), open(os.dup(stream) if isinstance(stream, int) else stream, "wb") as out:
+            shutil.copyfileobj(scratch, out)
 
 
 def _place(waiting: dict[Path, Path]) -> None:
