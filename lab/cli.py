@@ -3,11 +3,15 @@
 Nothing heavy is imported before the command is known, so that `lab --help` answers at once.
 """
 
+import codecs
 import errno
+import io
+import json
 import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import TextIO
 
@@ -82,20 +86,52 @@ COMMANDS = {
 }
 OURS = ("apps", "blip", "lab")
 _HELP = {"--help", "-h", "help"}
+_REFUSED = 2
 _STOPPED, _BROKEN_PIPE = 130, 141  # as a shell counts SIGINT and SIGPIPE
+_ESCAPES = "lab-escapes"  # our way with characters that an encoding lacks, among those that codecs knows
 
 
 def entry() -> None:
     """The console script: `main`, and silence when the reader of the output has left (`lab ... | head`)."""
     warnings.showwarning = _show_warning
+    _make_outputs_ready()
+    status = 0
     try:
         status = main()
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes stdout once more at exit; that must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_output_up()
         status = _BROKEN_PIPE
+    except OSError as error:
+        if error.errno is None:  # not the system's
+            raise
+        _give_output_up()
+        if status != _REFUSED:  # else `main` has said so
+            _say(f"lab: {_refused(error)}")
+        status = _REFUSED
     sys.exit(status)
+
+
+def _make_outputs_ready() -> None:
+    """Let everything be printed: characters that the terminal lacks, and where a shell has closed an output (`>&-`)."""
+    codecs.register_error(_ESCAPES, _escaped)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors=_ESCAPES)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Characters that an encoding lacks, as JSON escapes them: what --json prints stays JSON."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+def _give_output_up() -> None:
+    """Python flushes stdout once more at exit; that must not complain either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -103,26 +139,26 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return _run(list(sys.argv[1:] if words is None else words))
     except InputError as error:
-        print(f"lab: {error}", file=sys.stderr)
-        return 2
+        _say(f"lab: {error}")
+        return _REFUSED
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if not package or package in OURS:
             raise
-        print(f"lab: This needs the package {package}; install it with pip.", file=sys.stderr)
-        return 2
+        _say(f"lab: This needs the package {package}; install it with pip.")
+        return _REFUSED
     except BrokenPipeError:
         raise
     except OSError as error:
         if error.errno is None:  # not the system's
             raise
-        print(f"lab: {_refused(error)}", file=sys.stderr)
-        return 2
+        _say(f"lab: {_refused(error)}")
+        return _REFUSED
     except Stopped as stopped:
-        print(f"lab: {stopped}", file=sys.stderr)
+        _say(f"lab: {stopped}")
         return 128 + stopped.number
     except KeyboardInterrupt:
-        print("lab: stopped; the same command continues where it was.", file=sys.stderr)
+        _say("lab: stopped; the same command continues where it was.")
         return _STOPPED
 
 
@@ -132,6 +168,12 @@ def _refused(error: OSError) -> str:
         return "The disk is full; free some space and start again."
     what = "The system refused" if error.filename is None else f"{os.fsdecode(error.filename)} cannot be used"
     return one_line(f"{what} ({error.strerror or error}); give another place, or the right to it, and start again.")
+
+
+def _say(sentence: str) -> None:
+    """Tell on stderr; where it takes nothing, the exit status alone tells."""
+    with suppress(OSError):
+        print(sentence, file=sys.stderr)
 
 
 def _show_warning(

@@ -1,6 +1,8 @@
 """The `lab` command: quick help, one sentence for every refusal, quiet ends."""
 
 import ast
+import json
+import os
 import signal
 import statistics
 import subprocess
@@ -282,6 +284,47 @@ def test_a_broken_pipe_is_silent():
         assert writer.stderr.read() == b""
         assert writer.wait(timeout=60) == 141
         writer.stderr.close()
+
+
+def ended(code, redirected="", **env):
+    """How the console script ends in a shell, with `main` as this code has it."""
+    script = f"import sys, lab.cli; lab.cli.main = lambda: {code}; lab.cli.entry()"
+    shell = ["sh", "-c", f'"$@" {redirected}', "sh", sys.executable, "-c", script]
+    return subprocess.run(shell, cwd=ROOT, capture_output=True, timeout=60, check=False, env=os.environ | env)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_what_the_terminal_lacks_is_escaped_and_json_stays_json(encoding):
+    text = 'caf\xe9 \u2713 \u65e5 \U0001f436 \udcff "'
+    code = f"[print({json.dumps(text, ensure_ascii=False)!a}, file=out) for out in (sys.stdout, sys.stderr)] and 0"
+    done = ended(code, PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.decode(encoding)) == json.loads(done.stderr.decode(encoding)) == text
+    assert (b"\\u00e9" in done.stdout) == (encoding == "ascii") and (b"\\u65e5" in done.stdout) == (encoding != "utf-8")
+
+
+@pytest.mark.parametrize("redirected", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_outputs_change_no_exit_status(redirected):
+    for status in (0, 1):
+        done = ended(f"print('done') or print('said', file=sys.stderr) or {status}", redirected)
+        assert done.returncode == status
+        assert done.stdout == (b"" if ">&-" in redirected.replace("2>&-", "") else b"done\n")
+        assert done.stderr == (b"" if "2>&-" in redirected else b"said\n")
+    shell = ["sh", "-c", f'"$@" {redirected}', "sh", *LAB, "xyzzy"]
+    done = subprocess.run(shell, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == (b"" if "2>&-" in redirected else b"lab: There is no command 'xyzzy'; see lab --help.\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="of Linux")
+def test_an_output_that_takes_nothing_is_a_refusal():
+    said = b"lab: The disk is full; free some space and start again.\n"
+    for words in ("--version", "--help"):
+        shell = ["sh", "-c", '"$@" >/dev/full', "sh", *LAB, words]
+        done = subprocess.run(shell, cwd=ROOT, capture_output=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (2, said)
+    done = ended("print('x' * 100_000) or 0", ">/dev/full 2>&1")
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"", b"")
 
 
 def test_python_m_lab_is_the_same_command():
