@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from PIL import Image
 
 from blip.capfilt import Job, Ledger, run, verify
 from blip.data.readers import read_pairs
+from blip.errors import InputError
 from lab.cli import main
 from lab.weights import WEIGHTS
 from lab.world.sets import World
@@ -199,6 +201,37 @@ def test_names_that_are_not_utf8_are_rejects(tmp_path):
     reasons = {row["image_key"]: row["reason"] for row in ledger.table("rejects").to_pylist()}
     assert reasons == {"caf\\udce9": "its name is not UTF-8: rename it", "good": "the caption is empty"}
     assert all(finding.holds for finding in verify(ledger))
+
+
+def test_a_ledger_at_a_name_that_is_not_utf8_is_refused_before_any_work(tmp_path, capsys):
+    place = tmp_path / os.fsdecode(b"caf\xe9")
+    said = f"The name of {tmp_path}/caf\\udce9 is not UTF-8, and no ledger can be read there; rename it, or give another."
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "good.png").write_bytes(encoded(SCENES[0], "PNG"))
+    whole = finished(tmp_path / "in", tmp_path).folder
+    job = Job(captioner=FakeCaptioner(), filters={"itm": FakeFilter()})
+    with pytest.raises(InputError) as error:
+        run(job, read_pairs(tmp_path / "in"), place)
+    assert str(error.value) == said and not place.exists()
+    capfilt = ["capfilt", "--data", "none", "--captioner", "none", "--filter", "none", "--out", str(place)]
+    shutil.copytree(whole, moved := tmp_path / os.fsdecode(b"moved\xe9"))
+    commands = [["ledger", name, str(moved)] for name in ("summary", "verify", "card")]
+    for words in (capfilt, ["demo", f"--out={place}"], *commands, ["studio", str(moved)]):
+        assert main(words) == 2
+        told = capsys.readouterr()
+        assert told.err.count("\n") == 1 and "is not UTF-8, and no ledger can be read there" in told.err
+    assert not place.exists()
+
+
+def test_a_key_that_is_no_text_is_in_no_ledger(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "good.png").write_bytes(encoded(SCENES[0], "PNG"))
+    (tmp_path / "in" / "good.txt").write_bytes(TEXT)
+    ledger = finished(tmp_path / "in", tmp_path).folder
+    assert main(["ledger", "show", str(ledger), "good"]) == 0
+    capsys.readouterr()
+    assert main(["ledger", "show", str(ledger), os.fsdecode(b"caf\xe9")]) == 2
+    assert capsys.readouterr().err == "lab: The ledger has no image 'caf\\udce9'; lab ledger decide lists those it has.\n"
 
 
 def test_half_characters_in_json_are_rejects(tmp_path):

@@ -41,7 +41,14 @@ class Store(Protocol):
 
 
 def store_at(place: Place) -> Store:
-    """The store of a folder, by its path or file:// URL, or of any other URL that fsspec knows."""
+    """The store of a folder, by its path or file:// URL, or of any other URL that fsspec knows.
+
+    InputError for a name that is not UTF-8: what reads Parquet, pyarrow and DuckDB, opens no such file.
+    """
+    try:
+        str(place).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"The name of {place} is not UTF-8, and no ledger can be read there; rename it, or give another.") from None
     return ObjectStore(str(place)) if is_url(place) else LocalStore(Path(local(str(place))))
 
 

@@ -12,6 +12,7 @@ from tyro.conf import UseAppendAction, arg
 from blip.capfilt import Job, Ledger, Policy
 from blip.capfilt.job import ROUNDS, SEEDS
 from blip.capfilt.ledger import shard_name
+from blip.capfilt.store import store_at
 from blip.data.places import is_url
 from blip.errors import InputError
 from blip.generate import Decoding
@@ -129,6 +130,7 @@ def _check(options: Options) -> None:
             raise InputError(f"--{name} {value} cannot be; give {numbers.start} to {numbers.stop - 1}.")
     options.run.check(options.device)
     options.outlook.check()
+    store_at(options.out)  # a place that cannot be is told before anything is read or loaded
 
 
 def _job(options: Options, device: str) -> Job:

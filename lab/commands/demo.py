@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from blip.capfilt import Job, Ledger, Policy, run
+from blip.capfilt.store import store_at
 from blip.checkpoint import Loaded
 from blip.data.pairset import PairSet
 from blip.errors import InputError
@@ -52,6 +53,7 @@ def main(options: Options) -> int:
     """Run the main job from noisy pairs to an explained, cleaned data set."""
     if options.pairs is not None and options.pairs < 1:
         raise InputError(f"--pairs {options.pairs} cannot be; give 1 or more.")
+    store_at(options.out)  # a place that cannot be is told before anything is trained or drawn
     seconds = Seconds()
     used = recipe(options.recipe) if options.from_scratch else SHIPPED
     # Unseen pairs for the shipped weights; its own training pairs from scratch, as in the paper.

@@ -58,9 +58,10 @@ def main(options: Options) -> int:
 
 def _captions(ledger: Ledger, options: Options) -> tuple[list[dict[str, Any]], str]:
     """The image's captions with facts, verdict and scores, and where the image lay."""
+    key = pa.scalar(options.key.encode("utf-8", "surrogatepass"))  # a shell's word may be no text, and then is no key
     entries = ledger.entries("candidates")
     for entry, decided in zip(entries, verdicts(ledger, options.policy), strict=True):
-        mine = pc.equal(decided["image_key"], options.key)
+        mine = pc.equal(decided["image_key"].cast(pa.binary()), key)
         if not pc.any(mine).as_py():
             continue
         rows = ledger.read("candidates", entry.shard).filter(mine).to_pylist()
