@@ -151,7 +151,7 @@ class Workbench:
         tokens = question_tokens([question], opened.tokenizer)
         with self._lock, torch.inference_mode():
             memory = model.remember(pixels[None], tokens)
-            begin = opened.tokenizer.prompt(decoding.prompt)
+            begin = opened.tokenizer.prompt(decoding.begin)
             found = generate(model, memory, decoding, prompt_ids=begin, special=opened.tokenizer.special)[0]
         said = {opened.tokenizer.decode(one.ids): math.exp(sum(one.logprobs)) for one in found}
         return sorted(said.items(), key=lambda item: -item[1])

@@ -55,7 +55,7 @@ class Generator:
 
     def __call__(self, memory: Memory) -> list[str]:
         """The most probable answer found for each of the B questions in a memory."""
-        begin = self.tokenizer.prompt(self.decoding.prompt)
+        begin = self.tokenizer.prompt(self.decoding.begin)
         special = self.tokenizer.special
         found = generate(self.model, memory, self.decoding, prompt_ids=begin, special=special)
         return [self.tokenizer.decode(answers[0].ids) for answers in found]

@@ -1,7 +1,6 @@
 """A decoder as captioner: images to synthetic captions (paper 3.3), the same whatever the batch."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,8 +21,8 @@ _NO_DRAWS = np.random.default_rng(0)  # the evaluation transform draws nothing
 class Captioner:
     """Captions of up to `tile` prepared images at a time, decoded as `decoding` says.
 
-    The prompt is the one the weights were trained with, where their card names one. `id` names the
-    weights in a ledger.
+    Captions begin with the prompt of `decoding`, else with the one the weights were trained with, which their
+    card names. `id` names the weights in a ledger.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class Captioner:
                 "give a captioner or a pre-trained model."
             )
         self.model, self.tokenizer = loaded.model.to(device), loaded.tokenizer
-        self.decoding = replace(decoding, prompt=loaded.card.prompt)
+        self.decoding = decoding.led_by(loaded.card.prompt)
         self.id, self.device, self.dtype, self.tile = loaded.fingerprint, torch.device(device), dtype, tile
         self._transform = eval_transform(loaded.model.config.vision.image_size)
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,20 @@ class Machine:
 
 
 def captioner(word: str, decoding: Decoding, machine: Machine, *, prompt: str = "") -> CaptionerLike:
-    """BLIP weights in any form, or `transformers:FOLDER`, `transformers:hf:NAME`, asked `prompt`."""
+    """BLIP weights in any form, or `transformers:FOLDER`, `transformers:hf:NAME`, asked `prompt` in place of its own."""
     if word.startswith(_TRANSFORMERS):
         source = word.removeprefix(_TRANSFORMERS)
-        return TransformersCaptioner(source, decoding, prompt=prompt, **machine.running)
+        return TransformersCaptioner(source, replace(decoding, prompt=prompt), **machine.running)
     return Captioner(load_any(word, **machine.opening), decoding, **machine.running)
+
+
+def check_prompts(words: Sequence[str], decoding: Decoding, prompt: str) -> None:
+    """InputError where the prompt of either kind of captioner is given and none of these words is such a captioner."""
+    asked = [word.startswith(_TRANSFORMERS) for word in words]
+    if decoding.prompt is not None and all(asked):
+        raise InputError("--prompt is for BLIP weights, and no --captioner is such; give --transformers-prompt.")
+    if prompt and not any(asked):
+        raise InputError("--transformers-prompt is for transformers: captioners, and none is given; give --prompt.")
 
 
 def filters(words: Sequence[str], machine: Machine) -> dict[str, FilterLike]:

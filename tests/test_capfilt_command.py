@@ -109,6 +109,14 @@ def test_the_first_captioners_rows_are_those_of_a_run_with_it_alone(done, place,
     assert all(several[row["row_id"]] == row for row in one)
 
 
+def test_a_prompt_is_for_blip_weights_and_the_other_for_transformers_models(place, tmp_path):
+    """Each kind of captioner begins with its own; the ledger says with which."""
+    prompts = ["--prompt", "two ", "--transformers-prompt", "w5 w6", "--max-length", "12"]
+    assert capfilt(place, tmp_path / "asked", *captioners(place), "--filter", "text", *prompts) == 0
+    asked = Ledger.open(tmp_path / "asked")
+    assert [decoding.partition("prompt=")[2] for _, decoding, _ in asked.about["captioners"]] == ["'two ')", "'w5 w6')"]
+
+
 def test_filters_added_later_give_the_bytes_of_one_run(done, place, tmp_path, capsys):
     """A broken picture shifts all later ones in their tiles, which must change no bit."""
     out = tmp_path / "out"
@@ -218,6 +226,7 @@ def test_the_words_of_a_filter_say_its_name(tmp_path, monkeypatch):
         (["--filter", "x=no.safetensors"], "no.safetensors"),
         (["--filter", ITM], "Two filters are named itm; tell them apart as in --filter itm2="),
         (["--captioner", f"{WEIGHTS}/captioner.safetensors"], "Two captioners have the same weights"),
+        (["--transformers-prompt", "w5"], "--transformers-prompt is for transformers: captioners, and none is given"),
         (["--workers", "0"], "--workers 0 cannot be"),
     ],
 )
@@ -234,6 +243,10 @@ def test_impossible_plugins_are_one_sentence(place, tmp_path, capsys, words, sai
     [
         (["capfilt", "--data", "x", "--out", "y", "--filter", "text"], "capfilt needs --captioner SOURCE"),
         (["capfilt", "--data", "x", "--out", "y", "--captioner", "c"], "capfilt needs --filter SOURCE"),
+        (
+            ["capfilt", "--data", "x", "--out", "y", "--captioner", "transformers:x", "--filter", "text", "--prompt", "a"],
+            "--prompt is for BLIP weights, and no --captioner is such; give --transformers-prompt",
+        ),
         (["ledger", "score", "LEDGER"], "ledger score needs --filter SOURCE"),
         (["ledger", "score", "LEDGER", "--filter", "text", "--workers", "0"], "--workers 0 cannot be"),
         (["ledger", "score", "LEDGER", "--filter", "text", "--precision", "int8"], "There is no precision 'int8'"),

@@ -1,6 +1,7 @@
 """Captioning: the loss behind the prompt, captions in order, metrics, result files, commands."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -73,6 +74,17 @@ def test_captions_come_in_order_whatever_the_batch(captioner, monkeypatch):
         (states,) = [captioner.model.encode_image(b) for b in pixels([image], 32, Machine(device="cpu"))]
         ((one,),) = generated(captioner.model, states, EVALUATION, captioner.tokenizer)
         assert one.text == said[row]
+
+
+def test_a_prompt_that_is_given_goes_before_that_of_the_weights(captioner, monkeypatch):
+    monkeypatch.setattr(lab.captioned, "WORLD_SCENES", 4)
+    found, machine = gallery(Material(world="nano"), 32), Machine(device="cpu")
+    (states,) = [captioner.model.encode_image(batch) for batch in pixels(found.images, 32, machine)]
+    for prompt in ("", "two red "):
+        decoding = replace(EVALUATION, prompt=prompt)
+        said = captioning.captions(captioner, found, decoding, machine)
+        assert said == [own[0].text for own in generated(captioner.model, states, decoding, captioner.tokenizer)]
+        assert said != captioning.captions(captioner, found, EVALUATION, machine)
 
 
 def test_the_measures_are_those_of_the_metrics_and_chance_is_the_next_images_caption(monkeypatch):

@@ -272,7 +272,7 @@ def their_captions(used, pictures, **keys):
 def test_transformers_captions_are_ours(folder_and_ours, decoding, prompt):
     """BLIP through transformers, with its cache and its beams, says what our own decoding says."""
     folder, ours = folder_and_ours
-    used = TransformersCaptioner(str(folder), decoding, prompt=prompt)
+    used = TransformersCaptioner(str(folder), replace(decoding, prompt=prompt or None))
     found = their_captions(used, PICTURES[:3], seed=3, round=1)
     pixels = torch.cat([used.prepare(image)["pixel_values"] for image in PICTURES[:3]])
     # Ours counts the prompt in its lengths, transformers only what is new.

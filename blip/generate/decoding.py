@@ -1,6 +1,6 @@
 """How captions are decoded, as one frozen value that names itself, and what comes out. Knows no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from blip.errors import InputError
 
@@ -9,6 +9,7 @@ _LEAST, _MOST = 1e-15, 1e15
 """Of what logits are divided or multiplied by: temperature and penalty together take at most 30 of float32's 38
 decimal powers, so that no logit becomes infinite and no probability NaN. Nothing is lost: float32 has 7 digits, so
 that long before either end the likeliest token is certain, or all are equally likely."""
+_PROMPT = "a picture of "  # published
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +43,8 @@ class Decoding:
     """[SEP] is forbidden while [DEC], prompt and caption are fewer tokens (published meaning)."""
     repetition_penalty: float = 1.0
     """Weakens tokens used before, the prompt's too; 1 does not (published nucleus path: 1.1)."""
-    prompt: str = "a picture of "
-    """Begins every caption and is not part of what is returned."""
+    prompt: str | None = None
+    """Begins every caption and is not part of what is returned; by default that of the weights."""
     candidates: int = 1
     """Captions for each image: independent draws, or the best beams."""
 
@@ -86,6 +87,15 @@ class Decoding:
         return f"{self.strategy}({','.join(self._own_values() + self._common_values())})"
 
     @property
+    def begin(self) -> str:
+        """What every caption begins with: where neither a prompt nor weights are known, the published one."""
+        return _PROMPT if self.prompt is None else self.prompt
+
+    def led_by(self, own: str) -> "Decoding":
+        """The same with the prompt that was given, else with that of the weights."""
+        return replace(self, prompt=own) if self.prompt is None else self
+
+    @property
     def draws(self) -> bool:
         """Whether captions are drawn at random."""
         return self.strategy in ("nucleus", "top_k")
@@ -106,7 +116,7 @@ class Decoding:
         return [
             f"length={self.min_length}-{self.max_length}",
             *repetition,
-            f"prompt={self.prompt!r}",
+            f"prompt={self.begin!r}",
         ]
 
     def _check_strategy(self) -> None:

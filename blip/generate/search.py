@@ -67,7 +67,7 @@ def captions(
         model,
         memory,
         decoding,
-        prompt_ids=tokenizer.prompt(decoding.prompt),
+        prompt_ids=tokenizer.prompt(decoding.begin),
         special=tokenizer.special,
         image_hashes=image_hashes,
         seed=seed,

@@ -9,7 +9,6 @@ equal captions across versions, devices or precisions, where last bits may swap 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +33,8 @@ _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")  # processors and shard
 class TransformersCaptioner:
     """Captions by a model of transformers' AutoModelForImageTextToText.
 
-    source: a folder in the hub's layout, or hf:NAME (a download). prompt: what the model is asked,
-    left out of its captions; models that only caption need none. Lengths of the decoding count the
+    source: a folder in the hub's layout, or hf:NAME (a download). The decoding's prompt is what the
+    model is asked, left out of its captions; models that only caption need none. Lengths count the
     first token and the new ones, [SEP] included, so that an unprompted BLIP captions as ours does.
     What else the folder's generation_config.json says (length penalty, forced tokens) holds.
     """
@@ -45,7 +44,6 @@ class TransformersCaptioner:
         source: str,
         decoding: Decoding,
         *,
-        prompt: str = "",
         device: str = "cpu",
         dtype: str = "float32",
         tile: int = TILE,
@@ -54,15 +52,15 @@ class TransformersCaptioner:
             raise InputError("Beams of a transformers model are ranked as its version ranks them; leave rank_whole_text out.")
         name = source.removeprefix(HUB)
         folder = download(name, also=_FILES) if source.startswith(HUB) else Path(source)
-        self.model, self._images, self._tokenizer = _opened(folder, prompt)
+        self.decoding = decoding.led_by("")
+        self.model, self._images, self._tokenizer = _opened(folder, self.decoding.begin)
         self.model.eval().to(device)
-        self.decoding = replace(decoding, prompt=prompt)
         self._ends = _ends(self.model, self._tokenizer)
         self.id, self.device, self.dtype, self.tile = _fingerprint(folder), torch.device(device), dtype, tile
 
     def prepare(self, image: Image.Image) -> Mapping[str, Tensor]:
         """What the model reads of an image, and of the prompt where there is one."""
-        prompt = {"text": self.decoding.prompt} if self.decoding.prompt else {}
+        prompt = {"text": self.decoding.begin} if self.decoding.begin else {}
         return dict(self._images(images=image, return_tensors="pt", **prompt))
 
     @torch.inference_mode()
@@ -112,7 +110,7 @@ class TransformersCaptioner:
         return Caption(tuple(new[:count]), tuple(logprobs[:count].tolist()), self._without_prompt(text))
 
     def _without_prompt(self, text: str) -> str:
-        prompt = self.decoding.prompt.strip()
+        prompt = self.decoding.begin.strip()
         began = text.lower().startswith(prompt.lower())
         return text[len(prompt) :].strip() if began else text
 

@@ -11,11 +11,9 @@ from blip.generate.decoding import Decoding
 from blip.model import BLIP, narrowed
 from blip.tasks.batch import Losses, PairBatch, TeacherFeatures
 
-PROMPT = "a picture of "  # published prompt of captioning fine-tuning and decoding
+PROMPT = Decoding().begin  # published prompt of captioning fine-tuning and decoding
 MAX_TOKENS = 40  # published length of captions in fine-tuning, prompt included
-EVALUATION = Decoding(
-    strategy="beam", num_beams=3, rank_whole_text=True, max_length=20, min_length=5, prompt=PROMPT
-)
+EVALUATION = Decoding(strategy="beam", num_beams=3, rank_whole_text=True, max_length=20, min_length=5)
 """The published evaluation on COCO, ranked as by transformers 4.15; on NoCaps with a repetition penalty of 1.1."""
 
 

@@ -83,7 +83,7 @@ class Captions:
     def __init__(self, twins: Twins, decoding: Decoding, batch: int, options: Options) -> None:
         self.decoding, self.batch, self.options = decoding, batch, options
         self.model, self.tokenizer, self._peer = twins.ours.model, twins.ours.tokenizer, twins.peer
-        self.prompt = self.tokenizer.prompt(decoding.prompt)
+        self.prompt = self.tokenizer.prompt(decoding.begin)
         torch.manual_seed(options.seed)
         side = options.image_size
         self.pixels = torch.randn(batch, 3, side, side).to(options.device)

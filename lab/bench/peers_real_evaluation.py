@@ -57,7 +57,7 @@ def of_blip(model: BLIP, tokenizer: Tokenizer, held_out: HeldOut) -> dict[str, A
     """Recalls of ITC alone and re-ranked by ITM, and captions."""
     images, machine = held_out.searched.images, held_out.machine
     found = retrieval.measured(model, tokenizer, images, machine=machine, k=held_out.k)
-    loaded = Loaded(model, tokenizer, Card(stage="pretrained", prompt=GREEDY.prompt), fingerprint="")
+    loaded = Loaded(model, tokenizer, Card(stage="pretrained", prompt=GREEDY.begin), fingerprint="")
     said = captioning.captions(loaded, held_out.photos, GREEDY, machine)
     recalls = {"itc": found["itc"], "reranked": found["reranked"]}
     return {"retrieval": recalls, "captions": _captions(said, held_out)}

@@ -21,7 +21,7 @@ from lab.engines import Engine, kind_of
 from lab.forecast import Outlook
 from lab.forecast_run import write_forecast
 from lab.ledgers import write_card
-from lab.plugins import Machine, captioner, deciding_column, filter_names, filters
+from lab.plugins import Machine, captioner, check_prompts, deciding_column, filter_names, filters
 from lab.progress import images_bar
 from lab.reading import Reading
 from lab.records import as_json, record
@@ -128,6 +128,7 @@ def _check(options: Options) -> None:
     for name, numbers in (("seed", SEEDS), ("round", ROUNDS)):
         if (value := getattr(options, name)) not in numbers:
             raise InputError(f"--{name} {value} cannot be; give {numbers.start} to {numbers.stop - 1}.")
+    check_prompts(options.captioner, options.decoding, options.transformers_prompt)
     options.run.check(options.device)
     options.outlook.check()
     store_at(options.out)  # a place that cannot be is told before anything is read or loaded

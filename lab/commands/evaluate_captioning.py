@@ -28,8 +28,7 @@ class Options:
     split: Split = "test"
     """Split of Karpathy's file."""
     decoding: Decoding = field(default_factory=lambda: EVALUATION)
-    """Published: beam 3, 5 to 20 tokens with the prompt; on NoCaps --repetition-penalty 1.1.
-    The prompt is that of the weights."""
+    """Published: beam 3, 5 to 20 tokens with the prompt; on NoCaps --repetition-penalty 1.1."""
     machine: Machine = field(default_factory=Machine)
     """How the model runs."""
     seed: int = 0

@@ -91,7 +91,7 @@ def _scored(loaded: Loaded, held_out: Gallery, machine: Machine) -> dict[str, An
 def captions(
     loaded: Loaded, found: Gallery, decoding: Decoding, machine: Machine, *, seed: int = 0
 ) -> list[str]:
-    """One caption an image, in order, behind the prompt of the weights' card; an image's id keys its draws."""
+    """One caption an image, in order, by default behind the prompt of the weights' card; an image's id keys its draws."""
     captioner = Captioner(loaded, decoding, device=machine.device, dtype=machine.precision, tile=machine.batch)
     side, ids = loaded.model.config.vision.image_size, iter(found.images)
     said: list[str] = []
