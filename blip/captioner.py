@@ -41,6 +41,9 @@ class Captioner:
             )
         self.model, self.tokenizer = loaded.model.to(device), loaded.tokenizer
         self.decoding = decoding.led_by(loaded.card.prompt)
+        # Now, so that no ledger is begun with what cannot be.
+        prompt = self.tokenizer.prompt(self.decoding.begin)
+        self.decoding.check_room(len(prompt), loaded.model.config.text.max_positions)
         self.id, self.device, self.dtype, self.tile = loaded.fingerprint, torch.device(device), dtype, tile
         self._transform = eval_transform(loaded.model.config.vision.image_size)
 

@@ -45,13 +45,15 @@ class Engine:
             raise InputError(f"--threads {self.threads} cannot be; give 1 or more.")
         if self.engine == "ray" and self.devices is not None:
             raise InputError("--devices goes with --engine local; give --ray-workers and --gpus-per-worker.")
+        if self.devices is not None and not all(self.places(device)):
+            raise InputError(f"--devices {self.devices!r} holds an empty name; write a comma only between two, as in cpu,cpu.")
         kinds = {kind_of(one) for one in self.places(device)}
         if len(kinds) > 1:
             raise InputError(f"--devices {self.devices} are of several types, whose bytes differ; give one type.")
 
     def places(self, device: str) -> list[str]:
         """The devices of the local engine."""
-        return [device] if self.devices is None else self.devices.split(",")
+        return [device] if self.devices is None else [name.strip() for name in self.devices.split(",")]
 
     @contextmanager
     def opened(self, recipe: Recipe, device: str) -> Iterator[Fill]:

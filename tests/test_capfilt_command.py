@@ -228,6 +228,11 @@ def test_the_words_of_a_filter_say_its_name(tmp_path, monkeypatch):
         (["--captioner", f"{WEIGHTS}/captioner.safetensors"], "Two captioners have the same weights"),
         (["--transformers-prompt", "w5"], "--transformers-prompt is for transformers: captioners, and none is given"),
         (["--workers", "0"], "--workers 0 cannot be"),
+        (["--max-length", "3000"], "max_length 3000 is more than this model's 64 positions"),
+        (["--prompt", "two red " * 10], "The prompt takes 41 of max_length 20 tokens"),
+        (["--web-threshold", "nan"], "The threshold web cannot be nan"),
+        (["--synthetic-threshold", "nan"], "The threshold synthetic cannot be nan"),
+        (["--devices", "cpu,cpu,"], "--devices 'cpu,cpu,' holds an empty name"),
     ],
 )
 def test_impossible_plugins_are_one_sentence(place, tmp_path, capsys, words, said):
@@ -236,6 +241,8 @@ def test_impossible_plugins_are_one_sentence(place, tmp_path, capsys, words, sai
     error = capsys.readouterr().err
     assert said in error
     assert error.startswith("lab: ") and error.count("\n") == 1
+    # A ledger that was begun would refuse the command put right.
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -286,6 +286,15 @@ def test_transformers_captions_are_ours(folder_and_ours, decoding, prompt):
         assert theirs.logprobs == pytest.approx(mine.logprobs, abs=1e-4)
 
 
+def test_a_transformers_model_without_room_for_the_longest_text_is_refused_when_opened(folder_and_ours):
+    folder, _ = folder_and_ours
+    TransformersCaptioner(str(folder), Decoding(max_length=22, prompt="w5 w6"))
+    with pytest.raises(InputError, match="max_length 25 is more than this model's 24 positions"):
+        TransformersCaptioner(str(folder), Decoding(max_length=25))
+    with pytest.raises(InputError, match="max_length 23 with the prompt's 2 tokens is more than this model's 24 positions"):
+        TransformersCaptioner(str(folder), Decoding(max_length=23, prompt="w5 w6"))
+
+
 def test_captions_of_an_image_do_not_depend_on_company_or_candidates(folder_and_ours):
     folder, _ = folder_and_ours
     one = TransformersCaptioner(str(folder), Decoding(max_length=12))

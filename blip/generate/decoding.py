@@ -95,6 +95,16 @@ class Decoding:
         """The same with the prompt that was given, else with that of the weights."""
         return replace(self, prompt=own) if self.prompt is None else self
 
+    def check_room(self, prompt: int, positions: int) -> None:
+        """InputError where a model with so many positions has no room for a text, its first `prompt` tokens given."""
+        if self.max_length > positions:
+            raise InputError(f"max_length {self.max_length} is more than this model's {positions} positions; lower it.")
+        if prompt >= self.max_length:
+            raise InputError(
+                f"The prompt takes {prompt} of max_length {self.max_length} tokens; raise max_length or give "
+                "a shorter prompt."
+            )
+
     @property
     def draws(self) -> bool:
         """Whether captions are drawn at random."""

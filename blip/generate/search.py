@@ -135,16 +135,7 @@ def _cut(ids: list[int], logprobs: list[float], sep: int) -> Caption:
 def _check(
     model: Decoder, memory: Memory, decoding: Decoding, prompt: int, image_hashes: Tensor | None
 ) -> None:
-    longest, positions = decoding.max_length, model.config.text.max_positions
-    if longest > positions:
-        raise InputError(
-            f"max_length {longest} is more than this model's {positions} positions; lower it."
-        )
-    if prompt >= longest:
-        raise InputError(
-            f"The prompt takes {prompt} of max_length {longest} tokens; raise max_length or give "
-            "a shorter prompt."
-        )
+    decoding.check_room(prompt, model.config.text.max_positions)
     if model.training:
         raise InputError("Captions need a model in eval mode, without dropout; call model.eval().")
     if decoding.draws and (image_hashes is None or len(image_hashes) != len(memory)):

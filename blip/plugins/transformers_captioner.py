@@ -55,6 +55,7 @@ class TransformersCaptioner:
         self.decoding = decoding.led_by("")
         self.model, self._images, self._tokenizer = _opened(folder, self.decoding.begin)
         self.model.eval().to(device)
+        _check_room(self.model, self._tokenizer, self.decoding)
         self._ends = _ends(self.model, self._tokenizer)
         self.id, self.device, self.dtype, self.tile = _fingerprint(folder), torch.device(device), dtype, tile
 
@@ -159,6 +160,17 @@ def _ends(model: Any, tokenizer: Any) -> set[int]:
     """Tokens that end a caption; BLIP's generate stops at [SEP], whatever its configuration says."""
     told = model.generation_config.eos_token_id
     return {*(told if isinstance(told, list) else [told]), tokenizer.sep_token_id, tokenizer.eos_token_id} - {None}
+
+
+def _check_room(model: Any, tokenizer: Any, decoding: Decoding) -> None:
+    """InputError where the text model has positions, and fewer than the longest text takes."""
+    positions = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    asked = len(tokenizer(decoding.begin, add_special_tokens=False)["input_ids"]) if decoding.begin else 0
+    if positions is not None and decoding.max_length + asked > positions:
+        prompt = f" with the prompt's {asked} tokens" if asked else ""
+        raise InputError(
+            f"max_length {decoding.max_length}{prompt} is more than this model's {positions} positions; lower it."
+        )
 
 
 def _fingerprint(folder: Path) -> str:

@@ -128,6 +128,7 @@ def _check(options: Options) -> None:
     for name, numbers in (("seed", SEEDS), ("round", ROUNDS)):
         if (value := getattr(options, name)) not in numbers:
             raise InputError(f"--{name} {value} cannot be; give {numbers.start} to {numbers.stop - 1}.")
+    Policy(web=options.web_threshold, synthetic=options.synthetic_threshold)  # refuses what is no number
     check_prompts(options.captioner, options.decoding, options.transformers_prompt)
     options.run.check(options.device)
     options.outlook.check()
