@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import io
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -11,15 +12,20 @@ from typing import Any, get_type_hints
 
 from blip.errors import InputError
 
+_NONE_FITS = r"Error parsing (\S+): no type matching"
 # What tyro says in a box over several lines, and what we say: pattern -> sentence.
 _SENTENCES = (
     (r"Missing from .*?: (.+)", r"needs \1"),
     (r"Missing value for argument '(.+?)'.*", r"needs a value after \1"),
     (r"invalid choice '(.*)' for argument '(.+?)'\. Expected one of \((.+?),?\)\.", r"has no \2 '\1': choose \3"),
+    (rf"{_NONE_FITS} \{{None\}}\|INT could be instantiated from \[(.+?)\]\..*", r"needs a whole number for \1, not \2"),
+    (rf"{_NONE_FITS} \{{None\}}\|FLOAT could be instantiated from \[(.+?)\]\..*", r"needs a number for \1, not \2"),
+    (rf"{_NONE_FITS} (.+) could be instantiated from \[(.+?)\]\..*", r"cannot use \3 for \1; it takes \2"),
     (r"Error parsing (\S+): invalid literal for int\(\).*: (.+)", r"needs a whole number for \1, not \2"),
     (r"Error parsing (\S+): could not convert string to float: (.+)", r"needs a number for \1, not \2"),
     (r"Error parsing (\S+): (.+)", r"cannot use \1: \2"),
 )
+_DEVICE = re.compile(r"(cpu|cuda)(:\d+)?")
 # Wide enough that no sentence is wrapped inside a word.
 _WIDE = "10000"
 
@@ -36,9 +42,25 @@ def read_options(command: str, kind: type, words: list[str]) -> Any:
         if end.code:
             raise InputError(f"{_refusal(said.getvalue(), command, kind)}; see lab {command} --help.") from None
         return _show_help(command, kind, words)
+    _check_words(command, words)
     if unknown:
         raise InputError(f"{_no_option(unknown[0], command, kind)}; see lab {command} --help.")
     return options
+
+
+def _check_words(command: str, words: list[str]) -> None:
+    """InputError for what every command refuses; in the options an empty path is already the current folder."""
+    if any(not word.strip() for word in _given("--out", words)):
+        raise InputError(f"{command} --out names nothing; give a path (is a variable of the shell not set?).")
+    for word in _given("--device", words):
+        if not _DEVICE.fullmatch(word):
+            raise InputError(f"{command} knows no --device {word!r}; give cpu or cuda.")
+
+
+def _given(option: str, words: list[str]) -> Iterator[str]:
+    """What was given to an option, as a word of its own or behind `=`."""
+    yield from (after for word, after in itertools.pairwise(words) if word == option)
+    yield from (word.removeprefix(f"{option}=") for word in words if word.startswith(f"{option}="))
 
 
 def did_you_mean(asked: str, known: Iterable[str]) -> str:

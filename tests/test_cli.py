@@ -169,6 +169,14 @@ class Odd:
     """Any number."""
     fixed: bool = True
     """Yes or no."""
+    most: int | None = None
+    """A whole number, or none."""
+    share: float | None = None
+    """A number, or none."""
+    out: Path = Path("out")
+    """A place."""
+    device: str = "cpu"
+    """A device."""
 
 
 @pytest.mark.parametrize(
@@ -177,6 +185,11 @@ class Odd:
         (["--kind", "three"], "odd has no --kind 'three': choose 'one', 'two'; see lab odd --help."),
         (["--pair", "1"], "odd needs a value after --pair; see lab odd --help."),
         (["--fixed", "perhaps"], "odd does not know what to do with 'perhaps'; see lab odd --help."),
+        (["--most", "1e3"], "odd needs a whole number for --most, not '1e3'; see lab odd --help."),
+        (["--share", "x"], "odd needs a number for --share, not 'x'; see lab odd --help."),
+        (["--out", ""], "odd --out names nothing; give a path (is a variable of the shell not set?)."),
+        (["--out= "], "odd --out names nothing; give a path (is a variable of the shell not set?)."),
+        (["--device", "gpu"], "odd knows no --device 'gpu'; give cpu or cuda."),
         (["--ratio", "x" * 300], f"odd needs a number for --ratio, not '{'x' * 300}'; see lab odd --help."),
         (
             ["--pair", "1", "x"],
