@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from blip.data.pairset import PairSet
 from blip.data.readers import read_pairs
+from blip.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,10 @@ class Reading:
     """Column of a table with the caption; by default one of a usual name (caption, captions, text, title)."""
 
     def pairs(self, data: str) -> PairSet:
-        """The pairs of a source; InputError as `read_pairs`."""
-        return read_pairs(
+        """The pairs of a source; InputError as `read_pairs`, and where there is neither a row nor a reject."""
+        pairs = read_pairs(
             data, image_root=self.image_root, image_column=self.image_column, caption_column=self.caption_column
         )
+        if not len(pairs.images) and not pairs.rejects:
+            raise InputError(f"{data} holds no image; check the path.")
+        return pairs

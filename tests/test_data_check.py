@@ -90,3 +90,7 @@ def test_refusals_are_one_sentence(folder, capsys):
     assert "The first 0 images cannot be" in capsys.readouterr().err
     assert main(["data", "check", str(folder / "none.tar")]) == 2
     assert "no file matches" in capsys.readouterr().err
+    (folder / "bare.csv").write_text("image,caption\n")
+    for nothing in (folder / "bare.csv", write_tar(folder / "bare.tar", {})):
+        assert main(["data", "check", str(nothing)]) == 2
+        assert capsys.readouterr().err == f"lab: {nothing} holds no image; check the path.\n"

@@ -280,6 +280,28 @@ def test_a_broken_pax_header_is_not_a_crash(tmp_path, broken):
         list(tar_members(file))
 
 
+def test_tars_in_a_row_are_read_as_each_alone(tmp_path):
+    """As `cat` joins them: a text belongs to no image of another tar, and every image is where its bytes are."""
+    one = write_tar(tmp_path / "1.tar", sample("a", 0, b"one") | {"b.jpg": IMAGES[1]})
+    two = write_tar(tmp_path / "2.tar", {"b.txt": b"of no image"} | sample("a", 2, b"two") | sample("c", 3, b"three"))
+    joined = tmp_path / "joined.tar"
+    joined.write_bytes(one.read_bytes() + bytes(3 * 2**20) + two.read_bytes())
+    pairs, apart = read_pairs(joined), read_pairs([one, two])
+    assert [(pair.key, pair.caption) for pair in pairs] == [(pair.key, pair.caption) for pair in apart]
+    assert [image_bytes(pair) for pair in pairs.images] == IMAGES == [image_bytes(pair) for pair in apart.images]
+    assert [(one.key, one.reason) for one in pairs.rejects] == [(one.key, one.reason) for one in apart.rejects]
+
+
+@pytest.mark.parametrize(("rest", "reason"), [(b"x" * 700, "has no valid header at byte 10,240"), (b"x", "ends at byte 10,241")])
+def test_other_bytes_behind_the_end_mark_are_told(tmp_path, rest, reason):
+    path = write_tar(tmp_path / "a.tar", sample("a", 0, b"one"))
+    path.write_bytes(path.read_bytes() + rest)
+    pairs = read_pairs(path)
+    assert [pair.key for pair in pairs] == ["a"]
+    (lost,) = pairs.rejects
+    assert lost.kind == "file" and reason in lost.reason
+
+
 def test_a_file_that_cannot_be_opened_is_a_reject(tmp_path):
     write_tar(tmp_path / "0.tar", sample("a", 0, b"one"))
     (tmp_path / "1.tar").symlink_to(tmp_path / "gone.tar")
@@ -334,5 +356,7 @@ def test_patterns_lists_and_braces(tmp_path):
     ]
     with pytest.raises(InputError, match=r"no file matches .*w-012\.tar.*check the path"):
         read_pairs(str(tmp_path / "w-{009..012}.tar"))
+    with pytest.raises(InputError, match=r"w-\{011\.\.009\}\.tar' counts down: write \{009\.\.011\}"):
+        read_pairs(str(tmp_path / "w-{011..009}.tar"))
     with pytest.raises(InputError, match="the list of data files is empty"):
         read_pairs([])

@@ -109,6 +109,8 @@ def _expand(pattern: str) -> list[str]:
         return [pattern]
     if found := _BRACES.search(pattern):
         first, last = found.groups()
+        if int(first) > int(last):
+            raise InputError(f"{pattern!r} counts down: write {{{last}..{first}}}.")
         before, after = pattern[: found.start()], pattern[found.end() :]
         numbers = range(int(first), int(last) + 1)
         return [p for n in numbers for p in _expand(f"{before}{n:0{len(first)}d}{after}")]

@@ -24,6 +24,7 @@ TEXT_EXTENSIONS = frozenset({"txt", "text", "caption"})
 _MAX_JSON_BYTES = 4_000_000
 _BLOCK = 512
 _MOST_DIGITS = 20  # of a member's size
+_AT_ONCE = 2**20  # bytes of what follows an end mark
 _FILE, _LONG_NAME, _PAX = (b"0", b"\0", b"7"), b"L", b"x"
 _NO_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
 _OURS = tarfile.TarInfo.create_pax_global_header(KEYED)  # a tar of our writer begins with it
@@ -41,6 +42,8 @@ class Member:
     name: str
     offset: int
     size: int
+    archive: int = 0
+    """Number of the end marks before it: of which tar it is in a file of several, as `cat a.tar b.tar` makes it."""
 
 
 @dataclass(slots=True)
@@ -53,9 +56,9 @@ class _Sample:
 
 
 def tar_members(file: BinaryIO) -> Iterator[Member]:
-    """The complete regular files of a tar (ustar, GNU, pax); CutTar where it ends too early."""
+    """The complete regular files of a tar (ustar, GNU, pax), or of several in a row; CutTar where one ends too early."""
     end = file.seek(0, os.SEEK_END)
-    at, long_name = 0, None
+    at, archive, long_name = 0, 0, None
     pax: dict[str, str] = {}
     while True:
         file.seek(at)
@@ -63,7 +66,10 @@ def tar_members(file: BinaryIO) -> Iterator[Member]:
         if len(header) < _BLOCK:
             raise CutTar(f"ends at byte {end:,} without the end mark")
         if header.count(0) == _BLOCK:
-            return
+            at, archive = _behind_zeros(file, at), archive + 1
+            if at == end:
+                return
+            continue
         kind, size = header[156:157], _size(header, at)
         size = int(pax.get("size", size)) if kind in _FILE else 0 if kind in _NO_DATA else size
         name = pax.get("path") or long_name or _name(header)
@@ -76,8 +82,18 @@ def tar_members(file: BinaryIO) -> Iterator[Member]:
             pax = _pax_records(file.read(size))
         else:
             if kind in _FILE:
-                yield Member(name, data, size)
+                yield Member(name, data, size, archive)
             long_name, pax = None, {}
+
+
+def _behind_zeros(file: BinaryIO, at: int) -> int:
+    """The first block from `at` on that is not all zeros; the end of the file where there is none."""
+    file.seek(at)
+    while block := file.read(_AT_ONCE):
+        if rest := block.lstrip(b"\0"):
+            return (at + len(block) - len(rest)) // _BLOCK * _BLOCK
+        at += len(block)
+    return at
 
 
 def read_tar(path: str, into: PairCollector) -> None:
@@ -96,8 +112,8 @@ def read_tar(path: str, into: PairCollector) -> None:
 
 
 def _samples(file: BinaryIO) -> tuple[list[_Sample], str | None]:
-    samples: list[_Sample] = []
-    latest: dict[tuple[str, str], _Sample] = {}
+    archives: dict[int, list[_Sample]] = {}
+    latest: dict[tuple[int, str, str], _Sample] = {}
     fault = None
     try:
         for member in tar_members(file):
@@ -108,15 +124,15 @@ def _samples(file: BinaryIO) -> tuple[list[_Sample], str | None]:
             if not name or not dot or part is None:  # a dot file, or nothing we read
                 continue
             key = f"{folder}/{name}".removeprefix("./") if folder else name
-            sample = latest.get((key, stem))
+            sample = latest.get((member.archive, key, stem))
             # A second image or text of the same name belongs to another sample.
             if sample is None or getattr(sample, part) is not None:
-                sample = latest[key, stem] = _Sample(key, stem)
-                samples.append(sample)
+                sample = latest[member.archive, key, stem] = _Sample(key, stem)
+                archives.setdefault(member.archive, []).append(sample)
             setattr(sample, part, member)
     except CutTar as error:
         fault = str(error)
-    return _joined(samples), fault
+    return [sample for own in archives.values() for sample in _joined(own)], fault
 
 
 def _joined(samples: list[_Sample]) -> list[_Sample]:
