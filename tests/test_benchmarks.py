@@ -378,7 +378,8 @@ def test_files_that_are_no_such_file(reader, tmp_path, written, root):
     for data, said in (
         (b"{oops", "is not JSON"),
         (b'"text"', "holds no JSON (list|object) but 'text'"),
-        (b"\xff\xfe", "is not UTF-8 text"),
+        (b"\xff", "is not UTF-8 text"),
+        ("[]".encode("utf-16"), "is UTF-16 text: save it as UTF-8"),
         (b"[]", r"has no rows|holds no JSON object but \[\]"),
     ):
         path.write_bytes(data)

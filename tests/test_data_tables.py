@@ -358,6 +358,15 @@ def test_other_faults_of_whole_files(folder):
             read_pairs(folder / name)
 
 
+@pytest.mark.parametrize("form", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.json", "t.jsonl"])
+def test_a_file_in_utf16_says_how_to_save_it(folder, name, form):
+    (folder / name).write_bytes("\ufeffimage,caption\n0.jpg,a dog\n".encode(form))
+    with pytest.raises(InputError) as error:
+        read_pairs(folder / name)
+    assert str(error.value) == f"{folder / name} is UTF-16 text: save it as UTF-8."
+
+
 def test_folder_with_texts_beside_the_images(folder):
     pictures = folder / "pictures"
     (pictures / "deep").mkdir()

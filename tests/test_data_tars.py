@@ -42,6 +42,13 @@ def test_img2dataset_layout(tmp_path):
     assert pairs.rejects == [] and pairs.renamed == 0
 
 
+def test_a_byte_order_mark_stays_in_a_caption_and_hides_no_record(tmp_path):
+    record = {"caption": "a cat", "key": "own"}
+    members = {"a.jpg": IMAGES[0], "a.txt": b"\xef\xbb\xbfA dog.", "b.jpg": IMAGES[1]}
+    path = write_tar(tmp_path / "a.tar", members | {"b.json": b"\xef\xbb\xbf" + json.dumps(record).encode()})
+    assert [(pair.key, pair.caption) for pair in read_pairs(path)] == [("a", "\ufeffA dog."), ("own", "a cat")]
+
+
 def test_several_captions_share_the_key_and_the_image(tmp_path):
     record = {"captions": ["one", "", "three"]}
     path = write_tar(

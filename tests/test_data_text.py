@@ -25,6 +25,7 @@ from blip.data.text import (
         ('say:"hi"(now)', "say hi now"),
         ("half-time; it's 5*3 #1 ~ok", "half-time it's 5 3 1 ok"),
         ("  two  spaces\tand\nlines ", "two spaces and lines"),
+        ("\ufeffA red\ufeff ball", "a red ball"),
         ("İstanbul Ünlü 🐶 שלום", "i̇stanbul ünlü 🐶 שלום"),
     ],
 )
@@ -60,6 +61,7 @@ def test_cleaning_twice_changes_nothing(text):
         ("", "the caption is empty"),
         (" \n", "the caption is empty"),
         ("...", "the caption has no words"),
+        ("\ufeff\n", "the caption has no words"),
         (b"caf\xe9", "the caption is not UTF-8"),
         ("caf\udce9", "the caption is not UTF-8"),
         (b"x" * 10_000_000, f"the caption is longer than {MAX_CAPTION_BYTES:,} bytes"),
@@ -71,7 +73,7 @@ def test_texts_that_cannot_be_used(raw, fault):
 
 
 @pytest.mark.parametrize(
-    "raw", ["a dog", " A Dog.\n", "🐶", "שלום", "e\u0301", "a\x00b", "x" * MAX_CAPTION_BYTES]
+    "raw", ["a dog", " A Dog.\n", "🐶", "שלום", "e\u0301", "a\x00b", "\ufeffA dog", "x" * MAX_CAPTION_BYTES]
 )
 def test_usable_texts_are_kept_byte_for_byte(raw):
     assert decode_caption(raw) == (raw, None)
@@ -79,7 +81,7 @@ def test_usable_texts_are_kept_byte_for_byte(raw):
 
 
 def test_hash_is_blind_to_what_cleaning_drops():
-    same = ["A dog, sitting.", "a dog,  sitting", "A DOG, SITTING!", "\uff21 dog, sitting"]
+    same = ["A dog, sitting.", "a dog,  sitting", "A DOG, SITTING!", "\ufeffa dog, sitting", "\uff21 dog, sitting"]
     assert len({normalized_text_hash(text) for text in same}) == 1
     different = ["a dog", "a cat", "🐶", "🐱", "a dog " * 40, "a dog " * 41]
     assert len({normalized_text_hash(text) for text in different}) == len(different)

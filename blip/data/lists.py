@@ -7,6 +7,7 @@ from blip.data.csvs import CsvRows
 from blip.data.jsons import parse_json
 from blip.data.places import open_file
 from blip.data.rows import Row, TableOptions, add_rows, choose_columns, image_root
+from blip.data.text import UTF16_MARKS
 from blip.errors import InputError
 
 
@@ -47,9 +48,14 @@ def read_csv(path: str, into: PairCollector, options: TableOptions) -> None:
 
 
 def _text(path: str, newline: str | None = None) -> io.TextIOWrapper:
+    file = open_file(path)
+    if file.read(2) in UTF16_MARKS:
+        file.close()
+        raise InputError(f"{path} is UTF-16 text: save it as UTF-8.")
+    file.seek(0)
     # A caption in bytes that are not UTF-8 is read into surrogates and becomes a reject of its own, not
     # of the whole file.
-    return io.TextIOWrapper(open_file(path), encoding="utf-8-sig", errors="surrogateescape", newline=newline)
+    return io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline=newline)
 
 
 def _add_objects(

@@ -194,7 +194,7 @@ def _json_record(file: BinaryIO, member: Member | None) -> dict:
     if member is None or member.size > _MAX_JSON_BYTES:
         return {}
     try:
-        record = parse_json(_read(file, member, _MAX_JSON_BYTES).decode("utf-8", "surrogateescape"))
+        record = parse_json(_read(file, member, _MAX_JSON_BYTES).decode("utf-8-sig", "surrogateescape"))
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}

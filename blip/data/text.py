@@ -9,17 +9,23 @@ from blip.errors import one_line
 MAX_CAPTION_BYTES = 20_000
 """A longer text is a page that went astray, not a caption."""
 
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+"""What a file in UTF-16 begins with."""
+
+# Some editors put it before a text that they save as UTF-8. The tokenizer drops it, as BERT's own does, so a caption
+# with it is the same to a model, and must be to whoever counts words and equal captions. A ledger keeps it.
+_BYTE_ORDER_MARK = "\ufeff"
 _MARKS = re.compile(r'[.!"()*#:;~]')
 
 
 def clean_caption(text: str, max_words: int | None = 30) -> str:
     """Lower case, marks to spaces, spaces collapsed, at most `max_words` words (as published)."""
-    return " ".join(_MARKS.sub(" ", text.lower()).split()[:max_words])
+    return " ".join(_MARKS.sub(" ", text.lower().replace(_BYTE_ORDER_MARK, "")).split()[:max_words])
 
 
 def clean_question(text: str, max_words: int | None = 50) -> str:
     """As a caption, but the marks vanish instead of parting words (as published for VQA)."""
-    return " ".join(_MARKS.sub("", text.lower()).split()[:max_words])
+    return " ".join(_MARKS.sub("", text.lower().replace(_BYTE_ORDER_MARK, "")).split()[:max_words])
 
 
 def decode_caption(raw: object) -> tuple[str, str | None]:

@@ -12,6 +12,7 @@ from blip.data.files import replacing
 from blip.data.jsons import parse_json
 from blip.data.pairs import ImageRef
 from blip.data.places import Place, is_url, local, open_file
+from blip.data.text import UTF16_MARKS
 from blip.errors import InputError
 
 _BRIEF = reprlib.Repr()  # Python's own repr fails where lists nest too deep
@@ -131,10 +132,13 @@ def read_text(path: Place) -> str:
     """A UTF-8 file; InputError where it cannot be read."""
     try:
         with open_file(local(str(path))) as file:
-            return file.read().decode("utf-8-sig")
+            content = file.read()
+        return content.decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}); check the path.") from None
     except UnicodeDecodeError:
+        if content[:2] in UTF16_MARKS:
+            raise InputError(f"{path} is UTF-16 text: save it as UTF-8.") from None
         raise InputError(f"{path} is not UTF-8 text; give the benchmark's own file.") from None
 
 
