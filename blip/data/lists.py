@@ -13,9 +13,10 @@ from blip.errors import InputError
 
 def read_json(path: str, into: PairCollector, options: TableOptions) -> None:
     """A list of rows (`image`, and `caption` as a text or a list), or a COCO captions file."""
+    with _text(path) as file:
+        text = file.read()
     try:
-        with _text(path) as file:
-            content = parse_json(file.read())
+        content = parse_json(text)
     except ValueError as error:
         into.lose(path, path, f"not JSON: {error}", whole_file=True)
         return
