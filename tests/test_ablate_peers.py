@@ -233,7 +233,7 @@ def test_only_arms_with_peers_need_open_clip(scale, tmp_path):
         for arm in table.arms:
             steps = missing([Cell(arm, 0)], scaled(scale), home).values()
             needing[table.name, arm.name] = any(needs_open_clip(step) for step in steps)
-    named = {("filters", name) for name in FILTERS}
+    named = {("filters", name) for name in FILTERS} | {("harder", "CLIP")}
     named |= {(table, arm.name) for table in ("peers", "rates") for arm in ablation(table).arms if not arm.name.startswith("BLIP")}
     assert {key for key, needs in needing.items() if needs} == named
 
