@@ -329,7 +329,7 @@ def test_closed_outputs_change_no_exit_status(redirected):
     assert done.stderr == (b"" if "2>&-" in redirected else b"lab: There is no command 'xyzzy'; see lab --help.\n")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="of Linux")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here, a device that takes nothing")
 def test_an_output_that_takes_nothing_is_a_refusal():
     said = b"lab: The disk is full; free some space and start again.\n"
     for words in ("--version", "--help"):

@@ -316,7 +316,7 @@ def test_what_is_no_file_of_its_own_is_written_into_and_stays(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "null", "pipe"]
 
 
-@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="of Linux")
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no /dev/full here, a device that takes nothing")
 def test_a_device_that_takes_nothing_is_one_sentence(tmp_path):
     (tmp_path / "full").symlink_to("/dev/full")  # by a link: a fault here must not harm the device
     with pytest.raises(InputError, match=r"^the disk of .*/full is full"), replacing(tmp_path / "full") as file:

@@ -71,7 +71,7 @@ class Options:
     alpha: float = 0.4
     """Weight of the momentum encoder's own distribution in the ITC targets."""
     alpha_ramp: int | None = None
-    """Steps over which alpha rises from 0; by default two epochs, as published."""
+    """Steps over which alpha rises from 0, beginning where momentum encoders come in; by default two epochs, as published."""
     peak: float = 3e-4
     """Highest learning rate."""
     warmup: int | None = None
