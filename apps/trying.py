@@ -46,6 +46,7 @@ SCENES = "nano"
 
 Needed = TypeVar("Needed")
 
+_WORDS = 12  # tokens that a caption may take at least, whatever the prompt of the weights
 _SHOWN = 640  # pixels of the longer side of a picture on the screen
 
 
@@ -56,7 +57,7 @@ class Workbench:
         self.models = models
         self._lock = threading.Lock()
         self._matcher = Matcher(models.filter, tile=1) if models.filter else None
-        self._captioner = Captioner(models.captioner, Decoding(), tile=1) if models.captioner else None
+        self._captioner = self._by(Decoding()) if models.captioner else None
 
     @property
     def layers(self) -> int:
@@ -102,7 +103,7 @@ class Workbench:
         loaded, pixels = self._need(self.models.captioner, "captioner"), self._need(subject.captioner, "captioner")
         found = {}
         for strategy in STRATEGIES:
-            captioner = Captioner(loaded, draw.decoding(strategy), tile=1)
+            captioner = self._by(draw.decoding(strategy))
             with self._lock:
                 captions = captioner([pixels], [subject.digest], seed=draw.seed)[0]
             texts = [caption.text for caption in captions]
@@ -155,6 +156,13 @@ class Workbench:
             found = generate(model, memory, decoding, prompt_ids=begin, special=opened.tokenizer.special)[0]
         said = {opened.tokenizer.decode(one.ids): math.exp(sum(one.logprobs)) for one in found}
         return sorted(said.items(), key=lambda item: -item[1])
+
+    def _by(self, decoding: Decoding) -> Captioner:
+        """The captioner with that decoding; where a long prompt leaves little of max_length, with more of it."""
+        loaded = self._need(self.models.captioner, "captioner")
+        prompt, positions = len(loaded.tokenizer.prompt(loaded.card.prompt)), loaded.model.config.text.max_positions
+        length = min(max(decoding.max_length, prompt + _WORDS), positions)
+        return Captioner(loaded, replace(decoding, max_length=length), tile=1)
 
     def _need(self, needed: Needed | None, role: str) -> Needed:
         """A model, or what it reads of an image; InputError where there is no model."""

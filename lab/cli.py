@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import TextIO
@@ -92,7 +92,12 @@ _ESCAPES = "lab-escapes"  # our way with characters that an encoding lacks, amon
 
 
 def entry() -> None:
-    """The console script: `main`, and silence when the reader of the output has left (`lab ... | head`)."""
+    """The console script."""
+    as_program(main)
+
+
+def as_program(main: Callable[[], int]) -> None:
+    """End with the status of main, and in silence when the reader of the output has left (`lab ... | head`)."""
     warnings.showwarning = _show_warning
     _make_outputs_ready()
     status = 0
@@ -136,8 +141,13 @@ def _give_output_up() -> None:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run a command line; the exit status: 0 done, 1 a check failed, 2 bad input, 130 stopped, 143 by SIGTERM."""
+    return in_sentences(lambda: _run(list(sys.argv[1:] if words is None else words)))
+
+
+def in_sentences(work: Callable[[], int]) -> int:
+    """The status of work; what a user can help is one sentence on stderr, and its status."""
     try:
-        return _run(list(sys.argv[1:] if words is None else words))
+        return work()
     except InputError as error:
         _say(f"lab: {error}")
         return _REFUSED

@@ -122,9 +122,13 @@ def _no_option(word: str, command: str, kind: type) -> str:
 
 
 def _names(kind: type) -> Iterator[str]:
-    """The options of a dataclass; those of a dataclass within it have no prefix."""
-    types = get_type_hints(kind)
+    """The options of a dataclass, not what has its place; those of a dataclass within it have no prefix."""
+    from tyro.conf import Positional
+
+    types, marks = get_type_hints(kind), get_type_hints(kind, include_extras=True)
     for field in fields(kind):
+        if Positional in getattr(marks[field.name], "__metadata__", ()):
+            continue
         if is_dataclass(types[field.name]):
             yield from _names(types[field.name])
         else:

@@ -197,6 +197,20 @@ def test_the_same_bytes_leave_nothing_open(tmp_path, capsys):
     assert not any(decide(one)["borderline"].to_pylist()) and "borderline" not in summarize(one)
 
 
+def test_people_see_how_many_captions_could_not_be_compared(tmp_path, capsys):
+    ledger = run(job(), pairs(), tmp_path / "ledger")
+    for shard in [entry.shard for entry in ledger.entries("scores/itm")]:
+        scores = pq.read_table(ledger.path("scores/itm", shard))
+        missing = pa.array([None, *scores["itm_prob"].to_pylist()[1:]], pa.float32())
+        again = scores.set_column(scores.schema.get_field_index("itm_prob"), scores.schema.field("itm_prob"), missing)
+        ledger.write("scores/again", shard, again)
+    about = ledger.about | {"filters": ledger.about["filters"] | {"again": ledger.about["filters"]["itm"]}}
+    (tmp_path / "ledger" / "ledger.json").write_text(json.dumps(about))
+    rows = said(capsys, "ledger", "agree", ledger.folder, "--rescored", "itm=again").splitlines()
+    head, row = (next(row for row in rows if row.startswith(start)) for start in ("score ", "itm.itm_prob "))
+    assert head.endswith("  not compared") and row.split()[-1] == str(len(list(ledger.entries("scores/itm")))) != "0"
+
+
 def test_a_folder_named_as_a_column_changes_no_measurement(tmp_path):
     ledger = rescored_ledger(tmp_path / "ledger", 1, 0.2)
     wanted = agree(ledger, ledger, rescored={"itm": "itm-bf16"})

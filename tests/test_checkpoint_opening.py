@@ -1,5 +1,6 @@
 """One door for every form of weights, and the two commands that pass through it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,14 @@ def pth(folder: Path, layout: str) -> Path:
     path = folder / f"{layout}.pth"
     torch.save({"model": stored_state(layout)[2], "epoch": 19, "config": {"vit": "base"}}, path)
     return path
+
+
+def test_weights_under_a_name_that_is_no_text_are_refused(tmp_path):
+    save(tmp_path / "plain.safetensors", toy_model(), toy_tokenizer(), Card(stage="pretrained"))
+    path = (tmp_path / "plain.safetensors").rename(tmp_path / os.fsdecode(b"w\xff.safetensors"))
+    for opening in (load, load_any, read, read_stored):
+        with pytest.raises(InputError, match="is not UTF-8, so that safetensors cannot open it; rename it"):
+            opening(path)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -144,6 +144,12 @@ def test_an_unknown_option_is_named_with_a_suggestion(capsys):
     assert "'--outt', did you mean '--out'" in sentence(capsys, "train-shipped", "--outt", "x")
 
 
+def test_what_has_its_place_is_not_suggested_as_an_option(capsys):
+    said = sentence(capsys, "ledger", "agree", "here", "--other", "there")
+    assert "has no option '--other'" in said and "did you mean '--other'" not in said
+    assert "'--ledgr'; see" in sentence(capsys, "ledger", "show", "here", "key", "--ledgr", "x")
+
+
 def test_what_is_missing_is_named(capsys):
     assert "pretrain needs --data STR and --out PATH;" in sentence(capsys, "pretrain")
     assert "ledger show needs LEDGER and KEY;" in sentence(capsys, "ledger", "show")
@@ -327,6 +333,11 @@ def test_closed_outputs_change_no_exit_status(redirected):
     done = subprocess.run(shell, cwd=ROOT, capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr == (b"" if "2>&-" in redirected else b"lab: There is no command 'xyzzy'; see lab --help.\n")
+    shell[4:] = [sys.executable, "-m", "lab.ablation", "xyzzy"]  # the same where tyro is not installed
+    done = subprocess.run(shell, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"" if "2>&-" in redirected else b"lab: There is no ablation 'xyzzy'; choose one of ")
+    assert done.stderr.count(b"\n") == ("2>&-" not in redirected)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here, a device that takes nothing")

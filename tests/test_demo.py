@@ -1,6 +1,7 @@
 """The main job with the weights that come along: what `lab demo` leaves, and that it is good."""
 
 import json
+import re
 import sqlite3
 
 import numpy as np
@@ -83,6 +84,15 @@ def test_another_demos_ledger_is_set_aside(tmp_path, capsys):
     for name, judged in (("ledger-1", [row]), ("ledger", [])):
         folder = tmp_path / name
         assert list(Reviews(reviews_file(folder), identity(Ledger.open(folder))).words()) == judged
+
+
+def test_a_damaged_ledger_is_told_and_stays_where_it_is(tmp_path, capsys):
+    demo(tmp_path, "--pairs", "40")
+    about = tmp_path / "ledger" / "ledger.json"
+    about.write_text("{")
+    assert main(["demo", "--out", str(tmp_path), "--no-open", "--pairs", "40"]) == 2
+    assert re.search(r"lab: .*ledger.json cannot be read .*; restore it\.\n", capsys.readouterr().err)
+    assert about.read_text() == "{" and not (tmp_path / "ledger-1").exists()
 
 
 def test_from_scratch_trains_everything_and_a_second_model(tmp_path):

@@ -251,6 +251,16 @@ def test_a_captioner_without_a_filter_still_captions(models, scene):
     assert "kept" not in trial_cards.captions({"greedy": [said]}, 0.5)
 
 
+def test_a_captioner_with_a_prompt_longer_than_captions_still_captions(models, scene):
+    prompt = "a picture of " * 7
+    talkative = replace(models.captioner, card=replace(models.captioner.card, prompt=prompt))
+    length = len(talkative.tokenizer.prompt(prompt))
+    assert length > Decoding().max_length
+    said = Workbench(Models(talkative, None, None, {"filter": "none"})).captions(scene, Draw(draws=1))
+    positions = talkative.model.config.text.max_positions
+    assert all(0 < len(said[way][0].tokens) <= min(positions, length + 12) - length for way in said)
+
+
 def test_named_weights_that_cannot_be_used_are_refused_at_once(tmp_path):
     with pytest.raises(InputError, match="There are no weights at"):
         open_models(captioner=str(tmp_path / "none.safetensors"))

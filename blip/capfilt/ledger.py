@@ -38,6 +38,10 @@ _ABOUT = "ledger.json"
 READING = "reading"  # the shard of rejects found before any image was opened
 
 
+class AnotherJob(InputError):
+    """The ledger at a place is whole, and of other data, weights, settings or another version of this program."""
+
+
 class Ledger:
     """A ledger in a folder or an object store. Tables: candidates, scores/FILTER, rejects, overrides."""
 
@@ -46,7 +50,7 @@ class Ledger:
 
     @classmethod
     def create(cls, folder: Place, about: dict[str, Any]) -> "Ledger":
-        """A new ledger, or the one that the same job began; another job's is an InputError."""
+        """A new ledger, or the one that the same job began; for that of another it is AnotherJob."""
         store = store_at(folder)
         about = json.loads(json.dumps({"version": VERSION} | about))
         if store.size(_ABOUT) is None:
@@ -73,7 +77,7 @@ class Ledger:
         if not isinstance(about, dict) or not all(isinstance(about.get(part, {}), dict) for part in _PARTS):
             raise InputError(f"{store.path(_ABOUT)} is not what BLIP Lab wrote; restore it.")
         if about.get("version") != VERSION:
-            raise InputError(
+            raise AnotherJob(
                 f"The ledger in {folder} has version {about.get('version')}, this program reads {VERSION}; "
                 "use the version of BLIP Lab that wrote it."
             )
@@ -179,7 +183,7 @@ class Ledger:
         differs = [_named(n, self.about.get(n), about[n]) for n in about if n not in same]
         differs += [f"filter {name}" for name in sorted(clash)]
         if differs:
-            raise InputError(
+            raise AnotherJob(
                 f"{self.folder} is the ledger of another job (its {differs[0]} differs); give another --out, "
                 "or the same data and settings to continue."
             )

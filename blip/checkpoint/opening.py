@@ -14,6 +14,7 @@ from blip.checkpoint.layouts import CAPTION, ITM, NLVR_LAYOUT, PRETRAIN, RETRIEV
 from blip.checkpoint.names import PUBLISHED
 from blip.checkpoint.own import Card, Loaded, Opened, check_vocabulary, file_fingerprint, require_blip
 from blip.checkpoint.stored import Stored, Training, at_image_size, read_stored
+from blip.checkpoint.tensors import check_name
 from blip.errors import InputError
 from blip.tasks.captioning import PROMPT
 from blip.tokenizer import Tokenizer
@@ -102,6 +103,7 @@ def _found(stored: Stored, tokenizer: Tokenizer, file: Path) -> Found:
 def _is_ours(path: Path) -> bool:
     if path.suffix != ".safetensors":
         return False
+    check_name(path)
     try:
         with safe_open(path, framework="pt") as file:
             return "format" in (file.metadata() or {}) and "config" in file.metadata()

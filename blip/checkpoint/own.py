@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from blip.checkpoint.stored import Model, built
+from blip.checkpoint.tensors import check_name
 from blip.config import blip_config_from_json, to_json
 from blip.data.jsons import parse_json
 from blip.errors import InputError
@@ -158,6 +159,7 @@ def _opened(path: Path, take: Callable[[Any], _T]) -> tuple[dict[str, str], _T]:
     """The metadata of a file of ours, and what is taken of its weights."""
     if not path.is_file():
         raise InputError(f"There are no weights at {path}; check the path.")
+    check_name(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata, taken = file.metadata() or {}, take(file)

@@ -37,6 +37,14 @@ def weights_file(path: Path) -> Path:
     return file
 
 
+def check_name(file: Path) -> None:
+    """InputError for a path that is no UTF-8: safetensors opens none such."""
+    try:
+        str(file).encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError(f"The name of {file} is not UTF-8, so that safetensors cannot open it; rename it.") from None
+
+
 def read_tensors(path: Path) -> State:
     """Tensors of a .safetensors or weights-only .pth file; a folder means its model.safetensors.
 
@@ -56,7 +64,9 @@ def read_with_heads(path: Path) -> tuple[State, dict[str, int]]:
 
 def _load(path: Path) -> tuple[object, Path]:
     file = weights_file(path)
-    if file.suffix != ".safetensors":
+    if file.suffix == ".safetensors":
+        check_name(file)
+    else:
         _check_beginning(file)
     try:
         if file.suffix == ".safetensors":

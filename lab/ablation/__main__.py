@@ -1,20 +1,19 @@
 """`python -m lab.ablation NAME`: `lab ablate` with Python's own argument parser, where tyro is not installed."""
 
 import argparse
-import sys
 from dataclasses import fields
 from pathlib import Path
 
-from blip.errors import InputError, Stopped
 from lab.ablation.command import Wanted, ablate
 from lab.ablation.own_reading import Own
 from lab.ablation.scales import SCALES
 from lab.ablations import ABLATIONS
+from lab.cli import as_program, in_sentences
 from lab.runs import Home
 
 
 def main() -> int:
-    """Read the words of the command line, carry them out; 2 for bad input, as a shell counts it where a signal came."""
+    """Read the words of the command line, carry them out."""
     parser = argparse.ArgumentParser(prog="python -m lab.ablation", description=__doc__)
     parser.add_argument("name", help=f"{', '.join(ABLATIONS)}, or a Python file with arms of your own")
     parser.add_argument("--scale", default="cpu", help=", ".join(SCALES))
@@ -25,16 +24,9 @@ def main() -> int:
     parser.add_argument("--add", action="store_true", help="do only what the record lacks")
     parser.add_argument("--out", type=Path, help="the record, JSON")
     _add_own(parser)
-    try:
-        words = vars(parser.parse_args())
-        own = Own(**{one.name: words.pop(one.name) for one in fields(Own)})
-        return ablate(Wanted(**words | {"only": tuple(words["only"]), "own": own}), Home.default())
-    except InputError as error:
-        print(f"lab: {error}", file=sys.stderr)
-        return 2
-    except Stopped as stopped:
-        print(f"lab: {stopped}", file=sys.stderr)
-        return 128 + stopped.number
+    words = vars(parser.parse_args())
+    own = Own(**{one.name: words.pop(one.name) for one in fields(Own)})
+    return ablate(Wanted(**words | {"only": tuple(words["only"]), "own": own}), Home.default())
 
 
 def _add_own(parser: argparse.ArgumentParser) -> None:
@@ -52,4 +44,4 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":  # not in processes that this one spawns
-    sys.exit(main())
+    as_program(lambda: in_sentences(main))

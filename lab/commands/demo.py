@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from blip.capfilt import Job, Ledger, Policy, run
+from blip.capfilt.ledger import AnotherJob
 from blip.capfilt.store import store_at
 from blip.checkpoint import Loaded
 from blip.data.pairset import PairSet
@@ -105,7 +106,7 @@ def _place(out: Path, job: Job, pairs: PairSet) -> Path:
     place = out / "ledger"
     try:
         Ledger.create(place, job.about_data(pairs))
-    except InputError:
+    except AnotherJob:
         print(f"{place} was another demo's: it is now {set_aside(place)}.")
     return place
 

@@ -65,10 +65,10 @@ def _said(found: Agreement, borderline: dict[str, int], path: str, policy: Polic
         f"{found.captions:,} captions on both sides; {found.only_here:,} only here, {found.only_there:,} only there",
         f"verdicts that flip: {flips}, kept by {policy}",
         "",
-        f"{'score':20}{'captions':>12}{'largest difference':>22}{'99.9% differ by at most':>26}",
+        f"{'score':20}{'captions':>12}{'largest difference':>22}{'99.9% differ by at most':>26}{'not compared':>14}",
     ]
     for name, own in found.columns.items():
-        lines.append(f"{name:20}{own.captions:>12,}{own.tolerance:>22.3g}{own.p999:>26.3g}")
+        lines.append(f"{name:20}{own.captions:>12,}{own.tolerance:>22.3g}{own.p999:>26.3g}{own.unscored:>14,}")
     first = next(iter(found.columns.values()), None)
     if first is not None:
         total = sum(borderline.values())
