@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from lab.claim_answers import sentence
 from lab.claims import CLAIMS
 from lab.cli import main
 from lab.commands import ablate
+from lab.records import RESULTS
 from lab.stats import EQUIVALENT, REPRODUCED, UNDECIDED
 from lab.verdicts import _hits, at_ceiling, decided, samples_told, seeds_of, to_be_gained
 
@@ -97,6 +99,38 @@ def test_values_by_hand():
         ablation("tabel1")
     with pytest.raises(InputError, match="has no arm 'X'; choose one of none, both, F"):
         ablation("table1").arm("X")
+    with pytest.raises(InputError, match="shared, twins, 'joint captioner', .*, 'shared, longer', 'twins, longer'"):
+        ablation("bias").arm("X")
+
+
+def test_arms_of_several_words_need_no_quotation_marks():
+    def named(of, *words):
+        return [arm.name for arm in ablation(of).named(words)]
+
+    assert named("bias", "shared,", "longer", "twins,", "longer") == ["shared, longer", "twins, longer"]
+    assert named("bias", "shared", "twins, longer", "joint", "filter") == ["shared", "twins, longer", "joint filter"]
+    assert named("strictness", "0.5", "synthetic", "0.8") == ["0.5", "synthetic 0.8"] and named("table1") == []
+    with pytest.raises(InputError, match="no arm 'longer'"):
+        named("bias", "shared", "longer")
+
+
+def test_the_commands_of_records_name_their_arms():
+    """As they are printed, those too that were written before commands were quoted."""
+    for path in sorted((RESULTS / "ablations").glob("*.json")):
+        for command in commands_of(json.loads(path.read_text())):
+            words = shlex.split(command)
+            if "--only" in words:
+                assert ablation(words[2]).named(words[words.index("--only") + 1 :]), command
+
+
+def commands_of(value):
+    """Of a record and of the earlier ones that it holds."""
+    if isinstance(value, dict):
+        yield from (one for name, one in value.items() if name == "command")
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from commands_of(one)
 
 
 def test_seeds_that_chose_the_arms_do_not_count():

@@ -122,10 +122,9 @@ def task_of(wanted: Wanted) -> Task:
 def on_own_pairs(wanted: Wanted, own: Table) -> Task:
     """The arms that own pairs allow, their recipe, and the pairs; says on stderr what is left out, and why."""
     rest, left_out = possible(own.ablation, begun=wanted.own.begun)
-    for name in wanted.only:
-        if name in left_out:
-            raise InputError(f"The arm {name!r} cannot be done on your own pairs: {left_out[name]}; leave it out of --only.")
-        rest.arm(name)  # an unknown one is refused before pictures are read
+    for arm in own.ablation.named(wanted.only):  # an unknown one is refused before pictures are read
+        if arm.name in left_out:
+            raise InputError(f"The arm {arm.name!r} cannot be done on your own pairs: {left_out[arm.name]}; leave it out of --only.")
     pairs, recipe = opened(wanted.own, wanted.scale)
     for name, why in left_out.items():
         print(f"The arm {name!r} is left out: {why}.", file=sys.stderr)

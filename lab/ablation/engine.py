@@ -34,7 +34,7 @@ def cells_of(
     ablation: Ablation, seeds: int, only: Sequence[str] = (), *, jobs: int = 1, ground: Ground = WORLD
 ) -> list[Cell]:
     """The cells of so many seeds, whole seeds first; for several at once arms first, since seeds share no run."""
-    arms = [ablation.arm(name) for name in only] or ablation.arms
+    arms = ablation.named(only) or ablation.arms
     if jobs > 1:
         return [Cell(arm, seed, ground) for arm in arms for seed in range(seeds)]
     return [Cell(arm, seed, ground) for seed in range(seeds) for arm in arms]

@@ -1,5 +1,7 @@
 """What an ablation is: a question with arms; and the arms that many ablations share."""
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,8 +43,18 @@ class Ablation:
         for arm in self.arms:
             if arm.name == name:
                 return arm
-        known = ", ".join(arm.name for arm in self.arms)
+        known = ", ".join(shlex.quote(arm.name) for arm in self.arms)  # some names have a comma
         raise InputError(f"The ablation {self.name} has no arm {name!r}; choose one of {known}.")
+
+    def named(self, words: Sequence[str]) -> list[HasRuns]:
+        """The arms of a command line's words; a name of several words may be given without quotation marks."""
+        known, found, at = {arm.name for arm in self.arms}, [], 0
+        while at < len(words):
+            ends = (end for end in range(len(words), at, -1) if " ".join(words[at:end]) in known)
+            end = next(ends, at + 1)
+            found.append(self.arm(" ".join(words[at:end])))
+            at = end
+        return found
 
 
 NONE = Arm(name="none", about="web texts as they are", mix=None)
