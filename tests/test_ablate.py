@@ -223,7 +223,8 @@ do([Cell(NONE, seed) for seed in range(4)], long, Home(Path(sys.argv[1])), jobs=
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_outlives_who_began_it(number, tmp_path):
     """However the command ends, its workers save what they train, and begin no other cell."""
-    begun = subprocess.Popen([sys.executable, "-c", LONG, str(tmp_path)], cwd=ROOT, stderr=subprocess.DEVNULL)
+    with (tmp_path / "said").open("w") as said:
+        begun = subprocess.Popen([sys.executable, "-c", LONG, str(tmp_path)], cwd=ROOT, stderr=said)
     try:
         wait_for(lambda: len(list(tmp_path.glob("runs/*/pretrain/metrics.jsonl"))) == 2)
         workers = [int(one.name) for one in Path("/proc").glob("[0-9]*") if parent_of(one) == begun.pid]
@@ -234,6 +235,7 @@ def test_no_worker_outlives_who_began_it(number, tmp_path):
     wait_for(lambda: not any(Path(f"/proc/{one}").exists() for one in workers))
     assert [row["state"] for row in Home(tmp_path).rows()] == ["interrupted"] * 2
     assert len({path.parent.parent for path in tmp_path.glob("runs/*/pretrain/checkpoints/*")}) == 2
+    assert (tmp_path / "said").read_text() == "4 cells, 0 of them done; time left is not known yet.\n"
 
 
 def wait_for(come):

@@ -27,7 +27,9 @@ from lab.runs import Home
 
 Done = Callable[[], None]
 SPAWNED = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
-_QUIET = "TQDM_DISABLE"
+_WARNINGS = "PYTHONWARNINGS"
+# Where a signal ends this process, the tracker removes the semaphores of the pool, as it should, and warns of it.
+_QUIET = {"TQDM_DISABLE": "1", _WARNINGS: "ignore:resource_tracker"}
 
 
 def cells_of(
@@ -111,15 +113,16 @@ def _finished(cells: list[Cell], recipe: Recipe, home: Home, jobs: int) -> Itera
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Processes that start in here draw no progress bars of their own."""
-    before = os.environ.get(_QUIET)
-    os.environ[_QUIET] = "1"
+    """Processes that start in here draw no progress bars of their own, and Python's tracker tidies up without a word."""
+    before = {name: os.environ.get(name) for name in _QUIET}
+    os.environ |= _QUIET | {_WARNINGS: ",".join(filter(None, (before[_WARNINGS], _QUIET[_WARNINGS])))}
     try:
         yield
     finally:
-        os.environ.pop(_QUIET)
-        if before is not None:
-            os.environ[_QUIET] = before
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 @contextmanager
