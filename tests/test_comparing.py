@@ -4,7 +4,9 @@ import math
 import random
 from collections import Counter
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 from fake_models import FakeFilter
 from random_ledgers import random_ledger
@@ -29,6 +31,7 @@ from apps.comparison import BINS
 from apps.pair_cards import pair_cards, quadrant_table, rates
 from apps.pairing import Column
 from apps.scatter import scatter
+from apps.tabs import compare
 from blip.capfilt import Ledger, Policy, decide, decide_duckdb, override
 from blip.capfilt.override import Decision, record
 from blip.capfilt.scoring import score
@@ -337,3 +340,15 @@ def test_the_picture_shows_every_bin_both_thresholds_and_the_box(both):
     box = scatter(bins, BINS, own.axes, limits, counts, (own.axes[0].low, own.axes[1].low, own.axes[0].high, own.axes[1].high))
     assert 'class="box" x="56' in box
     assert set(PARTS) >= set(QUADRANTS.values())
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_what_gradio_sends_again_at_the_end_moves_nothing(ready):
+    """The last answer is sent once more, and may come after a person has moved a threshold."""
+    shown = compare._Shown(*range(11))
+    room = SimpleNamespace(columns={"a": 0, "b": 1}, ready=lambda a, b: ready)
+    answers = list(compare._after_a_sign(room, shown, lambda *values: ["answer"] * 14)("a", "b"))
+    assert len(answers) == (2 if ready else 3) and answers[-2] == ["answer"] * 14
+    assert answers[-1] == [gr.skip()] * 14
+    if not ready:
+        assert answers[0].count(compare._JOINING) == 1

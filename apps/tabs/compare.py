@@ -196,6 +196,8 @@ def _after_a_sign(comparing: Comparing, shown: _Shown, answer: Callable[..., lis
         if not comparing.ready(*(comparing.columns[label] for label in values[:2])):
             yield [gr.skip()] * 3 + [_JOINING if part is shown.where else gr.skip() for part in parts(shown)]
         yield answer(*values)
+        # Gradio sends the last of these once more as it ends: thresholds that a person has moved meanwhile would go back.
+        yield [gr.skip()] * (3 + len(parts(shown)))
 
     return told
 
