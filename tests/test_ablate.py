@@ -63,7 +63,10 @@ def test_a_record_says_what_every_arm_found(done):
     result = record["result"]
     assert {"command", "commit", "machine", "date", "config"} <= set(record)
     assert record["config"]["recipe"]["name"] == "ablation-smoke" and result["seeds"] == [0]
-    assert list(result["arms"]) == ["web, 1", "web, r", "CapFilt, 1", "CapFilt, r"]
+    assert list(result["arms"]) == ["web, 1", "web, r", "CapFilt, 1", "CapFilt, r", "web, 1.61", "CapFilt, 1.61"]
+    samples = {name: own["0"]["samples"] for name, own in result["budgets"].items()}
+    assert samples["web, 1.61"] == samples["CapFilt, 1.61"] == round(1.61 * samples["web, 1"])
+    assert samples["web, r"] == samples["CapFilt, r"] != samples["web, 1"] == samples["CapFilt, 1"]
     for arm in result["arms"].values():
         worth = arm["seeds"]["0"]["worth"]
         assert {"in", "near", "out", "all", "sketch"} == set(worth["captions"])
@@ -76,7 +79,8 @@ def test_a_record_says_what_every_arm_found(done):
         assert np.mean(hits[:images]) == pytest.approx(found["tr1"])
         assert np.mean(hits[images:]) == pytest.approx(found["ir1"])
     said = {row["claim"]: row for row in result["claims"]}
-    assert set(said) == {"not-longer-training", "longer-gains-little", "longer-loses-little"}
+    stated = {"not-longer-training", "longer-gains-little", "longer-loses-little"}
+    assert set(said) == stated | {f"{name}-papers-r" for name in stated}
     assert {row["verdict"] for row in said.values()} == {"undecided"}  # one seed
 
 
@@ -85,7 +89,7 @@ def test_all_arms_read_the_same_words_and_begin_with_the_same_weights(done):
     words = {own["0"]["vocabulary"] for own in record["result"]["budgets"].values()}
     assert len(words) == 1 and len(words.pop()) == 8
     paths = [home.folder / "runs" / row["id"] / MODEL for row in home.rows() if row["kind"] == "pretrain"]
-    assert len(paths) == 4 and len({load(path).tokenizer.fingerprint for path in paths}) == 1
+    assert len(paths) == 6 and len({load(path).tokenizer.fingerprint for path in paths}) == 1
     assert vocabulary(paths[0]) == list(load(paths[0]).tokenizer.vocab)
 
 
@@ -93,7 +97,7 @@ def test_nothing_is_done_twice_and_tables_share_runs(done, capsys):
     home, _ = done
     before = {path: path.stat().st_mtime_ns for path in home.folder.rglob("*.json")}
     do([Cell(arm, 0) for arm in ablation("table12").arms], SMOKE, home)
-    assert "4 of them done; nothing left" in capsys.readouterr().err
+    assert "6 of them done; nothing left" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in home.folder.rglob("*.json")} == before
     shared = {"table1": ("none", "both"), "table13": ("new, N",), "mixes": ("raw only", "union"), "noise": ("none, noise 60%",)}
     for name, arms in shared.items():
