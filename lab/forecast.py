@@ -17,7 +17,7 @@ class Outlook:
     """What a forecast is asked for."""
 
     forecast: bool = False
-    """Run over 64 images only, in this process on one device, and forecast time, memory, disk and cost."""
+    """Run over 64 images only (rounded up to whole tiles), in this process on one device, and forecast time, memory, disk and cost."""
     images: int | None = None
     """Images of the forecast; by default those of the data."""
     devices_count: int = 1
@@ -45,7 +45,7 @@ class Measured:
     images: int
     """So many were run, after a warm-up tile that does not count."""
     tiles: tuple[float, ...]
-    """Seconds an image of each tile."""
+    """Seconds an image of each whole tile."""
     reading: float
     """Seconds of one thread to read and decode an image, not overlapped with anything."""
     captioning: float

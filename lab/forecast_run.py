@@ -1,6 +1,7 @@
 """The real engine over a few images, timed: what `lab.forecast` reckons with."""
 
 import itertools
+import math
 import os
 import resource
 import sys
@@ -35,11 +36,13 @@ Clock = Callable[[], float]
 def measure(job: Job, pairs: PairSet, *, loading: float = 0.0, clock: Clock = time.perf_counter) -> Measured:
     """Run the engine over a warm-up tile and then 64 images spread over the data, into ledgers that are thrown away.
 
-    Smaller data are run whole. InputError where no image can be used. clock gives seconds.
+    These are rounded up to whole tiles: models take as long for a short one. Smaller data are run whole; a short tile at
+    their end is left out of the rate, or, where it is the only one, counts as a whole one. InputError where no image can be
+    used. clock gives seconds.
     """
-    count = len(pairs.images)
-    chosen = np.unique(np.linspace(0, count - 1, min(count, IMAGES + job.tile)).astype(int)).tolist()
-    warm, rest = chosen[: job.tile], chosen[job.tile :] or chosen
+    count, tile = len(pairs.images), job.tile
+    chosen = np.unique(np.linspace(0, count - 1, min(count, _whole(IMAGES, tile) + tile)).astype(int)).tolist()
+    warm, rest = chosen[:tile], chosen[tile:] or chosen
     reading = _reading(pairs, warm, clock)  # before they are in the page cache
     timed = _TimedJob(job, clock)
     with tempfile.TemporaryDirectory(prefix="forecast-") as folder:
@@ -49,12 +52,13 @@ def measure(job: Job, pairs: PairSet, *, loading: float = 0.0, clock: Clock = ti
         run(timed.job, _some(pairs, rest), Path(folder) / "ledger", lambda done: marks.append((done, clock())))
         end = clock()
         disk = sum(path.stat().st_size for path in (Path(folder) / "ledger").rglob("*") if path.is_file())
+    taken = [(done, now - then) for (_, then), (done, now) in itertools.pairwise(marks)]
     return Measured(
         images=len(rest),
-        tiles=tuple((now - then) / done for (_, then), (done, now) in itertools.pairwise(marks)),
+        tiles=tuple(seconds / tile for done, seconds in taken if done == tile or len(taken) == 1),
         reading=reading,
-        captioning=timed.captioning.seconds / len(rest),
-        scoring=timed.scoring.seconds / len(rest),
+        captioning=timed.captioning.seconds / _whole(len(rest), tile),
+        scoring=timed.scoring.seconds / _whole(len(rest), tile),
         commit=end - marks[-1][1],
         loading=loading,
         memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
@@ -63,6 +67,11 @@ def measure(job: Job, pairs: PairSet, *, loading: float = 0.0, clock: Clock = ti
         workers=job.workers,
         cores=os.cpu_count() or 1,
     )
+
+
+def _whole(images: int, tile: int) -> int:
+    """So many images, rounded up to whole tiles."""
+    return math.ceil(images / tile) * tile
 
 
 def write_forecast(job: Job, pairs: PairSet, outlook: Outlook, out: Place, *, loading: float) -> str:
@@ -120,7 +129,7 @@ class _TimedJob:
             captioner=_TimedModel(job.captioner, self.captioning),
             more_captioners=[_TimedModel(used, self.captioning) for used in job.more_captioners],
             filters={name: _TimedModel(used, self.scoring) for name, used in job.filters.items()},
-            images_per_shard=IMAGES + job.tile,
+            images_per_shard=_whole(IMAGES, job.tile) + job.tile,
         )
 
     def restart(self) -> None:

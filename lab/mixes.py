@@ -72,10 +72,10 @@ def selected(ledger: Ledger, mix: Mix, items: Sequence[Item]) -> list[Item]:
     kept = np.array(rows["kept"].to_pylist())
     if mix.as_many_as is not None:
         wanted = pa.concat_tables(verdicts(ledger, mix.as_many_as, ("origin",)))["kept"]
-        scores = np.array(rows["score"].to_pylist())
+        scores = np.array(rows["score"].to_pylist(), dtype=float)
         if mix.ranked_with is not None:
             other = pa.concat_tables(verdicts(ledger, mix.ranked_with, ("origin",)))["score"]
-            scores = mean_ranks(scores, np.array(other.to_pylist()), synthetic)
+            scores = mean_ranks(scores, np.array(other.to_pylist(), dtype=float), synthetic)
         kept = _best(scores, synthetic, np.array(wanted.to_pylist()))
     if mix.by_truth:
         kept = np.array(rows["truth"].to_pylist()) == "true"
@@ -89,7 +89,10 @@ def selected(ledger: Ledger, mix: Mix, items: Sequence[Item]) -> list[Item]:
 
 
 def mean_ranks(first: np.ndarray, second: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """The mean (N,) of the ranks of two scores (N,), each counted from the lowest within its group (N,); ties share."""
+    """The mean (N,) of the ranks of two scores (N,), each counted from the lowest within its group (N,); ties share.
+
+    A score that is missing (NaN) ranks behind every other.
+    """
     found = np.empty(len(first))
     for group in np.unique(groups):
         own = groups == group
@@ -99,7 +102,8 @@ def mean_ranks(first: np.ndarray, second: np.ndarray, groups: np.ndarray) -> np.
 
 def _ranks(scores: np.ndarray) -> np.ndarray:
     """Ranks (N,) from 1 for the lowest score; equal scores have the mean of their places."""
-    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    known = np.where(np.isnan(scores), -np.inf, scores)
+    _, places, counts = np.unique(known, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[places]
 
 

@@ -14,6 +14,7 @@ from blip.errors import InputError
 
 CONFIDENCE = 0.95
 FEWEST_ITEMS = 30
+_ROUNDING = 1e-12  # what float64 makes of sums and differences of shares is far less
 REPRODUCED, OPPOSITE, EQUIVALENT, UNDECIDED = "reproduced", "opposite", "equivalent", "undecided"
 
 
@@ -47,12 +48,24 @@ def paired_effect(differences: Sequence[float], confidence: float = CONFIDENCE) 
     values = np.asarray(differences, dtype=float)
     if not len(values) or not np.isfinite(values).all():
         raise InputError("An effect needs the difference of at least one seed, and numbers only; run the cells first.")
-    mean, n = float(values.mean()), len(values)
+    mean, n = _mean(values), len(values)
     if n == 1:
         return Effect(Interval(mean, -np.inf, np.inf), None, n)
-    spread = float(values.std(ddof=1))
+    spread = _spread(values)
     half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * spread / np.sqrt(n)
     return Effect(Interval(mean, mean - half, mean + half), mean / spread if spread else None, n)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Their mean; 0 where only rounding is left of it."""
+    mean = float(values.mean())
+    return mean if abs(mean) > _ROUNDING else 0.0
+
+
+def _spread(values: np.ndarray) -> float:
+    """Their standard deviation; 0 where they differ by rounding alone, which is no spread that training has."""
+    spread = float(values.std(ddof=1))
+    return spread if spread > _ROUNDING * max(1.0, float(np.abs(values).max())) else 0.0
 
 
 def verdict(effect: Effect, *, margin: float, least: int) -> str:
@@ -79,10 +92,10 @@ def p_value(differences: Sequence[float]) -> float:
     values = np.asarray(differences, dtype=float)
     if len(values) < 2 or not np.isfinite(values).all():
         return 1.0
-    error = float(values.std(ddof=1)) / np.sqrt(len(values))
+    mean, error = _mean(values), _spread(values) / np.sqrt(len(values))
     if not error:
-        return 0.0 if values.any() else 1.0
-    return float(2 * stdtr(len(values) - 1, -abs(values.mean()) / error))
+        return 0.0 if mean else 1.0
+    return float(2 * stdtr(len(values) - 1, -abs(mean) / error))
 
 
 def all_true(each: Sequence[float], level: float = 1 - CONFIDENCE) -> list[bool]:
@@ -119,7 +132,7 @@ def seeds_wanted(differences: Sequence[float], *, margin: float, least: int, mos
     values = np.asarray(differences, dtype=float)
     if len(values) < 2:
         return None
-    mean, spread = abs(float(values.mean())), float(values.std(ddof=1))
+    mean, spread = abs(_mean(values)), _spread(values)
     for n in range(max(len(values), least), most + 1):
         half = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * spread / np.sqrt(n)
         if half < mean or mean + half < margin:

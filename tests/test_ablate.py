@@ -368,6 +368,9 @@ def test_sharing_costs_what_it_owns(tmp_path):
     assert parameters["all"] < parameters["all-but-sa"] == parameters["all-but-ca"] < parameters["none"]
     assert all(one["step_seconds"] > 0 and one["saved_bytes"] > 0 for one in found.values())
     assert found["none"]["state_bytes"] == 16 * parameters["none"]
+    more = Steps(Home(tmp_path), overridden(SMOKE, ("sharing=all", f"web={8 * SMOKE.web}")))
+    words = cost(Trained(more, Run("of no model", tmp_path, {}, 0.0))).result["parameters"]
+    assert words > parameters["all"]  # its web knows more words, and its run is another one
 
 
 def test_every_arm_can_be_planned_and_no_two_of_a_table_are_the_same(tmp_path):

@@ -167,6 +167,8 @@ def test_mean_ranks_by_hand():
     assert mean_ranks(first, second, groups).tolist() == [2.0, 1.75, 2.25, 2.0, 1.0]
     # What only stretches a score changes nothing.
     assert mean_ranks(np.exp(9 * first), second - 7, groups).tolist() == mean_ranks(first, second, groups).tolist()
+    # A missing score ranks behind every other, as for a policy.
+    assert mean_ranks(np.array([0.1, 0.2, 0.9, 0.5]), np.array([0.1, 0.2, 0.9, np.nan]), np.zeros(4, bool)).tolist() == [1.5, 2.5, 4.0, 2.0]
     with pytest.raises(InputError, match="give as_many_as with ranked_with"):
         Mix(ranked_with=Policy())
 

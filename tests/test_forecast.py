@@ -138,7 +138,29 @@ def test_small_data_are_measured_whole(count):
     clock = Clock()
     found = forecast_run.measure(slow_job(clock), pairs(count, bad={0}), clock=clock)
     assert found.images == (count if count <= 4 else min(64, count - 4))
-    assert len(found.tiles) == -(-found.images // 4)
+    assert len(found.tiles) == max(1, found.images // 4)  # whole ones, or the only one
+
+
+class TiledCaptioner(SlowCaptioner):
+    """Takes a tenth of a second for each place of its tile, filled or not, as a real one does."""
+
+    def prepare(self, image):
+        return FakeCaptioner.prepare(self, image)
+
+    def __call__(self, prepared, digests, *, seed, round):
+        self.clock.now += 0.1 * self.tile
+        return FakeCaptioner.__call__(self, prepared, digests, seed=seed, round=round)
+
+
+@pytest.mark.parametrize("tile", [4, 24, 48, 64, 128])
+@pytest.mark.parametrize("count", [100, 400])
+def test_the_rate_does_not_depend_on_how_many_images_the_last_tile_holds(tile, count):
+    clock = Clock()
+    job = slow_job(clock)
+    captioner = TiledCaptioner()
+    captioner.clock, captioner.tile = clock, tile
+    found = forecast_run.measure(replace(job, captioner=captioner, filters={"itm": FakeFilter()}), pairs(count), clock=clock)
+    assert found.seconds[0] == pytest.approx(0.1) and found.captioning == pytest.approx(0.1)
 
 
 def test_no_image_is_one_sentence():

@@ -308,3 +308,14 @@ def test_counts_do_not_run_over(most):
     rows = 150_000
     (found,) = first_of_equal([(np.ones(rows, bool), np.full(rows, -5, np.int64))], most)
     assert found == [True] * most + [False] * (rows - most)
+
+
+def test_policies_that_differ_say_so():
+    """Runs and exports are told apart by these words, and match probabilities crowd at 1."""
+    assert str(Policy()) == "itm.itm_prob, web >= 0.5, synthetic >= 0.5"
+    assert str(Policy(web=-math.inf, synthetic=2.0)) == "itm.itm_prob, web >= -inf, synthetic >= 2"
+    assert "web >= 0.9999996," in str(Policy(web=0.9999996)) and "top 0.1234567 of" in str(Policy(top_fraction=0.1234567))
+    close = (0.1234561, 0.1234564, 0.9999996, 0.99999951, 0.99999999, math.nextafter(1, 0), 1.0)
+    each = [{name: value} for value in close for name in ("web", "synthetic", "top_fraction")]
+    each += [{name: (f"itm.itc:{value!r}",)} for value in close for name in ("weighted_sum", "union", "intersection")]
+    assert len({str(Policy(**one)) for one in each}) == len(each)

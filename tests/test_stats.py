@@ -33,6 +33,17 @@ def test_the_interval_is_scipys_paired_t_interval():
     assert effect.size == pytest.approx((treated - control).mean() / (treated - control).std(ddof=1))
 
 
+def test_rounding_is_no_spread_and_no_effect():
+    """Sums of shares that are equal on paper differ in the last bit; with margin 0 that would decide a claim."""
+    equal = paired_effect([0.3 - 0.2, 0.4 - 0.3, 0.5 - 0.4])
+    assert equal.size is None and equal.interval.low == equal.interval.high == pytest.approx(0.1)
+    assert p_value([0.3 - 0.2, 0.4 - 0.3, 0.5 - 0.4]) == 0.0
+    nothing = [(0.3 - 0.2) - 0.1] * 3
+    assert any(nothing) and verdict(paired_effect(nothing), margin=0.0, least=3) == "undecided"
+    assert p_value(nothing) == 1.0 and seeds_wanted(nothing, margin=0.0, least=3) is None
+    assert paired_effect([1e-4, 2e-4, 3e-4]).size == pytest.approx(2)  # a spread, if a small one
+
+
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_it_covers_the_truth_as_often_as_it_says(n):
     rng = np.random.default_rng(n)

@@ -89,13 +89,14 @@ class Policy:
             Term.parse(text)
 
     def __str__(self) -> str:
-        score = " + ".join(f"{t.number:g} {t.filter}.{t.column}" for t in self.summands)
+        """What decides, in words; policies that differ in it differ here too, so that runs and exports are told apart."""
+        score = " + ".join(f"{_exact(t.number)} {t.filter}.{t.column}" for t in self.summands)
         said = [score if self.weighted_sum else f"{self.filter}.{self.column}"]
-        said[0] += f", web >= {self.web:g}, synthetic >= {self.synthetic:g}"
-        said += [f"or {t.filter}.{t.column} >= {t.number:g}" for t in map(Term.parse, self.union)]
-        said += [f"and {t.filter}.{t.column} >= {t.number:g}" for t in map(Term.parse, self.intersection)]
+        said[0] += f", web >= {_exact(self.web)}, synthetic >= {_exact(self.synthetic)}"
+        for word, terms in (("or", self.union), ("and", self.intersection)):
+            said += [f"{word} {t.filter}.{t.column} >= {_exact(t.number)}" for t in map(Term.parse, terms)]
         if self.top_fraction < 1:
-            said.append(f"top {self.top_fraction:g} of each origin")
+            said.append(f"top {_exact(self.top_fraction)} of each origin")
         caps = {"synthetic": self.best_synthetic, "captions": self.per_image}
         said += [f"best {cap} {name} an image" for name, cap in caps.items() if cap is not None]
         if self.per_caption is not None:
@@ -134,3 +135,9 @@ class Policy:
             if term.column not in names:
                 names.append(term.column)
         return found
+
+
+def _exact(number: float) -> str:
+    """The shortest text that reads back as this number."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(float(number))

@@ -22,6 +22,7 @@ from blip.train import build_optimizer, forward_backward
 from lab import stages
 from lab.ablation.arms import Trained, model_of, step
 from lab.ablation.ground import Judge
+from lab.ablation.scales import SCALES
 from lab.downstream import nlvr as two_images
 from lab.downstream.nlvr_rows import world_statements
 from lab.finetuning import Tuning
@@ -91,6 +92,8 @@ def cost(trained: Trained) -> Run:
 
     config = {k: v for k, v in to_json(recipe).items() if k not in ("name", "captioner", "filter", "evaluation", "web")}
     config |= steps.ground.decides() | {"vocabulary": "web"}  # runs without it had that of a few pairs
+    if recipe.web not in (one.web for one in SCALES.values()):
+        config["web"] = recipe.web  # decides the vocabulary; runs of a scale's own web were named without it
     return steps.home.run(step("cost", config), work)
 
 
