@@ -250,6 +250,10 @@ def test_self_bleu_is_one_for_the_same_and_low_for_different_captions():
     assert self_bleu([[same, ["two", "men", "play", "chess"]]]) < 1e-3
     other = ["a", "dog", "runs", "on"]
     assert self_bleu([[same, other]]) == pytest.approx(sentence_bleu(same, [other]))
+    for short in (["a", "red", "ball"], ["red", "ball"], ["ball"], []):
+        assert self_bleu([[short, short, short]]) == pytest.approx(1.0), short
+    assert self_bleu([[["a", "red", "ball"], ["a", "red", "box"]]]) == pytest.approx((2 / 3 * 1 / 2 * 1e-15) ** (1 / 3), rel=1e-2)
+    assert sentence_bleu(["a", "ball"], [["a", "ball", "here"]]) == pytest.approx(math.exp(-1 / 2))  # brevity alone
     with pytest.raises(InputError, match="row 1 has fewer than two"):
         self_bleu([[same, other], [same]])
     with pytest.raises(InputError, match="no image"):

@@ -66,9 +66,14 @@ def bleu(captions: Sequence[Words], references: References) -> tuple[float, floa
 
 
 def sentence_bleu(caption: Words, references: Sequence[Words]) -> float:
-    """BLEU-4 of one caption against its references, in [0, 1]."""
+    """BLEU-4 of one caption against its references, in [0, 1]; of fewer than four words by the n-grams that it has.
+
+    Over a corpus a short caption has no 4-grams and adds none; alone it would score nothing, even against itself.
+    """
     _check([caption], [references])
-    return _bleu_of(_bleu_counts(caption, references))[-1]
+    if not len(caption):
+        return float(any(not len(reference) for reference in references))
+    return _bleu_of(_bleu_counts(caption, references))[min(len(caption), _LONGEST) - 1]
 
 
 def rouge_l(captions: Sequence[Words], references: References) -> np.ndarray:

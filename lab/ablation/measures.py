@@ -41,6 +41,7 @@ def diversity(trained: Trained) -> Run:
     steps, mix, decoding = trained.student, trained.mix, trained.decoding
     speaker, _, capfilt = trained.makers
     config = {"level": steps.recipe.level, "mix": mix.to_json(), "decoding": str(decoding), "seed": steps.seed}
+    config |= {"self_bleu": "short captions too"}  # runs without it took those of fewer than four words as unlike any other
 
     def work(folder: Path) -> dict[str, Any]:
         ground, items = steps.ground, steps.web
