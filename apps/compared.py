@@ -162,6 +162,10 @@ class Counts:
         """Captions of a side (0 is A) in a quadrant that are true of their image."""
         return self._sum(lambda key: key[:2] == (a, b) and key[2 + side] == "true")
 
+    def known(self, side: int, a: bool, b: bool) -> int:
+        """Captions of a side (0 is A) in a quadrant whose truth is known."""
+        return self._sum(lambda key: key[:2] == (a, b) and key[2 + side] is not None)
+
     @cached_property
     def truth_known(self) -> bool:
         """Whether any caption's truth is known."""

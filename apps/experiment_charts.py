@@ -16,6 +16,11 @@ _MARKS = {
     OPPOSITE: '<path d="M{l} 8l10 10M{l} 18l10-10"/>',
     EQUIVALENT: '<path class="solid" d="M{x} 7l6 6-6 6-6-6z"/>',
 }
+_READ = (
+    "Each number is a difference in points, of R@1 where the claim says nothing else, counted so that the claim is positive, with its 95% "
+    "interval over seeds. The band is the smallest difference that counts; a filled mark is a verdict, a hollow one is undecided. "
+    "Axes are equal within a question. Beside it the paper's own differences: COCO TR@1 / IR@1 / NoCaps CIDEr."
+)
 _UNDECIDED = '<circle class="hollow" cx="{x}" cy="13" r="5"/>'
 
 
@@ -32,7 +37,7 @@ def summary(questions: Sequence[Question]) -> str:
     counts = {name: verdicts.count(name) for name in dict.fromkeys((REPRODUCED, OPPOSITE, EQUIVALENT, *verdicts))}
     said = "".join(f"<div><dt>{escape(name)}</dt><dd>{count}</dd></div>" for name, count in counts.items())
     tally = f'<dl class="tally">{said}<div><dt>not measured</dt><dd>{unmeasured}</dd></div></dl>'
-    return f'{tally}<p class="quiet">{escape(at_once(decided))}</p>'
+    return f'{tally}<p class="quiet">{escape(_READ)}</p><p class="quiet">{escape(at_once(decided))}</p>'
 
 
 def runs(trainings: Sequence[Training]) -> str:

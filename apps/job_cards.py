@@ -56,6 +56,8 @@ def _bar(job: Job, progress: Progress) -> str:
 def _facts(job: Job, progress: Progress) -> str:
     total = "" if progress.total is None else f" of {progress.total:,}"
     facts = [f"<b>{progress.images:,}</b>{total} images"]
+    if progress.unread:
+        facts.append(f"{progress.unread:,} of them could not be used: see the rejects in DATACARD.md")
     if progress.rate is not None:
         facts.append(f"{progress.rate:,.3g} images/s")
     if progress.left and "?" not in progress.left:

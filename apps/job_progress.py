@@ -36,6 +36,8 @@ class Progress:
 
     images: int = 0
     total: int | None = None
+    unread: int = 0
+    """Of the images done, those that could not be used: the ledger's rejects."""
     rate: float | None = None
     """Images a second, now."""
     left: str = ""
@@ -66,7 +68,7 @@ class Reader:
             images, found["left"], found["rate"] = max(images, int(bar[1])), bar[3], _rate(bar)
         if job.state == FAILED:
             found["error"] = _error(lines)
-        return Progress(images=images, **found)
+        return Progress(images=images, unread=_unread(job) if shards else 0, **found)
 
     def _tallies(self, job: Job, shards: Mapping[str, str]) -> dict[str, Tally]:
         if not shards:
@@ -100,6 +102,16 @@ def _committed(job: Job) -> dict[str, str]:
         return {entry.shard: entry.sha256 for entry in Ledger.open(job.out).entries(f"scores/{Policy().filter}")}
     except InputError:  # somebody is removing the folder
         return {}
+
+
+def _unread(job: Job) -> int:
+    """Images in committed shards that could not be used."""
+    try:
+        ledger = Ledger.open(job.out)
+        tables = [ledger.read("rejects", entry.shard, ["image_key", "kind"]) for entry in ledger.entries("rejects")]
+    except InputError:  # somebody is removing the folder
+        return 0
+    return len({row["image_key"] for table in tables for row in table.to_pylist() if row["kind"] == "image"})
 
 
 def _counted(job: Job, shard: str) -> _Shard:

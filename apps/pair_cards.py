@@ -56,13 +56,13 @@ def counts_panel(counts: Counts, alone: tuple[int, int], other_bytes: int) -> st
 
 
 def quadrant_table(counts: Counts) -> str:
-    """Pairs by what both sides keep; where truth is known, how many of either side's captions are true there."""
+    """Pairs by what both sides keep; of either side's captions whose truth is known, how many are true there."""
     truths = _truths(counts)
     lines = ""
     for sides, part in QUADRANTS.items():
         pairs = counts.of(*sides)
         cells = f'<td class="n">{pairs:,}</td>'
-        cells += "".join(f"<td>{_share(counts.true(side, *sides), pairs)}</td>" for side in truths)
+        cells += "".join(f"<td>{_share(counts.true(side, *sides), counts.known(side, *sides), pairs)}</td>" for side in truths)
         lines += f'<tr><th scope="row">{_marks(*sides)}{part}</th>{cells}</tr>'
     head = "".join(f'<th scope="col">{name}</th>' for name in ("captions", *truths.values()))
     return f'<table class="truth quadrants"><thead><tr><th></th>{head}</tr></thead><tbody>{lines}</tbody></table>'
@@ -147,5 +147,7 @@ def _marks(a: bool, b: bool) -> str:
     return "".join(f'<i class="{"kept" if keeps else "filtered"}">{icon(keeps)}</i>' for keeps in (a, b))
 
 
-def _share(true: int, pairs: int) -> str:
-    return f"{true:,} <small>{percent(true / pairs if pairs else None)}</small>"
+def _share(true: int, known: int, pairs: int) -> str:
+    """True captions, and their share of those whose truth is known, which are told where they are not all."""
+    of = f" of {known:,}" if known < pairs else ""
+    return f"{true:,}{of} <small>{percent(true / known if known else None)}</small>"

@@ -65,13 +65,21 @@ class Changed(InputError):
     """Somebody else has judged the caption since it was shown; newer is what they said."""
 
     def __init__(self, newer: Word) -> None:
-        said = newer.word or "took the verdict back"
-        said = f"{said} with another text" if newer.caption is not None else said
+        said = self._said(newer)
         how = f"{newer.reviewer} has judged this caption since you opened it"
         if newer.word and newer.undone_by:
             how = f"{newer.reviewer}'s verdict holds again since {newer.undone_by} took a later one back"
         super().__init__(f"{how} ({said}, {clock(newer)}); that verdict stands, judge again to replace it.")
         self.newer = newer
+
+    def own(self) -> str:
+        """The same to the one who said it, and has gone on to another caption since."""
+        return f"You had already judged the caption that was here ({self._said(self.newer)}, {clock(self.newer)}); that verdict stands, ↑ leads back to it."
+
+    @staticmethod
+    def _said(newer: Word) -> str:
+        said = newer.word or "took the verdict back"
+        return f"{said} with another text" if newer.caption is not None else said
 
 
 class Reviews:

@@ -23,6 +23,7 @@ from apps.compared import (
     PARTS,
     QUADRANTS,
     Axis,
+    Counts,
     Selection,
     area,
 )
@@ -352,3 +353,10 @@ def test_what_gradio_sends_again_at_the_end_moves_nothing(ready):
     assert answers[-1] == [gr.skip()] * 14
     if not ready:
         assert answers[0].count(compare._JOINING) == 1
+
+
+def test_true_captions_are_a_share_of_those_whose_truth_is_known():
+    counts = Counts({(True, True, "true", "true"): 150, (True, True, "false", "false"): 1, (True, True, None, None): 201})
+    shown = quadrant_table(counts)
+    assert "352" in shown and "150 of 151 <small>99.3%</small>" in shown and "42.6%" not in shown
+    assert "0 <small>" in shown  # of an empty part no share

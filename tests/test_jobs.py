@@ -17,6 +17,7 @@ import pytest
 from data_files import encoded, picture
 from fake_models import FakeCaptioner, FakeFilter
 
+from apps.job_cards import board
 from apps.job_progress import Progress, Reader
 from apps.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING, Job, Jobs
 from apps.processes import born, runs
@@ -287,12 +288,23 @@ def half_done(folder, images=7, first=0):
     return run(recipe, PairSet.of(pairs), folder)
 
 
+def test_images_that_could_not_be_used_are_told(tmp_path):
+    data = [encoded(picture(n), "PNG") if n % 3 else b"<html>" for n in range(7)]
+    pairs = [Pair(f"k{n}", f"a caption {n}", own) for n, own in enumerate(data)]
+    run(Recipe(captioner=FakeCaptioner(), filters={"itm": FakeFilter()}, images_per_shard=4), PairSet.of([*pairs, Pair("k0", "once more", data[0])]), tmp_path / "ledger")
+    jobs = Jobs(tmp_path / "jobs")
+    job = stored(jobs, state=DONE, out=str(tmp_path / "ledger"))
+    progress = Reader().progress(job, jobs.log(job.id))
+    assert (progress.images, progress.unread) == (7, 3)  # an image counts once, whatever texts it has
+    assert "3 of them could not be used" in board([(job, progress)], "")
+
+
 def test_progress_counts_what_the_ledger_decides(tmp_path):
     ledger, jobs = half_done(tmp_path / "ledger"), Jobs(tmp_path / "jobs")
     job = stored(jobs, state=DONE, out=str(tmp_path / "ledger"), threshold=0.6)
     progress = Reader().progress(job, jobs.log(job.id))
     summary = summarize(ledger, Policy(web=0.6, synthetic=0.6))
-    assert (progress.images, progress.total) == (7, 7)
+    assert (progress.images, progress.total, progress.unread) == (7, 7, 0)
     assert {o: t.kept for o, t in progress.tallies.items()} == summary["kept"]
     assert {o: t.filtered for o, t in progress.tallies.items()} == summary["filtered"]
     reader = Reader()

@@ -223,7 +223,7 @@ def test_a_key_hit_twice_judges_once(opened, reviews):
     first = row(page)
     page.evaluate("for (let n = 0; n < 2; n++) document.querySelector('#review-keep').click(), document.querySelector('#review-drop').click()")
     at(page, 2)
-    note_says(page, "Ann has judged this caption since")
+    note_says(page, "You had already judged the caption that was here (keep, ")
     (said,) = reviews.words().values()
     assert (said.row_id, said.version) == (first, 1)
     assert said.word in (KEEP, DROP)  # clicks of one instant may arrive in any order

@@ -394,6 +394,27 @@ def test_who_keeps_a_caption_keeps_it_with_the_better_text_that_is_written(desk,
     assert room.said["drafts"] == {}
 
 
+def test_who_keeps_a_caption_that_has_a_better_text_keeps_that_text(desk):
+    room = Room(desk)
+    first, room.better = room.row, TALL
+    room.judges(KEEP)
+    room.goes(first)
+    room.judges(KEEP)  # as on the screen, with an empty field
+    assert desk.reviews.words()[first].caption == TALL and "with the better text" in room.notice
+    room.goes(first)
+    own = desk.service.ask("SELECT caption FROM captions WHERE row_id = $row", row=first)[0]["caption"]
+    room.better = own  # its own text, written again
+    room.judges(KEEP)
+    assert (desk.reviews.words()[first].word, desk.reviews.words()[first].caption) == (KEEP, None)
+    room.goes(first)
+    room.better = TALL
+    room.judges(KEEP)
+    for word in (DROP, KEEP):
+        room.goes(first)
+        room.judges(word)
+    assert (desk.reviews.words()[first].word, desk.reviews.words()[first].caption) == (KEEP, None)  # dropped in between
+
+
 def test_the_last_text_of_a_queue_is_saved_and_gone_from_its_place(desk):
     room = Room(desk, search="under_score")
     room.better = TALL

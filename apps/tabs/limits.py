@@ -11,6 +11,11 @@ from apps.theme import QUIETLY
 _MOVED = "(web, synthetic, ...known) => [web, synthetic].map((at, i) => Math.min(1, Math.max(0, at ?? known[i])))"
 
 
+def within(threshold: float) -> float:
+    """A threshold that was typed: a number beyond the ends of [0, 1] means its end."""
+    return min(1.0, max(0.0, threshold))
+
+
 @dataclass(frozen=True)
 class Limits:
     """The two sliders that hold what the thresholds are now."""

@@ -65,13 +65,13 @@ def build(desk: Desk, demo: gr.Blocks, entered: Sequence[Any], limits: Limits) -
             with gr.Column(elem_classes="pane"):
                 text("<h3>People and the filter</h3>")
                 agreement = text(elem_id="review-agreement")
-            review_export.build(desk, web, synthetic)
+            written = review_export.build(desk, web, synthetic)
         with gr.Column(elem_classes="images", min_width=0), gr.Tabs():
             with gr.Tab("Queues"):
                 asked, shown, keys, goto = _queues((web, synthetic), (search, opinion), reviewer, agreement)
             with gr.Tab("Blind audit") as audit:
                 review_audit.build(desk, audit, web, synthetic, reviewer)
-    _wire(desk, asked, shown, goto)
+    _wire(desk, asked, shown, goto, written)
     _wire_keys(desk, asked, shown, keys)
     _wire_link(desk, demo, asked, shown, limits)
     _wire_limits(desk, entered, asked, shown, limits)
@@ -94,7 +94,7 @@ def _selection(desk: Desk) -> tuple[gr.Number, gr.Number, gr.Textbox, gr.Dropdow
     with gr.Column(elem_classes=["pane", "selection"]):
         with gr.Row(elem_classes="pairwise"):
             web, synthetic = (
-                gr.Number(getattr(desk.policy, origin), label=f"{origin.capitalize()} threshold", minimum=0, maximum=1, step=0.01, min_width=0, elem_id=f"review-{origin}")
+                gr.Number(getattr(desk.policy, origin), label=f"{origin.capitalize()} threshold", step=0.01, min_width=0, elem_id=f"review-{origin}")
                 for origin in ("web", "synthetic")
             )
         search = gr.Textbox("", label="Search", placeholder="in captions", max_length=200, elem_id="review-search")
@@ -116,7 +116,7 @@ def _queues(
         undo = _key("Undo", "Z", "review-undo")
         back, on = _key("Previous", "↑", "review-previous"), _key("Next", "↓", "review-next")
     with gr.Row(elem_classes="rewriting"):
-        hint = "E: write a better text, Ctrl+Enter saves it, Esc leaves it"
+        hint = "E: write a better text, Ctrl+Enter saves it, Esc discards it"
         better = gr.Textbox("", label="Better text", placeholder=hint, lines=1, max_lines=6, max_length=2000, min_width=0, elem_id="review-text")
         save = gr.Button("Save text", min_width=0, scale=0, elem_id="review-save")
     notice = text(elem_id="review-notice")
@@ -137,7 +137,7 @@ def _plain(word: str, name: str) -> gr.Button:
     return gr.Button(word, min_width=0, scale=0, elem_classes=name)
 
 
-def _wire(desk: Desk, asked: Asked, shown: Shown, goto: gr.Textbox) -> None:
+def _wire(desk: Desk, asked: Asked, shown: Shown, goto: gr.Textbox, written: Sequence[Any]) -> None:
     inputs, outputs = parts(asked), parts(shown)
 
     def show(*values: Any) -> list[Any]:
@@ -152,6 +152,8 @@ def _wire(desk: Desk, asked: Asked, shown: Shown, goto: gr.Textbox) -> None:
     changes += [asked.search.submit, asked.search.blur]  # pasted text is no input to Gradio
     newest = gr.on(changes, show, inputs, outputs, trigger_mode="always_last", js=_SHOWN, **_IN_TURN)
     newest.then(None, [shown.link], None, js=_FOLLOW, **QUIETLY)
+    for event in written:  # what people said is in the ledger now, and decides there
+        event.then(show, inputs, outputs, js=_SHOWN, **_IN_TURN).then(None, [shown.link], None, js=_FOLLOW, **QUIETLY)
     chosen = goto.change(goes, [*inputs, goto], outputs, js=_CHOSEN, **_IN_TURN)
     chosen.then(None, [shown.link], None, js="(link) => arrived(link)", **QUIETLY)
 

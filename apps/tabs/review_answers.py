@@ -11,6 +11,7 @@ from apps.links import Place, link
 from apps.queues import QUEUES
 from apps.reviewing import Desk
 from apps.reviews import KEEP, Changed, Word
+from apps.tabs.limits import within
 from apps.undoing import Said, last, without
 from blip.capfilt import Policy
 from blip.errors import InputError
@@ -73,7 +74,7 @@ def named(values: tuple[Any, ...]) -> dict[str, Any]:
 def place_shown(desk: Desk, values: tuple[Any, ...]) -> Place:
     """Where the reviewer is: the caption on the screen in the queue that is asked for."""
     own, usual = named(values), {"web": desk.policy.web, "synthetic": desk.policy.synthetic}
-    web, synthetic = (limit if own[origin] is None else min(1.0, max(0.0, own[origin])) for origin, limit in usual.items())
+    web, synthetic = (limit if own[origin] is None else within(own[origin]) for origin, limit in usual.items())
     row = own["shown"].partition(" ")[0]
     return Place(policy=Policy(web=web, synthetic=synthetic), queue=own["queue"], search=own["search"].strip(), opinion=own["opinion"] or "", row_id=row)
 
@@ -81,19 +82,23 @@ def place_shown(desk: Desk, values: tuple[Any, ...]) -> Place:
 def judged(desk: Desk, values: tuple[Any, ...], word: str, *, rewrite: bool = False) -> list[Any]:
     """Save a word on the caption that was on the screen, and go on to the next open one.
 
-    Who keeps a caption keeps it with the better text that is written; rewrite: there must be one.
+    Who keeps a caption keeps it with the better text that is written, else with the one that it has; rewrite: one must be
+    written. To give it its own text back, write that, or drop the caption first.
     """
     own, place = named(values), place_shown(desk, values)
     row, _, version = own["shown"].partition(" ")
     if not version:
         return answer(desk, place, own=own)
-    text = own["better"] if word == KEEP and (rewrite or own["better"].strip()) else None
+    text = None
+    if word == KEEP:
+        text = own["better"] if rewrite or own["better"].strip() else desk.text(row)
     try:
         said = desk.save(row, word, reviewer=own["reviewer"], seen=int(version), text=text)
     except Changed as error:
         # A key that was hit twice goes on to the next caption, and judges neither again.
         mine = error.newer.by == own["reviewer"].strip()
-        return answer(desk, desk.next_open(place) if mine else place, (str(error), "refused"), own=own)
+        said_before = error.own() if mine else str(error)
+        return answer(desk, desk.next_open(place) if mine else place, (said_before, "refused"), own=own)
     except InputError as error:
         return answer(desk, place, (str(error), "refused"), own=own)
     after = desk.next_open(place)

@@ -11,6 +11,7 @@ from apps.blind import Audit, Draw
 from apps.review_cards import notice
 from apps.reviewing import Desk
 from apps.reviews import Changed
+from apps.tabs.limits import within
 from apps.theme import in_turn, text
 from apps.undoing import Said, last, without
 from blip.errors import InputError
@@ -18,6 +19,7 @@ from blip.errors import InputError
 _IN_TURN = in_turn("audit")
 
 _SHOWN = "(...all) => [...all.slice(0, -1), auditShown()]"
+_ANOTHER = "Another draw, by the thresholds, number and seed of now; the answers of the one before are kept, and come back with its numbers."
 _ANSWERS = {"Yes · Y": "yes", "No · N": "no", "Unsure · U": "unsure"}
 
 
@@ -35,8 +37,8 @@ def build(desk: Desk, tab: gr.Tab, web: gr.Number, synthetic: gr.Number, reviewe
     """Lay the audit out and wire it, inside the tab that is open."""
     done, on_screen = gr.State([]), gr.Textbox(label="shown", visible="hidden")
     with gr.Row(elem_classes="toolbar"):
-        size = gr.Number(100, label="Captions to draw", precision=0, minimum=1, min_width=0, elem_id="audit-size")
-        seed = gr.Number(0, label="Seed of the draw", precision=0, minimum=0, min_width=0, elem_id="audit-seed")
+        size = gr.Number(100, label="Captions to draw", precision=0, min_width=0, elem_id="audit-size")
+        seed = gr.Number(0, label="Seed of the draw", precision=0, min_width=0, elem_id="audit-seed")
     with gr.Row(elem_classes="pager"):
         where = text(elem_id="audit-where", elem_classes="where")
     question = text(elem_id="audit-question")
@@ -62,10 +64,15 @@ def build(desk: Desk, tab: gr.Tab, web: gr.Number, synthetic: gr.Number, reviewe
     actions = {back: step(-1), on: step(+1), undo: lambda *values: undone(desk, audit, values)}
     actions |= {answers[word]: say(word) for word in answers}
     for button, action in actions.items():
-        button.click(action, inputs, outputs, js=_SHOWN, **_IN_TURN)
+        button.click(_hiding(action), inputs, [*outputs, pane], js=_SHOWN, **_IN_TURN)
     changes = [tab.select, web.change, synthetic.change, size.change, seed.change]
-    gr.on(changes, step(0), inputs, outputs, trigger_mode="always_last", js=_SHOWN, **_IN_TURN)
+    gr.on(changes, _hiding(step(0)), inputs, [*outputs, pane], trigger_mode="always_last", js=_SHOWN, **_IN_TURN)
     estimate.click(_estimated(audit), inputs, [pane, result, said], **_IN_TURN)
+
+
+def _hiding(action: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """The action; estimates that are shown go: they are those of the answers that were there."""
+    return lambda *values: [*action(*values), gr.update(visible=False)]
 
 
 def stepped(desk: Desk, audit: Audit, values: tuple[Any, ...], by: int) -> list[Any]:
@@ -73,8 +80,10 @@ def stepped(desk: Desk, audit: Audit, values: tuple[Any, ...], by: int) -> list[
     seen = _seen(values)
     try:
         which = _draw(values)
-        number = seen.number + by if seen and seen.which == which else audit.next_open(which, -1)
-        return _answer(desk, audit, which, number)
+        if seen and seen.which == which:
+            return _answer(desk, audit, which, seen.number + by)
+        said = notice(_ANOTHER, "done") if seen else ""
+        return _answer(desk, audit, which, audit.next_open(which, -1), said=said)
     except InputError as error:
         return _refused(error)
 
@@ -90,7 +99,7 @@ def answered(desk: Desk, audit: Audit, values: tuple[Any, ...], word: str) -> li
     except Changed as error:
         # A key that was hit twice goes on to the next caption, and answers neither again.
         mine = error.newer.by == reviewer.strip()
-        return _after(desk, audit, values, seen, on=mine, said=notice(str(error), "refused"))
+        return _after(desk, audit, values, seen, on=mine, said=notice(error.own() if mine else str(error), "refused"))
     except InputError as error:
         return _after(desk, audit, values, seen, on=False, said=notice(str(error), "refused"))
     return _after(desk, audit, values, seen, on=True, done=[*done, Said.of(saved, seen.which.sheet)])
@@ -128,7 +137,9 @@ def _draw(values: tuple[Any, ...]) -> Draw:
     if any(value is None for value in values[:4]):
         raise InputError("An audit needs both thresholds, a number of captions and a seed; fill them in.")
     web, synthetic, size, seed = values[:4]
-    return Draw(web=web, synthetic=synthetic, size=int(size), seed=int(seed))
+    if size < 2 or seed < 0:
+        raise InputError("An audit draws 2 captions or more, by a seed of 0 or more; change the numbers above.")
+    return Draw(web=within(web), synthetic=within(synthetic), size=int(size), seed=int(seed))
 
 
 def _seen(values: tuple[Any, ...]) -> _Seen | None:

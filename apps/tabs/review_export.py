@@ -8,6 +8,7 @@ import gradio as gr
 from apps.exporting import Exported
 from apps.review_cards import notice
 from apps.reviewing import Desk
+from apps.tabs.limits import within
 from apps.theme import in_turn, text
 from blip.capfilt import Policy
 from blip.errors import InputError
@@ -16,8 +17,8 @@ _IN_TURN = in_turn("review-export", {"api_visibility": "private"})
 _FORMS = {"Parquet with the pictures": "parquet", "BLIP list and pictures (zip)": "json"}
 
 
-def build(desk: Desk, web: gr.Number, synthetic: gr.Number) -> None:
-    """Lay the pane out and wire it."""
+def build(desk: Desk, web: gr.Number, synthetic: gr.Number) -> list[Any]:
+    """Lay the pane out and wire it; the events after which the ledger knows more than before."""
     with gr.Column(elem_classes=["pane", "export"]):
         text(
             "<h3>Export</h3><p>Writes the verdicts into the ledger’s overrides, then the pairs that are kept under "
@@ -33,7 +34,7 @@ def build(desk: Desk, web: gr.Number, synthetic: gr.Number) -> None:
         if web is None or synthetic is None:
             return [notice("Give both thresholds first.", "refused"), gr.update(visible=False)]
         try:
-            return does(Policy(web=web, synthetic=synthetic))
+            return does(Policy(web=within(web), synthetic=within(synthetic)))
         except InputError as error:
             return [notice(str(error), "refused"), gr.update(visible=False)]
 
@@ -43,8 +44,10 @@ def build(desk: Desk, web: gr.Number, synthetic: gr.Number) -> None:
     def write_alone(web: float | None, synthetic: float | None) -> list[Any]:
         return answered(lambda policy: _written(desk.apply(policy)), web, synthetic)
 
-    run.click(export, [form, web, synthetic], [said, file], **_IN_TURN)
-    write.click(write_alone, [web, synthetic], [said, file], **_IN_TURN)
+    return [
+        run.click(export, [form, web, synthetic], [said, file], **_IN_TURN),
+        write.click(write_alone, [web, synthetic], [said, file], **_IN_TURN),
+    ]
 
 
 def _exported(done: Exported) -> list[Any]:

@@ -130,13 +130,14 @@ def _answer(searching: Searching, values: tuple[Any, ...]) -> list[str]:
     chosen = {"shortlist": shortlist, "rerank": ranking == _RERANK}
     if query is None:
         return _picks(searching, page)
+    ranked = lambda: len(searching.ranking(query, shortlist, ranking == _RERANK).rows)  # a small ledger has fewer
     try:
         if query.text is not None:
             images = searching.images(query, policy, **chosen)
             html = found_images(images, policy, searching.service.picture, query.text)
-            return [_line(f"{len(images):,} images", shortlist), html]
+            return [_line(f"{len(images):,} images", ranked()), html]
         texts = searching.texts(query, policy, **chosen)
-        shown = portrait(searching.portrait(query)) + _line(f"{len(texts):,} texts", shortlist)
+        shown = portrait(searching.portrait(query)) + _line(f"{len(texts):,} texts", ranked())
         return [shown, found_texts(texts, searching.service.picture)]
     except InputError as error:
         return ["", said(str(error))]

@@ -92,8 +92,8 @@ def _drawn() -> dict[str, Any]:
         sliders = [
             gr.Slider(0.05, 1, value=usual.top_p, step=0.05, label="Nucleus p", **plain),
             gr.Slider(0.1, 2, value=usual.temperature, step=0.1, label="Temperature", **plain),
-            gr.Slider(1, 6, value=usual.draws, step=1, label="Draws", **plain),
-            gr.Slider(1, 8, value=usual.beams, step=1, label="Beams", **plain),
+            gr.Slider(1, 6, value=usual.draws, step=1, label="Draws", precision=0, **plain),
+            gr.Slider(1, 8, value=usual.beams, step=1, label="Beams", precision=0, **plain),
         ]
         seed = gr.Number(usual.seed, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, min_width=0)
         again = gr.Button("Draw again", min_width=0, elem_id="draw-again")
