@@ -65,11 +65,10 @@ class Changed(InputError):
     """Somebody else has judged the caption since it was shown; newer is what they said."""
 
     def __init__(self, newer: Word) -> None:
-        said = self._said(newer)
         how = f"{newer.reviewer} has judged this caption since you opened it"
         if newer.word and newer.undone_by:
             how = f"{newer.reviewer}'s verdict holds again since {newer.undone_by} took a later one back"
-        super().__init__(f"{how} ({said}, {clock(newer)}); that verdict stands, judge again to replace it.")
+        super().__init__(f"{how} ({self._said(newer)}, {clock(newer)}); that verdict stands, judge again to replace it.")
         self.newer = newer
 
     def own(self) -> str:

@@ -38,6 +38,10 @@ class Schedule:
             raise InputError("A schedule that decays an epoch needs epoch_steps; give 1 or more.")
         if self.steps < 1:
             raise InputError(f"Training for {self.steps} steps cannot be; give 1 or more.")
+        if not 0 <= self.peak < math.inf:
+            raise InputError(f"A peak of the learning rate of {self.peak:g} cannot be; give a finite number, 0 or more.")
+        if self.warmup < 0:
+            raise InputError(f"A warm-up of {self.warmup} steps cannot be; give 0 or more.")
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of step 0, 1, ..."""

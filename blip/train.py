@@ -67,6 +67,8 @@ class TrainConfig:
             raise InputError(
                 f"There is no precision {self.precision!r}; choose one of {', '.join(PRECISIONS)}."
             )
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"A weight decay of {self.weight_decay:g} cannot be; give a finite number, 0 or more.")
         if self.accumulate < 1:
             raise InputError(f"{self.accumulate} micro-batches a step cannot be; give 1 or more.")
         if self.kept < 1:

@@ -1,6 +1,7 @@
 """One door for every form of weights, and the two commands that pass through it."""
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from blip.checkpoint.opening import load_any, open_any
 from blip.checkpoint.own import read
 from blip.checkpoint.published import write_published
 from blip.checkpoint.stored import read_stored
+from blip.checkpoint.tensors import write_tensors
 from blip.errors import InputError
 from blip.generate import Decoding, captions
 from blip.tokenizer import Tokenizer
@@ -262,3 +264,16 @@ def test_a_task_that_the_weights_lack_is_one_sentence(tmp_path, capsys):
     words = ["--out", tmp_path / "folder", "--layout", "transformers", "--task", "captioning"]
     assert run("export-checkpoint", ours, *words) == 2
     assert "cannot decode, which captioning needs" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full_is_one_sentence_and_leaves_what_was_there(tmp_path):
+    tensors, file = {"a": torch.zeros(4096)}, tmp_path / "model.safetensors"
+    write_tensors({"a": torch.ones(4)}, file, {})
+    before, limits = file.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(InputError, match="model.safetensors cannot be written .*; free some space, or give another place"):
+            write_tensors(tensors, file, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"] and file.read_bytes() == before

@@ -35,7 +35,7 @@ def test_alpha_rises_linearly_and_stays() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "says"),
-    [({"kind": "linear"}, "linear"), ({"kind": "decay"}, "epoch_steps"), ({"steps": 0}, "0 steps")],
+    [({"kind": "linear"}, "linear"), ({"kind": "decay"}, "epoch_steps"), ({"steps": 0}, "0 steps"), ({"peak": -1.0}, "of -1 cannot"), ({"peak": math.nan}, "of nan cannot"), ({"warmup": -1}, "of -1 steps")],
 )
 def test_what_cannot_be_is_said(wrong: dict, says: str) -> None:
     with pytest.raises(InputError, match=says):

@@ -1,19 +1,16 @@
 """Folders in transformers' layout, read and written without transformers; downloads from its hub by name."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from safetensors.torch import save_file
 
 from blip.checkpoint.layouts import CAPTION, RETRIEVAL, VQA_LAYOUT
 from blip.checkpoint.names import TRANSFORMERS
 from blip.checkpoint.published import layout_of, model_state
 from blip.checkpoint.sizes import Untold
 from blip.checkpoint.stored import Model, Stored, from_state
-from blip.checkpoint.tensors import read_tensors
+from blip.checkpoint.tensors import read_tensors, write_tensors
 from blip.config import BlipConfig
 from blip.data.jsons import parse_json
 from blip.data.transforms import MEAN, STD
@@ -126,8 +123,7 @@ def write_folder(folder: str | Path, model: Model, tokenizer: Tokenizer) -> Path
     # safetensors refuses tensors that share memory, as parts of a joined map do.
     state = {name: tensor.clone() for name, tensor in model_state(model, layout, TRANSFORMERS).items()}
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(state, folder / "model.safetensors.writing", {"format": "pt"})
-    os.replace(folder / "model.safetensors.writing", folder / "model.safetensors")
+    write_tensors(state, folder / "model.safetensors", {"format": "pt"})
     (folder / "vocab.txt").write_text("\n".join(tokenizer.vocab) + "\n", encoding="utf-8")
     _write_json(folder / "config.json", _config(model.config, tokenizer.special, _CLASSES[layout]))
     _write_json(folder / "tokenizer_config.json", _tokenizer_config(tokenizer, model.config))

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from blip.checkpoint.stored import Model, built
-from blip.checkpoint.tensors import check_name
+from blip.checkpoint.tensors import check_name, write_tensors
 from blip.config import blip_config_from_json, to_json
 from blip.data.jsons import parse_json
 from blip.errors import InputError
@@ -76,10 +74,7 @@ def save(path: str | Path, model: Model, tokenizer: Tokenizer, card: Card) -> Pa
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".writing")
-    save_file(weights, temporary, metadata)
-    _order_metadata(temporary)
-    os.replace(temporary, path)
+    write_tensors(weights, path, metadata, finish=_order_metadata)
     return path
 
 

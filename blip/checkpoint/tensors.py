@@ -1,12 +1,14 @@
 """Tensors of a file, and nothing else of it."""
 
+import os
 import pickle
 import struct
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from blip.checkpoint.names import State
@@ -43,6 +45,23 @@ def check_name(file: Path) -> None:
         str(file).encode("utf-8")
     except UnicodeEncodeError:
         raise InputError(f"The name of {file} is not UTF-8, so that safetensors cannot open it; rename it.") from None
+
+
+def write_tensors(
+    weights: Mapping[str, Tensor], path: Path, metadata: dict[str, str], finish: Callable[[Path], None] = lambda file: None
+) -> None:
+    """Write a .safetensors file, whole or not at all; InputError where the system does not let it.
+
+    finish: what is done to the file before it has its name.
+    """
+    temporary = path.with_name(path.name + ".writing")
+    try:
+        save_file(dict(weights), temporary, metadata)
+        finish(temporary)
+        os.replace(temporary, path)
+    except SafetensorError as error:  # its own word for a full disk too
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path} cannot be written ({error}); free some space, or give another place.") from None
 
 
 def read_tensors(path: Path) -> State:

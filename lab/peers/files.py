@@ -1,14 +1,14 @@
 """A trained peer as one safetensors file: weights, the BLIP sizes it was built by, and its vocabulary."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from blip.checkpoint.own import file_fingerprint
+from blip.checkpoint.tensors import write_tensors
 from blip.config import BlipConfig, blip_config_from_json, to_json
 from blip.tokenizer import Tokenizer
 from lab.peers.kinds import Peer, PeerModel
@@ -31,10 +31,8 @@ def save(path: Path, model: PeerModel, config: BlipConfig, tokenizer: Tokenizer)
     """Write a peer, whole or not at all, and return the file's fingerprint."""
     about = {"config": to_json(config), "vocab": tokenizer.vocab, "context": model.context_length}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    temporary = path.with_name(path.name + ".writing")
     # One entry of metadata: several are written in no fixed order.
-    save_file(weights, temporary, {_ABOUT: json.dumps(about, sort_keys=True)})
-    os.replace(temporary, path)
+    write_tensors(weights, path, {_ABOUT: json.dumps(about, sort_keys=True)})
     return file_fingerprint(path)
 
 
