@@ -19,22 +19,9 @@ window.addEventListener("beforeunload", () => {
 });
 const never = new Promise(() => {});
 const unlessLeaving = (answer) => answer.catch((error) => (leaving ? never : Promise.reject(error)));
-// A studio that was started again does not know the rooms of a page that is older: what is done there is not saved.
-const told = (answer) => {
-  if (answer.status >= 500 && !document.querySelector("#restarted")) {
-    const said = document.createElement("p");
-    said.id = "restarted";
-    said.className = "notice refused";
-    said.setAttribute("role", "alert");
-    said.textContent = "The studio was started again: what you do on this page is not saved any more. Copy what you have written, then reload the page.";
-    document.querySelector(".rooms")?.prepend(said);
-    said.scrollIntoView();
-  }
-  return answer;
-};
 window.fetch = (request, ...rest) => {
   if (!String(request.url ?? request).includes("/queue/join")) return unlessLeaving(ask(request, ...rest));
-  const answer = asked.then(() => ask(request, ...rest)).then(told);
+  const answer = asked.then(() => ask(request, ...rest));
   asked = answer.catch(() => {});
   return unlessLeaving(answer);
 };

@@ -48,7 +48,7 @@ def demo() -> str:
     head = ["captions", "kept", "filtered", "true before", "true of kept", "true found"]
     before, after = percent(result["false_share_before"]), percent(result["false_share_after"])
     said = (
-        f"False captions: {before} of the web's, {after} of all that were kept. "
+        f"False captions: {before} of the web's, {after} of all that were kept; the rest of either say too little to be true or false. "
         f"{result['pairs']:,} pairs in {sum(result['seconds'].values()):.0f} s."
     )
     return "\n".join([markdown(head, rows), "", said, "", source(record)])
