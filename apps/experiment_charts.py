@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from apps.experiments import Curve, Question, Training
-from lab.claims_report import Decided, at_once, published, wanted_seeds
+from lab.claims_report import PAPERS_COLUMNS, Decided, at_once, published, wanted_seeds
 from lab.runs import DONE, RUNNING
 from lab.secondary import HOW, OUTCOMES, Outcome, Outcomes, leaves_out_0, told
 from lab.stats import EQUIVALENT, OPPOSITE, REPRODUCED, UNDECIDED, Effect
@@ -19,7 +19,7 @@ _MARKS = {
 _READ = (
     "Each number is a difference in points, of R@1 where the claim says nothing else, counted so that the claim is positive, with its 95% "
     "interval over seeds. The band is the smallest difference that counts; a filled mark is a verdict, a hollow one is undecided. "
-    "Axes are equal within a question. Beside it the paper's own differences: COCO TR@1 / IR@1 / NoCaps CIDEr."
+    f"Axes are equal within a question. Beside it the paper's own differences: {PAPERS_COLUMNS}."
 )
 _UNDECIDED = '<circle class="hollow" cx="{x}" cy="13" r="5"/>'
 

@@ -55,6 +55,7 @@ class Reader:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, float], _Shard] = {}
+        self._lost: dict[str, int] = {}
 
     def progress(self, job: Job, log: Path) -> Progress:
         """How far a job has come."""
@@ -68,7 +69,22 @@ class Reader:
             images, found["left"], found["rate"] = max(images, int(bar[1])), bar[3], _rate(bar)
         if job.state == FAILED:
             found["error"] = _error(lines)
-        return Progress(images=images, unread=_unread(job) if shards else 0, **found)
+        return Progress(images=images, unread=self._unread(job, shards), **found)
+
+    def _unread(self, job: Job, shards: Mapping[str, str]) -> int:
+        """Images in committed shards that could not be used; all rejects of an image lie in one shard."""
+        if not shards:
+            return 0
+        try:
+            ledger = Ledger.open(job.out)
+            done = [entry for entry in ledger.entries("rejects") if entry.shard in shards]
+            for entry in done:
+                if entry.sha256 not in self._lost:
+                    rows = ledger.read("rejects", entry.shard, ["image_key", "kind"]).to_pylist()
+                    self._lost[entry.sha256] = len({row["image_key"] for row in rows if row["kind"] == "image"})
+        except InputError:  # somebody is removing the folder
+            return 0
+        return sum(self._lost[entry.sha256] for entry in done)
 
     def _tallies(self, job: Job, shards: Mapping[str, str]) -> dict[str, Tally]:
         if not shards:
@@ -102,16 +118,6 @@ def _committed(job: Job) -> dict[str, str]:
         return {entry.shard: entry.sha256 for entry in Ledger.open(job.out).entries(f"scores/{Policy().filter}")}
     except InputError:  # somebody is removing the folder
         return {}
-
-
-def _unread(job: Job) -> int:
-    """Images in committed shards that could not be used."""
-    try:
-        ledger = Ledger.open(job.out)
-        tables = [ledger.read("rejects", entry.shard, ["image_key", "kind"]) for entry in ledger.entries("rejects")]
-    except InputError:  # somebody is removing the folder
-        return 0
-    return len({row["image_key"] for table in tables for row in table.to_pylist() if row["kind"] == "image"})
 
 
 def _counted(job: Job, shard: str) -> _Shard:

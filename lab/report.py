@@ -85,7 +85,7 @@ def _truth_lines(summary: dict[str, Any]) -> list[str]:
         _row(kind, "-" if value is None else f"{value:.3f}") for kind, value in summary["auc"].items()
     ]
     return [
-        f"false captions: {_percent(before)} of the web's, {_percent(after)} of all that were kept (others say too little to be either)",
+        f"false captions: {_percent(before)} of the web's, {_percent(after)} of all that were kept (others say too little to be either, or nobody knows)",
         "",
         _row("noise", "AUC"),
         *aucs,

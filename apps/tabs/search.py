@@ -8,7 +8,7 @@ import gradio as gr
 
 from apps.search_cards import found_images, found_texts, picks, portrait, said
 from apps.searching import RESULTS, Query, Searching
-from apps.tabs.limits import Limits
+from apps.tabs.limits import Limits, within
 from apps.tabs.parts import parts
 from apps.theme import BUSY, in_turn, text
 from blip.capfilt import Policy
@@ -125,8 +125,7 @@ def _wire_limits(
 def _answer(searching: Searching, values: tuple[Any, ...]) -> list[str]:
     """What was asked and what is found, as HTML; a sentence where that cannot be. values: in the order of _Asked."""
     query, web, synthetic, shortlist, ranking, page = values
-    # A number typed beyond a slider's ends means its end.
-    policy = Policy(web=min(1, max(0, web)), synthetic=min(1, max(0, synthetic)))
+    policy = Policy(web=within(web), synthetic=within(synthetic))
     chosen = {"shortlist": shortlist, "rerank": ranking == _RERANK}
     if query is None:
         return _picks(searching, page)
