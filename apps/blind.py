@@ -13,7 +13,7 @@ from typing import Any
 from apps.reviews import Reviews, Word
 from apps.service import Service
 from apps.undoing import Said
-from blip.capfilt import Policy
+from blip.capfilt import Policy, usual
 from blip.errors import InputError
 from lab.audit_draw import Drawn, draw, identity
 from lab.audit_files import WORDS, Key, answered
@@ -120,7 +120,8 @@ class Audit:
     def _drawn(self, which: Draw) -> tuple[Key, list[int]]:
         """The key of an audit, and where its captions stand in the ledger (from 1), both in the sheet's order."""
         ledger = self._service.ledger
-        strata, drawn = draw(ledger, which.policy, which.size, which.seed)
+        policy = usual(ledger, which.policy)
+        strata, drawn = draw(ledger, policy, which.size, which.seed)
         before, starts = 0, {}
         for entry in ledger.entries("candidates"):
             starts[entry.shard] = before
@@ -130,7 +131,7 @@ class Audit:
         ids = {row["row"]: row["row_id"] for row in found}
         both = [(place, _facts(own, ids[place])) for place, own in zip(places, drawn, strict=True)]
         random.Random(which.seed).shuffle(both)
-        key = Key(identity(ledger), which.policy, which.seed, strata, [facts for _, facts in both])
+        key = Key(identity(ledger), policy, which.seed, strata, [facts for _, facts in both])
         return key, [place for place, _ in both]
 
 

@@ -16,8 +16,8 @@ from apps.comparison import Comparison
 from apps.pairing import Column, pair_table, side_table
 from apps.pictures import Picture, Pictures
 from blip.capfilt import Ledger
+from blip.capfilt.decide import deciding_column
 from blip.errors import InputError
-from lab.plugins import deciding_column
 
 
 class Comparing:

@@ -9,13 +9,12 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from blip.capfilt import Ledger, Policy
+from blip.capfilt import Ledger, Policy, usual
 from blip.capfilt.queries import refusing
 from blip.capfilt.schema import OVERRIDES
 from blip.errors import InputError
 
-_POLICY = Policy()
-_SCORES = f"scores/{_POLICY.filter}"
+_PROBABILITY = Policy.column
 _FILES = "read_parquet(${}, hive_partitioning = false)"  # else a folder named a=b is a column a
 _GIVEN = """
 CREATE TABLE given AS
@@ -83,14 +82,16 @@ def build(ledger: Ledger, file: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _built(ledger: Ledger, file: Path) -> duckdb.DuckDBPyConnection:
-    shards = _scored_shards(ledger)
-    columns = ledger.read(_SCORES, shards[0]).column_names
+    deciding = usual(ledger)
+    scores = f"scores/{deciding.filter}"
+    shards = _scored_shards(ledger, deciding)
+    columns = ledger.columns(scores, shards[0])
     paths = lambda table: [str(ledger.path(table, shard)) for shard in shards]
     opinions = second_opinions(ledger)
     tables = {name: f"f{number}" for number, name in enumerate(dict.fromkeys(filter for filter, _ in opinions))}
     connection = duckdb.connect(str(file))
     given = _GIVEN.format(
-        column=_POLICY.column,
+        column=deciding.column,
         itc="s.itc" if "itc" in columns else "NULL::FLOAT",
         others=", ".join(f"{tables[filter]}.{_quoted(column)}" for filter, column in opinions),
         candidates=_FILES.format("candidates"),
@@ -98,7 +99,7 @@ def _built(ledger: Ledger, file: Path) -> duckdb.DuckDBPyConnection:
         joined=" ".join(f"POSITIONAL JOIN {_FILES.format(alias)} {alias}" for alias in tables.values()),
     )
     others = {alias: paths(f"scores/{name}") for name, alias in tables.items()}
-    connection.execute(given, {"candidates": paths("candidates"), "scores": paths(_SCORES)} | others)
+    connection.execute(given, {"candidates": paths("candidates"), "scores": paths(scores)} | others)
     _check_aligned(ledger, connection)
     connection.execute(_IMAGES)
     places = ", ".join(_PLACE.format(n=number) for number in range(1, len(opinions) + 1))
@@ -127,10 +128,11 @@ def second_opinions(ledger: Ledger) -> list[tuple[str, str]]:
     """
     shards = [entry.shard for entry in ledger.entries("candidates")]
     found = []
-    for name in sorted(ledger.filters, key=lambda name: name == _POLICY.filter):
+    deciding = usual(ledger).filter
+    for name in sorted(ledger.filters, key=lambda name: name == deciding):
         if shards and ledger.whole(f"scores/{name}") >= set(shards):
             found += [(name, column) for column in ledger.columns(f"scores/{name}", shards[0])]
-    known = {(_POLICY.filter, _POLICY.column), (_POLICY.filter, "itm_logit")}
+    known = {(deciding, _PROBABILITY), (deciding, "itm_logit")}
     return [own for own in found if own[1] != "row_id" and own not in known]
 
 
@@ -138,19 +140,19 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _scored_shards(ledger: Ledger) -> list[str]:
-    """The names of the shards; InputError where there are none or the filter has not scored one."""
+def _scored_shards(ledger: Ledger, deciding: Policy) -> list[str]:
+    """The names of the shards; InputError where there are none or no filter with a match probability has scored them."""
     shards = [entry.shard for entry in ledger.entries("candidates")]
     if not shards:
         raise InputError(f"The ledger in {ledger.folder} holds no captions yet; run lab capfilt first.")
-    if _POLICY.filter not in ledger.filters:
+    if deciding.column != _PROBABILITY or deciding.filter not in ledger.filters:
         known = ", ".join(ledger.filters) or "none"
         raise InputError(
-            f"The ledger in {ledger.folder} has no scores of the filter {_POLICY.filter!r} (it has {known}); "
-            "run lab capfilt with it."
+            f"The ledger in {ledger.folder} has no match probability (its filters: {known}), by which the studio shows "
+            f"decisions; add one with lab ledger score {ledger.folder} --filter WEIGHTS."
         )
     for shard in shards:
-        if not ledger.has("candidates", shard) or not ledger.has(_SCORES, shard):
+        if not ledger.has("candidates", shard) or not ledger.has(f"scores/{deciding.filter}", shard):
             raise InputError(f"Shard {shard} of {ledger.folder} is not finished; run lab capfilt again.")
     return shards
 

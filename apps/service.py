@@ -20,7 +20,7 @@ from apps.answers import Caption, Card, Page, Tally
 from apps.index import build, decide_again, second_opinions
 from apps.pictures import LARGE, Original, Picture, Pictures
 from apps.questions import BORDERLINE, FOUND, KEPT, ORDERS, TRUTH, VIEWS, Question
-from blip.capfilt import Ledger, Policy
+from blip.capfilt import Ledger, Policy, usual
 from blip.capfilt.tolerance import Margins
 from blip.errors import InputError
 
@@ -56,7 +56,7 @@ class Service:
         self._known_counts = lru_cache(maxsize=_REMEMBERED)(self._view_counts)
         self.opinions: list[str] = [f"{filter}.{column}" for filter, column in second_opinions(ledger)]
         """What may give a second opinion, as FILTER.COLUMN."""
-        self.margin = Margins.of(ledger, Policy()).score
+        self.margin = Margins.of(ledger, usual(ledger)).score
         """How near a threshold a verdict is borderline; 0 where nobody measured it."""
         self.images: int = self.ask("SELECT count(*) AS n FROM images")[0]["n"]
         """Images in the ledger."""

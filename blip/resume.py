@@ -4,7 +4,7 @@ import hashlib
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,7 +30,8 @@ class Keeper:
     """Writes and finds resumable checkpoints: weights, teacher, queues, optimizer, draws, data position, skipped steps.
 
     The main process writes; every process reads, so the folder must be one that all of them see. Nothing in
-    a checkpoint depends on the number of processes.
+    a checkpoint depends on the number of processes. made_of: what the training is made of, by names that can be read
+    to a user, with plain values; a checkpoint of another is refused (one that does not say is not).
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class Keeper:
         guard: Stateful,
         *,
         kept: int = 2,
+        made_of: Mapping[str, Any] | None = None,
     ) -> None:
-        self.folder = out / "checkpoints" if out else None
+        self.folder, self.made_of = out / "checkpoints" if out else None, dict(made_of or {})
         self.task, self.optimizer, self.feed, self.guard, self.kept = task, optimizer, feed, guard, kept
         self.saved_at = time.monotonic()
         self.mark(0)
@@ -72,6 +74,7 @@ class Keeper:
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {
             "step": self.step,
+            "made_of": self.made_of,
             "task": self.task.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             **self.position,
@@ -120,6 +123,7 @@ class Keeper:
     def _restore(self, state: Any) -> None:
         if not isinstance(state, dict) or not all(isinstance(state.get(name), kind) for name, kind in _PARTS.items()):
             raise InputError(f"The newest checkpoint in {self.folder} is not what training wrote; delete it.")
+        self._refuse_another(state.get("made_of", {}))
         try:
             self.task.load_state_dict(state["task"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -138,6 +142,15 @@ class Keeper:
             ) from None
         if "cuda_rng" in state and (device := self._device()).type == "cuda":
             torch.cuda.set_rng_state(_of_device(state["cuda_rng"], device), device)
+
+    def _refuse_another(self, made_of: Any) -> None:
+        known = made_of if isinstance(made_of, dict) else {}  # of before, or of a caller who does not tell
+        differs = [name for name, mine in self.made_of.items() if known.get(name, mine) != mine]
+        if differs:
+            raise InputError(
+                f"{self.folder} holds another training, which differs in the {differs[0]}; choose another output folder, "
+                "or give the same data and settings to continue."
+            )
 
     def _device(self) -> torch.device:
         return next(self.task.parameters()).device

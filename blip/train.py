@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -90,19 +90,21 @@ def train(
     stop_at: int | None = None,
     progress: Callable[[dict[str, float]], None] | None = None,
     profile: Path | None = None,
+    made_of: Mapping[str, Any] | None = None,
 ) -> list[dict[str, float]]:
     """Train a task to the end of its schedule and return the logged rows.
 
     With `out`, rows go to `metrics.jsonl` and resumable checkpoints to `checkpoints/`; a run that
     finds one continues from it exactly, on any number of processes. SIGTERM and SIGINT end the step,
     save and raise `Stopped`. `stop_at` ends early at that step, checkpoint written. profile: a folder
-    for a trace of a few steps. In a process group every process calls this with the same arguments;
+    for a trace of a few steps. made_of: what decides on the result, by readable names with plain values;
+    a checkpoint made of anything else is refused. In a process group every process calls this with the same arguments;
     InputError where one of them is lost.
     """
     torch.manual_seed(config.seed)
     optimizer = build_optimizer(task, config)
     guard = Guard(config.not_finite, config.most_skipped, out)
-    keeper = Keeper(out, task, optimizer, feed, guard, kept=config.kept)
+    keeper = Keeper(out, task, optimizer, feed, guard, kept=config.kept, made_of=made_of)
     end = min(stop_at or config.schedule.steps, config.schedule.steps)
     with kept_if_lost(keeper), profiled(profile) as traced, stop_signals(out is not None) as signalled:
         begin_equal(task)

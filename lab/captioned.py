@@ -46,19 +46,28 @@ class Material:
 
 @dataclass(frozen=True)
 class Training:
-    """Pairs to train on: all their captions, and what a loader reads at an image size."""
+    """Pairs to train on: all their captions and the keys of their images, and what a loader reads at an image size."""
 
     texts: list[str]
+    keys: list[str]
     source: Callable[[int], Source]
     rejects: Sequence[Reject] = ()
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images to evaluate on, with their captions; in the generated world their scenes as well."""
+    """Images to evaluate on, with their captions; in the generated world their scenes as well.
+
+    rejects: rows of the data that could not be used; their images or captions are not among them.
+    """
 
     images: list[CaptionedImage]
     scenes: tuple[Scene, ...] = ()
+    rejects: Sequence[Reject] = ()
+
+    def left_out(self) -> list[str]:
+        """What a user must know where rows were not used: how many, and why the first."""
+        return [f"not among them: {unused_line(self.rejects)}"] if self.rejects else []
 
 
 def training(material: Material) -> Training:
@@ -66,16 +75,17 @@ def training(material: Material) -> Training:
     place = _place(material)
     if isinstance(place, World):
         items = place.human(WORLD_PAIRS, captions_each=2)
-        return Training([item.caption for item in items], partial(array_source, items))
+        return Training([item.caption for item in items], [item.key for item in items], partial(array_source, items))
     if material.images is not None and _is_json(place):
         pairs: PairSet | Sequence[Pair] = caption_pairs(_benchmark(place, material.images, "train"))
     else:
         pairs = read_pairs(place, image_root=material.images)
     if not len(pairs):
         raise InputError(f"{material.data} has no pair that can be used: {_why(pairs)}.")
-    texts = [clean_caption(pair.caption) for pair in pairs]
+    told = [(clean_caption(pair.caption), pair.key) for pair in pairs]
     rejects = pairs.rejects if isinstance(pairs, PairSet) else ()
-    return Training(texts, lambda px: PhotoSource(pairs, train_transform(px, FINETUNE_SCALE)), rejects)
+    texts, keys = map(list, zip(*told, strict=True))
+    return Training(texts, keys, lambda px: PhotoSource(pairs, train_transform(px, FINETUNE_SCALE)), rejects)
 
 
 def unused(pairs: Training, source: Source) -> list[Reject]:
@@ -95,7 +105,7 @@ def gallery(
     """The images to evaluate on: all of --data (of Karpathy's file one split), or held-out scenes drawn at image_size."""
     place, domain_of = _place(material), len(domains) > 1
     if not isinstance(place, World):
-        return Gallery(captioned(place, material.images, split))
+        return captioned(place, material.images, split)
     items = [(item, domain) for domain in domains for item in distinct(place.evaluation(WORLD_SCENES, domain))]
     images = [
         CaptionedImage(item.key, item.image(image_size), item.references, f"{domain}-domain" if domain_of else None)
@@ -107,14 +117,14 @@ def gallery(
 def validation(material: Material, val: str | None, image_size: int) -> Gallery | None:
     """What a training is measured on: the images of --val (of Karpathy's file the split val), else held-out scenes."""
     if val is not None:
-        return Gallery(captioned(val, material.images, "val"))
+        return captioned(val, material.images, "val")
     return gallery(material, image_size) if material.world is not None else None
 
 
-def captioned(data: str, images: str | None, split: Split) -> list[CaptionedImage]:
+def captioned(data: str, images: str | None, split: Split) -> Gallery:
     """Images with all their captions from any file; an image of your own pairs is known by its key."""
     if images is not None and _is_json(data):
-        return _benchmark(data, images, split)
+        return Gallery(_benchmark(data, images, split))
     pairs = read_pairs(data, image_root=images)
     found = [
         CaptionedImage(first.key, first.image, tuple(pair.caption for pair in own))
@@ -122,7 +132,9 @@ def captioned(data: str, images: str | None, split: Split) -> list[CaptionedImag
     ]
     if not found:
         raise InputError(f"{data} has no image that can be used: {_why(pairs)}.")
-    return found
+    # An image without a caption is no reject where there are no captions at all.
+    rejects = [reject for reject in pairs.rejects if reject.kind != "text" or len(pairs)]
+    return Gallery(found, rejects=rejects)
 
 
 def distinct(items: Sequence[WorldPair]) -> list[WorldPair]:

@@ -1,6 +1,6 @@
 """What every downstream fine-tuning shares: its options, where it starts, how it is trained, what it leaves."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from blip.model import BLIP
 from blip.schedules import Schedule
 from blip.tokenizer import Tokenizer
 from blip.train import Feed, TrainConfig, train
+from lab.made_of import of_training
 from lab.progress import bar
-from lab.records import record, write_record
+from lab.records import SUMMARY, begin_in, record, write_record
 
 WAIT_SECONDS = 600.0  # that a process of torchrun may keep the others waiting before the run ends
 
@@ -127,21 +128,25 @@ def fit(
     *,
     evaluate: Callable[[], dict[str, Any]] | None = None,
     evaluate_start: Callable[[], dict[str, Any]] | None = None,
+    made_of: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train a task with a progress bar, resumable in `out`; the last row, and what `evaluate` finds before and after.
 
-    evaluate_start: in place of `evaluate` before, for weights that are then used in another way. Of several processes
-    only the main one goes on behind the training.
+    evaluate_start: in place of `evaluate` before, for weights that are then used in another way. made_of: what else
+    than the configuration the training is made of; InputError where `out` holds one of anything else. Of several
+    processes only the main one goes on behind the training.
     """
+    if out is not None and is_main():
+        begin_in(out, f"finetune {name}")
     task.eval()
-    first = evaluate_start or evaluate
+    first, origin = evaluate_start or evaluate, {**(made_of or {}), **of_training(config)}
     before = first() if first else None
     with process_group(next(task.parameters()).device.type, WAIT_SECONDS):
         if is_main():
             with bar(config.schedule.steps, name) as progress:
-                rows = train(task, feed, config, out=out, progress=progress)
+                rows = train(task, feed, config, out=out, progress=progress, made_of=origin)
         else:
-            rows = train(task, feed, config, out=out)
+            rows = train(task, feed, config, out=out, made_of=origin)
     task.eval()
     return {
         "steps": config.schedule.steps,
@@ -159,7 +164,7 @@ def leave(
     path = save(out / "model.safetensors", model, start.tokenizer, Card(stage=name, prompt=prompt, notes=notes))
     config = {"options": plain(asdict(options)), "model": to_json(model.config)}
     written = record(f"finetune {name}", result, seed=options.tuning.seed, config=config)
-    write_record(out / "summary.json", written | result)
+    write_record(out / SUMMARY, written | result)
     return path
 
 

@@ -18,7 +18,7 @@ from blip.data.transforms import eval_transform
 from blip.errors import InputError
 from blip.train import PRECISIONS
 from lab.finetuning import plain
-from lab.records import record, write_record
+from lab.records import SUMMARY, begin_in, record, write_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +67,18 @@ def pixels(images: Sequence[CaptionedImage], image_size: int, machine: Machine) 
     _refuse(source)
 
 
+def begin_evaluation(out: Path) -> None:
+    """`begin_in` of what evaluates; what a training left is not written over."""
+    begin_in(out, "evaluate", "classify", "embed")
+
+
 def write_summary(out: Path, name: str, result: dict[str, Any], options: Any, *, model: str) -> Path:
     """summary.json of a command that evaluates: the result and what it takes to find it again.
 
     model is the fingerprint of the weights.
     """
     config = {"options": plain(asdict(options)), "model": model}
-    return write_record(out / "summary.json", record(name, result, seed=None, config=config) | result)
+    return write_record(out / SUMMARY, record(name, result, seed=None, config=config) | result)
 
 
 def _refuse(source: PhotoSource) -> None:

@@ -88,11 +88,6 @@ def filters(words: Sequence[str], machine: Machine) -> dict[str, FilterLike]:
     return found
 
 
-def filter_names(words: Sequence[str]) -> list[str]:
-    """The names in the ledger of filters given as for `filters`, which opens them."""
-    return [name for name, _ in map(_named, words)]
-
-
 def _named(word: str) -> tuple[str, str]:
     """Name and source. A path may hold a `=`, so a file or folder that exists is no name."""
     found = None if Path(word).exists() else _NAME.fullmatch(word)
@@ -123,8 +118,3 @@ def _filter(source: str, machine: Machine) -> FilterLike:
     if _is_function(source):
         return FunctionFilter(source)
     return Matcher(load_any(source, **machine.opening), **machine.running)
-
-
-def deciding_column(columns: Sequence[str]) -> str:
-    """The score that thresholds are compared with: the match probability, or a filter's first column."""
-    return "itm_prob" if "itm_prob" in columns else columns[0]

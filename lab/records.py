@@ -6,17 +6,21 @@ import platform
 import shlex
 import subprocess
 import sys
+import tempfile
 from datetime import date
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from blip.data.files import replacing
+from blip.errors import InputError
 
 RESULTS = Path(__file__).parent / "results"
 """The records that come along."""
 _CLONE = RESULTS.parents[1]
 _IN_CLONE = (_CLONE / "pyproject.toml").is_file()
+SUMMARY = "summary.json"
+"""The record of a command in its own folder."""
 WRITTEN = RESULTS if _IN_CLONE else Path("results")
 """Where records are written: among those that come along in a clone, in the working folder where the package is installed."""
 DRAWN = _CLONE / "docs" if _IN_CLONE else WRITTEN
@@ -42,6 +46,33 @@ def record(name: str, result: dict[str, Any], *, seed: int | None, config: dict[
 def as_json(content: dict[str, Any]) -> bytes:
     """A record as readable JSON."""
     return json.dumps(content, indent=1, sort_keys=False).encode() + b"\n"
+
+
+def begin_in(out: Path, *kinds: str) -> None:
+    """Try to write in the folder of a summary, made where it is not there, before anything long begins.
+
+    InputError where that fails, or where the summary in it is of another kind (what its record's name begins with)
+    and would be lost.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror or error
+        raise InputError(f"Nothing can be written in {out} ({reason}); give another --out, or the right to write there.") from None
+    kind = _kind(out / SUMMARY)
+    if kind and not kind.startswith(kinds):
+        raise InputError(f"{out} holds the {SUMMARY} of lab {kind}, which would be lost; give another --out.")
+
+
+def _kind(path: Path) -> str:
+    """The name of a record; "" where there is none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(found.get("name", "")) if isinstance(found, dict) else ""
 
 
 def write_record(path: Path, content: dict[str, Any]) -> Path:

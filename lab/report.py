@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from blip.capfilt import Ledger, Policy
-from blip.capfilt.decide import verdicts
+from blip.capfilt.decide import usual, verdicts
 from blip.capfilt.override import rewritten
 from blip.capfilt.quality import against_truth
 from blip.capfilt.tolerance import Margins
@@ -23,7 +23,7 @@ def summarize(ledger: Ledger, policy: Policy | None = None) -> dict[str, Any]:
     (`lab ledger agree`). rewritten: captions kept in better words of a person, where there are any; their truth is
     not known. Goes through the ledger shard by shard; only shards whose truth is known stay in memory.
     """
-    policy = policy or Policy()
+    policy = policy or usual(ledger)
     counts, better = ledger.counts(), rewritten(ledger)
     kept, filtered, borderline = (dict.fromkeys(("web", "synthetic"), 0) for _ in range(3))
     known = []

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from blip.capfilt import Ledger, Policy
-from blip.capfilt.decide import verdicts
+from blip.capfilt.decide import usual, verdicts
 from blip.capfilt.quality import Kept
 from blip.generate import Caption
 from blip.tokenizer import Tokenizer
@@ -42,7 +42,7 @@ def captions(ledger: Ledger, policy: Policy | None = None) -> pd.DataFrame:
     The facts are image_key, origin, caption, mean_logprob, truth and noise_kind. InputError where the ledger
     lacks a score that the policy reads.
     """
-    shards = verdicts(ledger, policy or Policy(), _FACTS)
+    shards = verdicts(ledger, policy or usual(ledger), _FACTS)
     return pa.concat_tables(shard.select([*_FACTS, *_VERDICT]) for shard in shards).to_pandas()
 
 

@@ -182,6 +182,47 @@ def test_pictures_that_no_file_holds_are_given_again(tmp_path):
         score(ledger, {"third": FakeFilter("third")}, images=images | {"k1": Pair("k1", "", b"")})
 
 
+class Failing(FakeFilter):
+    """Fails at a picture that comes so late."""
+
+    def __init__(self, name, good):
+        super().__init__(name)
+        self.good = good
+
+    def prepare(self, picture):
+        self.good -= 1
+        if self.good < 0:
+            raise InputError("The filter cannot read that.")
+        return super().prepare(picture)
+
+
+def test_a_filter_that_fails_at_once_leaves_the_ledger_whole_and_its_name_free(tmp_path):
+    data, images = in_memory()
+    ledger = run(Job(captioner=FakeCaptioner(), filters={"itm": FakeFilter()}, images_per_shard=2), data, tmp_path)
+    before = content(tmp_path, ".")
+    with pytest.raises(InputError, match="cannot read that"):
+        score(ledger, {"second": Failing("broken", 1)}, images=images)
+    assert content(tmp_path, ".") == before and all(finding.holds for finding in verify(Ledger.open(tmp_path)))
+    score(ledger, {"second": FakeFilter("other")}, images=images)
+    assert all(finding.holds for finding in verify(Ledger.open(tmp_path)))
+    # From its first shard on the name is taken.
+    with pytest.raises(InputError, match="cannot read that"):
+        score(ledger, {"third": Failing("broken", 3)}, images=images)
+    with pytest.raises(InputError, match="its filter third differs"):
+        score(ledger, {"third": FakeFilter("other")}, images=images)
+
+
+def test_a_name_that_was_entered_and_never_scored_is_free(tmp_path):
+    data, images = in_memory()
+    ledger = run(Job(captioner=FakeCaptioner(), filters={"itm": FakeFilter()}), data, tmp_path)
+    about = json.loads((tmp_path / "ledger.json").read_text())
+    about["filters"]["second"] = "of an earlier program"
+    (tmp_path / "ledger.json").write_text(json.dumps(about))
+    score(ledger, {"second": FakeFilter("other")}, images=images)
+    assert Ledger.open(tmp_path).about["filters"]["second"] == FakeFilter("other").id
+    assert all(finding.holds for finding in verify(Ledger.open(tmp_path)))
+
+
 def test_several_captioners_of_the_engine_are_told_apart(tmp_path):
     data, _ = in_memory()
     two = {"captioner": FakeCaptioner(candidates=2), "more_captioners": [FakeCaptioner(name="second", candidates=1)]}

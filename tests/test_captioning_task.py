@@ -183,7 +183,7 @@ def test_a_csv_is_trained_on_and_its_captioner_remembers_the_prompt(tmp_path, ca
     summary = json.loads((out / "summary.json").read_text())
     assert summary["rejects"] == 0
     assert set(summary["last"]) >= {"lm"} and not {"itc", "itm"} & set(summary["last"])
-    found = Gallery(captioned(str(data), None, "test"))
+    found = captioned(str(data), None, "test")
     again = captioning.measured(captioning.captions(loaded, found, EVALUATION, Machine(device="cpu")), found)
     assert again["cider"] == pytest.approx(summary["after"]["cider"])
 
@@ -223,3 +223,44 @@ def test_rows_that_cannot_be_used_are_counted_and_the_first_is_named(tmp_path, c
     assert run("finetune", "captioning", *words) == 2
     said = capsys.readouterr().err
     assert "has no pair that can be used: 1 rejects, the first: " in said and "gone.png is missing" in said
+
+
+def test_rows_that_an_evaluation_cannot_use_are_told_and_recorded(tmp_path, capsys):
+    data = write_csv(tmp_path, scenes(6))
+    data.write_text(data.read_text() + "gone.png,a red ball\n")
+    model = ("--weights", CAPTIONER, "--device", "cpu")
+    assert run("evaluate", "captioning", "--data", data, "--out", tmp_path / "seen", *model) == 0
+    line = f"not among them: 1 rejects, the first: {data}:"
+    assert line in capsys.readouterr().out
+    assert json.loads((tmp_path / "seen" / "summary.json").read_text())["rejects"] == 1
+    small = ("--steps", 1, "--batch", 4, "--out", tmp_path / "tuned")
+    assert run("finetune", "captioning", "--data", data, "--val", data, *model, *small) == 0
+    said = capsys.readouterr().out
+    assert line in said and "19 pairs" not in said
+    assert json.loads((tmp_path / "tuned" / "summary.json").read_text())["val_rejects"] == 1
+
+
+def test_an_evaluation_never_takes_the_place_of_a_training_nor_a_training_of_an_evaluation(tmp_path, capsys):
+    data, model = write_csv(tmp_path, scenes(6)), ("--weights", CAPTIONER, "--device", "cpu")
+    train = ("finetune", "captioning", "--data", data, *model, "--steps", 1, "--batch", 4)
+    assert run(*train, "--out", tmp_path / "tuned") == 0
+    assert run("evaluate", "captioning", "--data", data, "--out", tmp_path / "seen", *model) == 0
+    assert run("evaluate", "captioning", "--data", data, "--out", tmp_path / "seen", *model) == 0
+    before = [(tmp_path / name / "summary.json").read_bytes() for name in ("tuned", "seen")]
+    capsys.readouterr()
+    assert run("evaluate", "captioning", "--data", data, "--out", tmp_path / "tuned", *model) == 2
+    assert "holds the summary.json of lab finetune captioning, which would be lost" in capsys.readouterr().err
+    assert run(*train, "--out", tmp_path / "seen") == 2
+    assert "holds the summary.json of lab evaluate captioning, which would be lost" in capsys.readouterr().err
+    assert [(tmp_path / name / "summary.json").read_bytes() for name in ("tuned", "seen")] == before
+
+
+@pytest.mark.parametrize("command", ["evaluate", "finetune"])
+def test_a_folder_where_nothing_can_be_written_is_refused_before_the_model_runs(command, tmp_path, capsys, monkeypatch):
+    data, words = write_csv(tmp_path, scenes(6)), ("--weights", CAPTIONER, "--device", "cpu")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(captioning, "captions", None)  # a call would fail
+    more = ("--val", data, "--steps", 1, "--batch", 4) if command == "finetune" else ()
+    for out, reason in ((tmp_path / "file", "it is a file"), (tmp_path / "file" / "below", "Not a directory")):
+        assert run(command, "captioning", "--data", data, "--out", out, *words, *more) == 2
+        assert f"Nothing can be written in {out} ({reason})" in capsys.readouterr().err

@@ -222,8 +222,8 @@ def test_benchmark_files_are_known_by_what_they_hold(tmp_path):
     assert found.images[0].captions == items[3].references
     assert len(training(Material(data=str(karpathy), images=str(karpathy.parent))).texts) == 9
     listed = write_list(tmp_path / "l", items)
-    assert [i.image_id for i in captioned(str(listed), str(listed.parent), "test")] == list(range(1000, 1006))
-    own = captioned(str(write_csv(tmp_path / "c", items)), None, "test")
+    assert [i.image_id for i in captioned(str(listed), str(listed.parent), "test").images] == list(range(1000, 1006))
+    own = captioned(str(write_csv(tmp_path / "c", items)), None, "test").images
     assert [image.captions for image in own] == [item.references for item in items]
 
 
@@ -293,7 +293,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_not_left_out(tmp_path, capsy
 
 
 def test_an_image_without_a_caption_is_named(tmp_path):
-    (image,) = captioned(str(write_csv(tmp_path, scenes(1))), None, "test")
+    (image,) = captioned(str(write_csv(tmp_path, scenes(1))), None, "test").images
     bare = lab.captioned.CaptionedImage(7, image.image, ())
     loaded = shipped("pretrained")
     with pytest.raises(InputError, match="The image 7 has no caption to retrieve"):

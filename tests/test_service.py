@@ -417,7 +417,7 @@ def test_ledgers_that_cannot_be_shown_are_one_sentence(ledger, tmp_path):
         Service.open(copy.folder)
     for path in (copy.folder / "manifest").glob("scores.*"):
         path.unlink()
-    with pytest.raises(InputError, match="no scores of the filter 'itm' .it has none"):
+    with pytest.raises(InputError, match="no match probability .its filters: none"):
         Service.open(copy.folder)
     for path in (copy.folder / "manifest").glob("candidates*"):
         path.unlink()

@@ -1,6 +1,6 @@
 """CapFilt: caption, score, decide, merge, and the ledger that keeps every caption (paper 3.3)."""
 
-from blip.capfilt.decide import decide
+from blip.capfilt.decide import decide, usual
 from blip.capfilt.engine import Job, run
 from blip.capfilt.ledger import Ledger
 from blip.capfilt.merge import kept
@@ -9,4 +9,4 @@ from blip.capfilt.policy import Policy
 from blip.capfilt.queries import decide_duckdb
 from blip.capfilt.verify import verify
 
-__all__ = ["Job", "Ledger", "Policy", "decide", "decide_duckdb", "kept", "override", "run", "verify"]
+__all__ = ["Job", "Ledger", "Policy", "decide", "decide_duckdb", "kept", "override", "run", "usual", "verify"]

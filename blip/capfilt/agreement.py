@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from blip.capfilt.decide import usual
 from blip.capfilt.ledger import Ledger
 from blip.capfilt.policy import Policy
 from blip.capfilt.queries import connected, create_view
@@ -48,7 +49,7 @@ def agree(
     under another name; other filters are compared with those of their own name, in two ledgers. versions are
     kept with the measurements. InputError where nothing can be compared, and for filters of other weights.
     """
-    policy = policy or Policy()
+    policy = policy or usual(here)
     names = _filters(here, there, rescored or {})
     with connected(here, there) as connection:
         create_view(connection, here, policy, "here")

@@ -7,7 +7,7 @@ hashes first; `per_caption` then holds up to 3 bytes a caption, and more for tex
 
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +30,34 @@ def decide(ledger: Ledger, policy: Policy | None = None) -> pa.Table:
     borderline: by the filter, and within the measured tolerance of a number that the score is compared with
     (see `tolerance.Margins`), so that another device or precision may decide otherwise.
     """
-    return pa.concat_tables(verdicts(ledger, policy or Policy()))
+    return pa.concat_tables(verdicts(ledger, policy or usual(ledger)))
+
+
+def usual(ledger: Ledger, policy: Policy | None = None) -> Policy:
+    """What decides over a ledger where nobody says more: the paper's policy (section 3.3), or another's thresholds.
+
+    The filter itm decides where it has scored or the policy is by anything else; a ledger without it is decided by its
+    first filter with a match probability, else by the first score of its first filter.
+    """
+    policy, paper = policy or Policy(), Policy()
+    scored, named = ledger.filters, list(ledger.about.get("filters", {}))
+    if not scored or paper.filter in scored or policy.weighted_sum or policy.filter != paper.filter:
+        return policy
+    columns = {name: _columns(ledger, name) for name in sorted(scored, key=lambda name: (named + scored).index(name))}
+    first = next((name for name, own in columns.items() if paper.column in own), next(iter(columns)))
+    given = policy.column in columns[first]
+    return replace(policy, filter=first, column=policy.column if given else deciding_column(columns[first]))
+
+
+def deciding_column(columns: Sequence[str]) -> str:
+    """The score that thresholds are compared with: the match probability, or a filter's first column."""
+    return "itm_prob" if "itm_prob" in columns else columns[0]
+
+
+def _columns(ledger: Ledger, filter: str) -> list[str]:
+    """The scores of a filter that has scored something."""
+    shard = next(iter(ledger.entries(f"scores/{filter}"))).shard
+    return [column for column in ledger.columns(f"scores/{filter}", shard) if column != "row_id"]
 
 
 def verdicts(ledger: Ledger, policy: Policy, columns: Sequence[str] = COLUMNS) -> Iterator[pa.Table]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from blip.capfilt.decide import usual
 from blip.capfilt.ledger import Ledger
 from blip.capfilt.policy import Policy
 from blip.capfilt.queries import WORD, connected, create_view
@@ -60,7 +61,7 @@ def diff(before: Ledger, after: Ledger, policy: Policy | None = None) -> Differe
     """
     with connected(before, after) as connection:
         for name, ledger in (("before", before), ("after", after)):
-            create_view(connection, ledger, policy or Policy(), f"{name}_rows")
+            create_view(connection, ledger, policy or usual(ledger), f"{name}_rows")
             connection.execute(_TEXTS.format(name=name))
         connection.execute(_CHANGES)
         unchanged, drift = _one(connection, _REST)

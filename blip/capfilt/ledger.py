@@ -83,6 +83,22 @@ class Ledger:
             )
         return cls(store, about)
 
+    def with_filters(self, about: dict[str, Any], *, write: bool) -> "Ledger":
+        """This ledger with more filters, read anew; AnotherJob where a name has scores by another filter.
+
+        about: `filters`, and `scored` where it is known. A name without any score yet is free, whoever began with it.
+        write: whether they are entered in ledger.json, or only looked at.
+        """
+        ledger = type(self).open(self.folder)
+        kept = set(ledger.filters)
+        for part in _BY_FILTER:
+            own = ledger.about.get(part, {})
+            ledger.about[part] = {name: value for name, value in own.items() if name in kept or name not in about.get(part, {})}
+        ledger._continue(json.loads(json.dumps(about)), write=write)
+        if write:
+            ledger.store.tidy()
+        return ledger
+
     @property
     def folder(self) -> Place:
         """Where it lies: a path, or the URL of an object store as a str."""
@@ -174,7 +190,7 @@ class Ledger:
                     total[name] = total.get(name, 0) + value
         return total
 
-    def _continue(self, about: dict[str, Any]) -> None:
+    def _continue(self, about: dict[str, Any], *, write: bool = True) -> None:
         """Go on with the same job; filters may be added, nothing else may differ."""
         about = comparable(about, self.about)
         known, new = ({part: one.get(part, {}) for part in _BY_FILTER} for one in (self.about, about))
@@ -188,7 +204,8 @@ class Ledger:
                 "or the same data and settings to continue."
             )
         self.about |= {part: known[part] | new[part] for part in _BY_FILTER if part in about}
-        self.store.write(_ABOUT, _json(self.about))
+        if write:
+            self.store.write(_ABOUT, _json(self.about))
 
     @contextmanager
     def _reading(self, table: str, shard: str) -> Iterator[Place]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from blip.capfilt.decide import verdicts
+from blip.capfilt.decide import usual, verdicts
 from blip.capfilt.ledger import Ledger
 from blip.capfilt.override import rewritten
 from blip.capfilt.policy import Policy
@@ -41,7 +41,7 @@ def kept(
     moved lies now, old folder to new. Where a person keeps a better text, that is the caption, the ledger's
     stands in `edited_from`, and its truth is not known. Memory is that of one shard.
     """
-    policy = policy or Policy()
+    policy = policy or usual(ledger)
     better = rewritten(ledger)
     shards = zip(ledger.entries("candidates"), verdicts(ledger, policy), strict=True)
     for entry, decided in shards:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from blip.capfilt.decide import check_scores
+from blip.capfilt.decide import check_scores, usual
 from blip.capfilt.ledger import Ledger
 from blip.capfilt.manifest import Entry
 from blip.capfilt.policy import Policy, Term, single
@@ -39,7 +39,7 @@ FROM {decisions} d {people}
 def decide_duckdb(ledger: Ledger, policy: Policy | None = None) -> pa.Table:
     """The same verdicts as `decide`, by SQL: a witness of it."""
     with connected(ledger) as connection:
-        create_view(connection, ledger, policy or Policy())
+        create_view(connection, ledger, policy or usual(ledger))
         sql = 'SELECT row_id, image_key, origin, caption, score, kept, "by", borderline FROM verdicts ORDER BY position'
         return connection.sql(sql).to_arrow_table()
 

@@ -64,20 +64,26 @@ def score(
     """Add filters to a ledger that is there; nothing is captioned, and what is scored already stays.
 
     images: pairs by image key, for a ledger that does not say where they lie or whose images have
-    moved. running: device and precision of the filters, kept in ledger.json. Raises InputError for a picture that is gone or is no longer the one that was captioned,
-    and for a filter of a name that other weights, or another device or precision, have in this ledger. progress is told how many
-    images are done. Killed and started again it goes on, shard by shard.
+    moved. running: device and precision of the filters, kept in ledger.json. Raises InputError for a picture that is
+    gone or is no longer the one that was captioned, and for a filter of a name that other weights, or another device or
+    precision, have in this ledger. Nothing is written before a first shard is scored, so that a filter that fails
+    leaves the ledger as it was. progress is told how many images are done. Killed and started again it goes on, shard
+    by shard.
     """
     if not next(ledger.entries("candidates"), None):
         raise InputError(f"The ledger in {ledger.folder} holds no captions yet; run lab capfilt first.")
     about: dict[str, dict[str, Any]] = {"filters": {name: used.id for name, used in filters.items()}}
     if running is not None:
         about["scored"] = {name: dict(running) for name in filters}
-    ledger = Ledger.create(ledger.folder, ledger.about | about)
+    ledger, entered = ledger.with_filters(about, write=False), False
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for entry in list(ledger.entries("candidates")):
             missing = {n: used for n, used in filters.items() if not ledger.has(f"scores/{n}", entry.shard)}
-            _shard(ledger, entry.shard, missing, images=images or {}, pool=pool, progress=progress)
+            found = _shard(ledger, entry.shard, missing, images=images or {}, pool=pool, progress=progress)
+            if not entered:
+                ledger, entered = ledger.with_filters(about, write=True), True
+            for name, rows in found.items():
+                ledger.write(f"scores/{name}", entry.shard, table(rows, scores_schema(filters[name].columns)))
     return ledger
 
 
@@ -89,12 +95,13 @@ def _shard(
     images: Mapping[str, Pair],
     pool: ThreadPoolExecutor,
     progress: Callable[[int], None],
-) -> None:
+) -> dict[str, Rows]:
+    """What each of the filters finds of a shard."""
     candidates = ledger.read("candidates", shard, ["row_id", "image_key", "caption", "image_ref", "image_sha256"])
     groups = rows_by_image(candidates)
     if not filters:
         progress(len(groups))
-        return
+        return {}
     homes = {row["image_key"]: row for row in candidates.drop_columns(["row_id", "caption"]).to_pylist()}
     found: dict[str, Rows] = {name: [] for name in filters}
     keys = list(groups)
@@ -105,8 +112,7 @@ def _shard(
         for name, used in filters.items():
             found[name] += score_rows(used, pictures, [groups[key] for key in names])
         progress(len(names))
-    for name, used in filters.items():
-        ledger.write(f"scores/{name}", shard, table(found[name], scores_schema(used.columns)))
+    return found
 
 
 def _ahead(

@@ -15,7 +15,7 @@ from lab.ablation.engine import cells_of, do
 from lab.ablation.found import Found, found
 from lab.ablation.ground import WORLD, Ground
 from lab.ablation.own_pairs import OwnPairs
-from lab.ablation.own_reading import Own, opened, told_overlap
+from lab.ablation.own_reading import Own, opened, told
 from lab.ablation.own_scales import LEVEL, possible
 from lab.ablation.own_table import SUFFIX, Table, table_of
 from lab.ablation.peer_steps import needs_open_clip
@@ -128,7 +128,7 @@ def on_own_pairs(wanted: Wanted, own: Table) -> Task:
     pairs, recipe = opened(wanted.own, wanted.scale)
     for name, why in left_out.items():
         print(f"The arm {name!r} is left out: {why}.", file=sys.stderr)
-    told_overlap(wanted.own, pairs)
+    told(wanted.own, pairs)
     return Task(rest, own.claims, recipe, pairs, left_out)
 
 

@@ -13,7 +13,7 @@ from blip.captioner import Captioner
 from blip.checkpoint import Loaded
 from blip.data.benchmarks.captions import CaptionedImage, captions_and_images
 from blip.data.images import BadImage, open_image
-from blip.data.pairs import Pair, image_sha256
+from blip.data.pairs import Pair, Reject, image_sha256
 from blip.data.pairset import PairSet
 from blip.data.sources import PhotoSource
 from blip.data.text import clean_caption
@@ -58,6 +58,8 @@ class OwnPairs:
     """Web images that are held-out images too, byte for byte."""
     start: Start = RANDOM
     """What new models begin with."""
+    val_rejects: tuple[Reject, ...] = ()
+    """Rows of the held-out pairs that could not be used."""
 
     def check(self, recipe: Recipe) -> None:
         """InputError where a recipe asks for other pairs than there are."""
@@ -189,7 +191,7 @@ class OwnPairs:
             name: {"pairs": len(own), "images": len(own.images), "rejects": len(own.rejects)} for name, own in sets.items()
         }
         texts = sum(len(image.captions) for image in self.held_out)
-        found["val"] = {"images": len(self.held_out), "texts": texts, "of_them_in_web": self.web_in_val}
+        found["val"] = {"images": len(self.held_out), "texts": texts, "rejects": len(self.val_rejects), "of_them_in_web": self.web_in_val}
         for name, own in found.items():
             own["fingerprint"] = self.prints[name]
         return found | {

@@ -77,8 +77,12 @@ class Own:
         return self.data, self.human, self.val
 
 
-def told_overlap(own: Own, pairs: OwnPairs) -> None:
-    """Say on stderr where pre-training sees images that are measured on."""
+def told(own: Own, pairs: OwnPairs) -> None:
+    """Say on stderr which rows are not used, and where pre-training sees images that are measured on."""
+    sets = ((own.data, pairs.web_pairs.rejects), (own.human, pairs.human_pairs.rejects), (own.val, pairs.val_rejects))
+    for place, rejects in sets:
+        if rejects:
+            print(f"not used of {place}: {unused_line(rejects)}", file=sys.stderr)
     if pairs.web_in_val:
         print(
             f"{pairs.web_in_val} images of {own.data} are images of {own.val} too, so that pre-training "
@@ -109,7 +113,7 @@ def opened(own: Own, scale: str) -> tuple[OwnPairs, Recipe]:
     prints = {"web": _fingerprint(web, seen), "human": _fingerprint(human, shown)}
     prints["val"] = _fingerprint(val.first(len(held_out)), kept[: len(held_out)])
     also = sum(digest in set(kept) - {""} for digest in seen)
-    return OwnPairs(web, human, held_out, vocabulary, side, prints, also, start), recipe
+    return OwnPairs(web, human, held_out, vocabulary, side, prints, also, start, tuple(val.rejects)), recipe
 
 
 def _read(place: str, origin: Origin) -> PairSet:

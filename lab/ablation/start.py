@@ -30,6 +30,11 @@ class Start:
         """Whether both encoders have been trained before."""
         return self.vision is not None and self.text is not None
 
+    @property
+    def fingerprint(self) -> str:
+        """Of all files together; "" where nothing is given."""
+        return " ".join(f"{name} {print_}" for name, print_ in sorted(self.prints.items()))
+
     def fill(self, model: BLIP) -> None:
         """Put them into a new model; InputError where they were made for another size or other words."""
         start_from(model, vision=self.vision, text=self.text)

@@ -147,7 +147,7 @@ class Bench:
 
 
 def _gallery(options: Options) -> Gallery:
-    images = captioned(options.val, None, "val")[: options.images]
+    images = captioned(options.val, None, "val").images[: options.images]
     if lacking := [image.image_id for image in images if not image.captions]:
         raise InputError(f"The image {lacking[0]!r} of {options.val} has no caption; leave it out of the data.")
     return Gallery(images)

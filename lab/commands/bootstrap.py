@@ -12,7 +12,7 @@ from blip.errors import InputError
 from lab.ablation.command import device_for
 from lab.ablation.ground import WORLD, Ground
 from lab.ablation.own_pairs import OwnPairs
-from lab.ablation.own_reading import Own, opened, told_overlap
+from lab.ablation.own_reading import Own, opened, told
 from lab.ablation.own_scales import OF_THE_WORLD
 from lab.datacard import CARD
 from lab.finetuning import plain
@@ -81,7 +81,7 @@ def _chosen(options: Options) -> tuple[Recipe, Ground]:
     if fixed := next((change for change in options.set if change.partition("=")[0] in OF_THE_WORLD), None):
         raise InputError(f"--set {fixed} cannot be; your own pairs are taken as they are, so leave it out.")
     pairs, chosen = opened(options.own, options.recipe or "cpu")
-    told_overlap(options.own, pairs)
+    told(options.own, pairs)
     chosen = overridden(chosen, options.set)
     device_for(chosen)
     return chosen, pairs

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import torch
 from tyro.conf import UseAppendAction, arg
 
-from blip.capfilt import Job, Ledger, Policy
+from blip.capfilt import Job, Policy, usual
 from blip.capfilt.job import ROUNDS, SEEDS
-from blip.capfilt.ledger import shard_name
 from blip.capfilt.store import store_at
 from blip.data.places import is_url
 from blip.errors import InputError
@@ -21,7 +20,7 @@ from lab.engines import Engine, kind_of
 from lab.forecast import Outlook
 from lab.forecast_run import write_forecast
 from lab.ledgers import write_card
-from lab.plugins import Machine, captioner, check_prompts, deciding_column, filter_names, filters
+from lab.plugins import Machine, captioner, check_prompts, filters
 from lab.progress import images_bar
 from lab.reading import Reading
 from lab.records import as_json, record
@@ -55,7 +54,8 @@ class Options:
     decoding: Decoding = field(default_factory=Decoding)
     """How captions are decoded; the default is the paper's nucleus sampling with p = 0.9."""
     web_threshold: float = 0.5
-    """Score of the first filter (of BLIP weights the match probability) from which a web caption is kept."""
+    """Score from which a web caption is kept: by the filter itm its match probability; without one of that name by the
+    first filter with a match probability, else by the first."""
     synthetic_threshold: float = 0.5
     """The same for a synthetic caption."""
     transformers_prompt: str = ""
@@ -102,7 +102,7 @@ def main(options: Options) -> int:
         with images_bar(len(pairs.images), "capfilt") as show:
             ledger = fill(pairs, options.out, show)
     done = time.perf_counter()
-    policy = _policy(options, ledger)
+    policy = usual(ledger, Policy(web=options.web_threshold, synthetic=options.synthetic_threshold))
     summary = summarize(ledger, policy)
     summary["seconds"] = {"read and load": round(loaded - start, 2), "capfilt": round(done - loaded, 2)}
     settings = {name: _plain(value) for name, value in asdict(options).items()}
@@ -112,7 +112,8 @@ def main(options: Options) -> int:
     print(table(summary))
     print(seconds_line(summary["seconds"]))
     print(f"data card: {card}")
-    look = f"lab ledger summary {options.out}" if is_url(options.out) else f"lab studio {options.out}"
+    seen = policy.column == Policy.column and not is_url(options.out)
+    look = f"lab studio {options.out}" if seen else f"lab ledger summary {options.out}"
     print(f"ledger: {options.out}   look at it with: {look}")
     return 0
 
@@ -160,13 +161,6 @@ def _job(options: Options, device: str) -> Job:
         workers=options.workers,
         notes=notes,
     )
-
-
-def _policy(options: Options, ledger: Ledger) -> Policy:
-    name = filter_names(options.filter)[0]
-    columns = [column for column in ledger.columns(f"scores/{name}", shard_name(0)) if column != "row_id"]
-    column = deciding_column(columns)
-    return Policy(web=options.web_threshold, synthetic=options.synthetic_threshold, filter=name, column=column)
 
 
 def _plain(value: Any) -> Any:

@@ -29,7 +29,7 @@ from blip.tasks.classification import (
 )
 from blip.tasks.retrieval import MAX_TOKENS
 from blip.train import precision
-from lab.inference import Machine, Weights, write_summary
+from lab.inference import Machine, Weights, begin_evaluation, write_summary
 
 CLASSES = "classes.csv"
 _WAYS = {"itc": "ITC cosine", "caption": "caption likelihood"}
@@ -66,6 +66,7 @@ def main(options: Options) -> int:
     true = _true_labels(pairs, options.label_column)
     labels = _labels(options.labels, true)
     loaded = options.weights.load(options.machine.device)
+    begin_evaluation(options.out)
     source = PhotoSource(pairs.images, eval_transform(loaded.model.config.vision.image_size))
     rows = [
         _row(key, true[key], scores, labels)
@@ -76,8 +77,8 @@ def main(options: Options) -> int:
         raise InputError(f"{options.data} has no image that can be read; look at the data.")
     _write_csv(options.out / CLASSES, rows)
     result = _result(rows, labels) | {"rejects": len(source.rejects) + sum(r.kind != "text" for r in pairs.rejects)}
-    write_summary(options.out, "classify", result, options, model=loaded.fingerprint)
     print(_said(result, options.out))
+    write_summary(options.out, "classify", result, options, model=loaded.fingerprint)
     return 0
 
 

@@ -22,7 +22,7 @@ from blip.errors import InputError
 from blip.tasks.ranking import text_features
 from blip.tasks.retrieval import MAX_TOKENS
 from blip.train import precision
-from lab.inference import Machine, Weights, write_summary
+from lab.inference import Machine, Weights, begin_evaluation, write_summary
 
 IMAGES, TEXTS = "images.parquet", "texts.parquet"
 _AT_ONCE = 256  # texts the model sees at once
@@ -63,6 +63,7 @@ def main(options: Options) -> int:
     pairs = read_pairs(options.data, image_root=options.image_root)
     if not options.images and not len(pairs):
         raise InputError(f"{options.data} holds no text, and --no-images leaves nothing else to write; leave that out.")
+    begin_evaluation(options.out)
     # An image without a text is no reject where there are no texts at all.
     rejects = sum(reject.kind != "text" or len(pairs) > 0 for reject in pairs.rejects)
     result: dict[str, Any] = {"model": loaded.fingerprint, "width": loaded.model.config.embed_dim, "rejects": rejects}
@@ -72,9 +73,9 @@ def main(options: Options) -> int:
         result["rejects"] += len(source.rejects)
     if options.texts and len(pairs):
         result["texts"] = _write(options.out / TEXTS, _of_texts(loaded, pairs, options.machine), loaded)
-    write_summary(options.out, "embed", result, options, model=loaded.fingerprint)
     written = ", ".join(f"{result[name]:,} {name}" for name in ("images", "texts") if name in result)
     print(f"{written} in {result['width']} dimensions, {result['rejects']} rejects: {options.out}")
+    write_summary(options.out, "embed", result, options, model=loaded.fingerprint)
     return 0
 
 

@@ -10,7 +10,7 @@ from blip.generate import Decoding
 from blip.tasks.captioning import EVALUATION
 from lab.captioned import Gallery, Material, gallery
 from lab.downstream.captioning import DOMAINS, captions, java_scores, measured, table
-from lab.inference import Machine, Weights, write_summary
+from lab.inference import Machine, Weights, begin_evaluation, write_summary
 
 RESULTS = "captions.json"
 
@@ -41,16 +41,19 @@ def main(options: Options) -> int:
     side = loaded.model.config.vision.image_size
     found = gallery(options.material, side, split=options.split, domains=DOMAINS)
     scored = _have_captions(found)
+    begin_evaluation(options.out)
     said = captions(loaded, found, options.decoding, options.machine, seed=options.seed)
-    options.out.mkdir(parents=True, exist_ok=True)
     ids = [image.image_id for image in found.images]
     write_captions(options.out / RESULTS, zip(ids, said, strict=True))
-    result: dict[str, Any] = {"images": len(said)}
+    result: dict[str, Any] = {"images": len(said), "rejects": len(found.rejects)}
     if scored:
         result |= measured(said, found) | java_scores(said, found)
-    path = write_summary(options.out, "evaluate captioning", result, options, model=loaded.fingerprint)
     print(table(result) if scored else f"{len(said)} images without captions to compare with")
-    print(f"captions: {options.out / RESULTS}\nsummary: {path}")
+    for line in found.left_out():
+        print(line)
+    print(f"captions: {options.out / RESULTS}")
+    path = write_summary(options.out, "evaluate captioning", result, options, model=loaded.fingerprint)
+    print(f"summary: {path}")
     return 0
 
 

@@ -8,7 +8,7 @@ from blip.tasks.ranking import SHORTLIST
 from lab.captioned import Material, gallery
 from lab.downstream.reporting import table
 from lab.downstream.retrieval import ceiling, columns, measured
-from lab.inference import Machine, Weights, write_summary
+from lab.inference import Machine, Weights, begin_evaluation, write_summary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +33,16 @@ def main(options: Options) -> int:
     """Measure, print the recalls, write summary.json."""
     loaded = options.weights.load(options.machine.device)
     found = gallery(options.material, loaded.model.config.vision.image_size, split=options.split)
+    begin_evaluation(options.out)
     result = measured(loaded.model, loaded.tokenizer, found.images, machine=options.machine, k=options.k)
     if found.scenes:
         result["ceiling"] = ceiling(found)
-    path = write_summary(options.out, "evaluate retrieval", result, options, model=loaded.fingerprint)
+    result["rejects"] = len(found.rejects)
     print(f"{result['images']} images, {result['texts']} texts, a shortlist of {result['shortlist']}")
     print("shares found among the first 1, 5, 10 (tr: a text for an image, ir: an image for a text)")
     print(table(columns(result), {"re-ranked": result["intervals"]}))
+    for line in found.left_out():
+        print(line)
+    path = write_summary(options.out, "evaluate retrieval", result, options, model=loaded.fingerprint)
     print(f"summary: {path}")
     return 0

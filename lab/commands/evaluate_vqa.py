@@ -10,7 +10,7 @@ from lab.downstream.answering import Answering
 from lab.downstream.reporting import report
 from lab.downstream.vqa import HELD_OUT, answered, chance, measures, spread, trained
 from lab.downstream.vqa_rows import QuestionSet, file_questions, world_questions
-from lab.inference import Machine, Weights, write_summary
+from lab.inference import Machine, Weights, begin_evaluation, write_summary
 from lab.world.sets import World
 
 SUBMISSION = "submission.json"
@@ -50,6 +50,7 @@ def main(options: Options) -> int:
     model = trained(opened, options.weights.weights).to(options.machine.device)
     choose = options.answering.choose(model, opened.tokenizer, options.weights.weights, options.world)
     data = _questions(options)
+    begin_evaluation(options.out)
     said = answered(model, opened.tokenizer, data, choose, options.machine)
     write_answers(options.out / SUBMISSION, zip(data.ids, said, strict=True))
     print(f"submission: {options.out / SUBMISSION}")

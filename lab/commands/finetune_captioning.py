@@ -7,6 +7,7 @@ from blip.tasks.captioning import PROMPT
 from lab.captioned import Material, training, unused, unused_line, validation
 from lab.downstream.captioning import table, tuned
 from lab.finetuning import Tuning, leave, start
+from lab.made_of import made_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +44,17 @@ def main(options: Options) -> int:
         out=options.out,
         prompt=options.prompt,
         held_out=held_out,
+        made_of=made_of(begin, zip(pairs.keys, pairs.texts, strict=True), prompt=options.prompt),
     )
     rejects = unused(pairs, source)
     result |= {"pairs": len(pairs.texts), "rejects": len(rejects)}
+    if held_out:
+        result["val_rejects"] = len(held_out.rejects)
     path = leave(options.out, "captioning", model, begin, result, options, prompt=options.prompt)
     for name in ("before", "after") if held_out else ():
         print(f"{name} training, on {table(result[name])}")
+    for line in held_out.left_out() if held_out else ():
+        print(line)
     print(f"{result['pairs']} pairs, {unused_line(rejects)}")
     print(f"model: {path}")
     return 0

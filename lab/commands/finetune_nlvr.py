@@ -10,6 +10,7 @@ from lab.downstream.nlvr_rows import StatementSet, file_statements, world_statem
 from lab.downstream.reporting import table
 from lab.finetuning import Tuning, leave, start_any
 from lab.inference import Machine
+from lab.made_of import made_of
 from lab.world.sets import World
 
 
@@ -58,6 +59,7 @@ def main(options: Options) -> int:
         swapped=options.swapped,
         evaluate=evaluate,
         out=options.out,
+        made_of=made_of(begin, training.rows(), share_swapped=options.swapped, drop_path=options.drop_path),
     )
     if held_out:
         result["chance"] = held_out.chance()

@@ -10,6 +10,7 @@ from lab.captioned import Material, training, unused, unused_line, validation
 from lab.downstream.reporting import table
 from lab.downstream.retrieval import tuned
 from lab.finetuning import Tuning, leave, start_with_training
+from lab.made_of import made_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +58,15 @@ def main(options: Options) -> int:
         held_out=held_out.images if held_out else (),
         k=options.k,
         stored=stored,
+        made_of=made_of(begin, zip(pairs.keys, pairs.texts, strict=True), momentum=options.momentum),
     )
     rejects = unused(pairs, source)
     result |= {"pairs": len(pairs.texts), "rejects": len(rejects)}
+    if held_out:
+        result["val_rejects"] = len(held_out.rejects)
     path = leave(options.out, "retrieval", model, begin, result, options)
     if held_out:
-        print("\n".join(_before_and_after(result)))
+        print("\n".join([*_before_and_after(result), *held_out.left_out()]))
     print(f"{result['pairs']} pairs, {unused_line(rejects)}")
     print(f"model: {path}")
     return 0

@@ -11,6 +11,7 @@ from lab.downstream.dialog_rows import DialogSet, visdial_dialogs, world_dialogs
 from lab.downstream.reporting import table
 from lab.downstream.visdial import HELD_OUT, TRAINING, chance, tuned
 from lab.finetuning import Tuning, leave, start
+from lab.made_of import made_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,7 @@ def main(options: Options) -> int:
         max_tokens=options.max_tokens,
         held_out=held_out,
         out=options.out,
+        made_of=made_of(begin, training.rows(), negatives=options.negatives, max_tokens=options.max_tokens),
     )
     if held_out is not None:
         result["chance"] = chance(held_out)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from blip.capfilt import Ledger, Policy
+from blip.capfilt import Ledger, Policy, usual
 from blip.capfilt.agreement import Agreement, agree
 from blip.capfilt.tolerance import note
 from blip.errors import InputError
@@ -38,14 +38,15 @@ def main(options: Options) -> int:
     """Compare, note the tolerances in the ledger, print."""
     here = Ledger.open(options.ledger)
     there = here if options.other is None else Ledger.open(options.other)
-    found = agree(here, there, options.policy, rescored=_rescored(options.rescored), versions=versions())
+    policy = usual(here, options.policy)
+    found = agree(here, there, policy, rescored=_rescored(options.rescored), versions=versions())
     path = note(here, found.columns)
-    borderline = summarize(here, options.policy).get("borderline", {"web": 0, "synthetic": 0})
+    borderline = summarize(here, policy).get("borderline", {"web": 0, "synthetic": 0})
     if options.json:
-        result = asdict(found) | {"borderline": borderline, "policy": str(options.policy)}
+        result = asdict(found) | {"borderline": borderline, "policy": str(policy)}
         print(json.dumps(result, indent=1))
     else:
-        print(_said(found, borderline, path, options.policy))
+        print(_said(found, borderline, path, policy))
     return 0
 
 

@@ -3,13 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from blip.capfilt import Ledger, Policy
+from blip.capfilt import Ledger, Policy, usual
 from blip.errors import InputError
 from lab import figures
 from lab.audit import GROUPS, Sample, estimate
@@ -62,6 +62,7 @@ def _draw(ledger: Ledger, sheet: Path, options: Options) -> int:
         raise InputError(f"{sheet} must end in .csv: it is a sheet that people fill in.")
     if sheet.exists():
         raise InputError(f"{sheet} is there already, perhaps with answers; give another --out.")
+    options = replace(options, policy=usual(ledger, options.policy))
     drawn = draw(ledger, options.policy, options.size, options.seed)
     roots = image_roots(options.image_root)
     unseen = write_sheet(ledger, options.policy, drawn, sheet, seed=options.seed, roots=roots)

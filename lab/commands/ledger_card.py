@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from blip.capfilt import Ledger, Policy
+from blip.capfilt import Ledger, Policy, usual
 from lab.datacard_page import write_card
 
 
@@ -21,5 +21,6 @@ class Options:
 
 def main(options: Options) -> int:
     """Write the card and say where."""
-    print(f"data card: {write_card(Ledger.open(options.ledger), options.policy)}")
+    ledger = Ledger.open(options.ledger)
+    print(f"data card: {write_card(ledger, usual(ledger, options.policy))}")
     return 0

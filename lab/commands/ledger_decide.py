@@ -12,7 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from tyro.conf import Positional, arg
 
-from blip.capfilt import Ledger, Policy
+from blip.capfilt import Ledger, Policy, usual
 from blip.capfilt.decide import verdicts
 from blip.data.files import replacing
 from blip.errors import InputError
@@ -46,12 +46,14 @@ def main(options: Options) -> int:
     """Decide and write, shard by shard."""
     if options.out.suffix not in (".parquet", ".csv"):
         raise InputError(f"{options.out} must end in .parquet or .csv: that says what to write.")
+    ledger = Ledger.open(options.ledger)
+    policy = usual(ledger, options.policy)
     with replacing(options.out) as file:
-        kept, rows = _write(verdicts(Ledger.open(options.ledger), options.policy), file, options.out.suffix)
+        kept, rows = _write(verdicts(ledger, policy), file, options.out.suffix)
     if options.json:
-        print(json.dumps({"kept": kept, "captions": rows, "policy": str(options.policy), "out": str(options.out)}))
+        print(json.dumps({"kept": kept, "captions": rows, "policy": str(policy), "out": str(options.out)}))
     else:
-        print(f"{kept:,} of {rows:,} captions kept by {options.policy}: {options.out}")
+        print(f"{kept:,} of {rows:,} captions kept by {policy}: {options.out}")
     return 0
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from blip.capfilt import Ledger, Policy
+from blip.capfilt import Ledger, Policy, usual
 from blip.capfilt.diff import Change, Difference, diff
 
 
@@ -26,11 +26,13 @@ class Options:
 
 def main(options: Options) -> int:
     """Print the difference."""
-    found = diff(Ledger.open(options.before), Ledger.open(options.after), options.policy)
+    before, after = Ledger.open(options.before), Ledger.open(options.after)
+    policy = usual(before, options.policy)
+    found = diff(before, after, policy)
     if options.json:
-        print(json.dumps(asdict(found) | {"policy": str(options.policy)}, indent=1, ensure_ascii=False))
+        print(json.dumps(asdict(found) | {"policy": str(policy)}, indent=1, ensure_ascii=False))
     else:
-        print(_said(found, options.policy))
+        print(_said(found, policy))
     return 0
 
 

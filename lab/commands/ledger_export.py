@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from blip.capfilt import Ledger, Policy, kept
+from blip.capfilt import Ledger, Policy, kept, usual
 from blip.capfilt.merge import PROVENANCE
 from blip.data.writers import Record, Written, write_list, write_parquet, write_tars
 from blip.errors import InputError
@@ -40,6 +40,7 @@ def main(options: Options) -> int:
     """Export, and say which images could not be read or are not those that were captioned."""
     _check(options)
     ledger = Ledger.open(options.ledger)
+    options = replace(options, policy=usual(ledger, options.policy))
     records = kept(ledger, options.policy, world_images(ledger), image_roots(options.image_root))
     written = _write(records, options)
     if written.rejects and not written.pairs:

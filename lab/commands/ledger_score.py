@@ -9,13 +9,14 @@ import torch
 from tyro.conf import Positional, UseAppendAction, arg
 
 from blip.capfilt import Ledger
+from blip.capfilt.decide import deciding_column
 from blip.capfilt.scoring import score
 from blip.capfilt.tolerance import Running
 from blip.data.pairs import Pair
 from blip.data.readers import read_pairs
 from blip.errors import InputError
 from lab.engines import kind_of
-from lab.plugins import Machine, deciding_column, filters
+from lab.plugins import Machine, filters
 from lab.progress import images_bar
 from lab.world.sets import World, as_pairs
 

@@ -1,14 +1,14 @@
 """`lab ledger show`: every caption and score of one image, and why each was kept or not."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from tyro.conf import Positional, UseAppendAction, arg
 
-from blip.capfilt import Ledger, Policy
+from blip.capfilt import Ledger, Policy, usual
 from blip.capfilt.decide import verdicts
 from blip.capfilt.merge import relocated
 from blip.data.pairs import ImageRef
@@ -38,6 +38,7 @@ def main(options: Options) -> int:
     """Print the image, its captions with their scores, and its rejects."""
     roots = image_roots(options.image_root)
     ledger = Ledger.open(options.ledger)
+    options = replace(options, policy=usual(ledger, options.policy))
     captions, ref = _captions(ledger, options)
     rejects = [row for row in ledger.table("rejects").to_pylist() if row["image_key"] == options.key]
     if not captions and not rejects:

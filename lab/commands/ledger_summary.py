@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from blip.capfilt import Ledger, Policy
+from blip.capfilt import Ledger, Policy, usual
 from lab.report import summarize, table
 
 
@@ -24,6 +24,7 @@ class Options:
 
 def main(options: Options) -> int:
     """Print the summary."""
-    summary = summarize(Ledger.open(options.ledger), options.policy)
+    ledger = Ledger.open(options.ledger)
+    summary = summarize(ledger, usual(ledger, options.policy))
     print(json.dumps(summary, indent=1) if options.json else table(summary))
     return 0

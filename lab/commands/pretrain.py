@@ -3,10 +3,11 @@
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from blip.checkpoint import Card, save
+from blip.checkpoint import Card, Loaded, save
 from blip.config import SHARING, SIZE_NAMES, BlipConfig, named, to_json
 from blip.data.loading import Loader
 from blip.data.pairset import Selection
@@ -16,18 +17,18 @@ from blip.data.transforms import PRETRAIN_SCALE, train_transform
 from blip.distributed import choose_gpu, is_main, process_group
 from blip.errors import InputError
 from blip.feed import PairFeed
-from blip.initialize import start_from
 from blip.model import BLIP
 from blip.schedules import Schedule
 from blip.tasks.pretrain import ObjectiveConfig, Pretrain
 from blip.tokenizer import Tokenizer
 from blip.train import TrainConfig, train
 from lab import pretrained
-from lab.ablation.start import refuse_other_words
+from lab.ablation.start import Start, refuse_other_words
 from lab.held_out import held_out_batch, held_out_losses, split_held_out
+from lab.made_of import made_of, of_training
 from lab.progress import bar
 from lab.reading import Reading
-from lab.records import record, write_record
+from lab.records import SUMMARY, begin_in, record, write_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +120,8 @@ def main(options: Options) -> int:
     pairs = options.reading.pairs(options.data)
     training, held = split_held_out(pairs, options.held_out)
     tokenizer = _tokenizer(options, training)
-    model = _model(options, tokenizer)
+    begin = Start.of(options.init_vision, options.init_text)
+    model = _model(options, tokenizer, begin)
     batch = held_out_batch(held, tokenizer, model.config.vision.image_size)
     source = PhotoSource(training, train_transform(model.config.vision.image_size, PRETRAIN_SCALE))
     loader = Loader(
@@ -131,9 +133,12 @@ def main(options: Options) -> int:
     )
     objectives = _objectives(options, len(loader))
     task = Pretrain(model, objectives, local_negatives=options.local_negatives).to(options.device)
+    if is_main():
+        begin_in(options.out, "pretrain")
     before = held_out_losses(model, batch.to(options.device), options.precision)
     with process_group(options.device, options.wait_seconds):
-        rows = _trained(options, task, PairFeed(loader, tokenizer), len(loader))
+        origin = _origin(options, Loaded(model, tokenizer, Card(stage="new"), begin.fingerprint), training)
+        rows = _trained(options, task, PairFeed(loader, tokenizer), len(loader), origin)
     after = held_out_losses(model, batch.to(options.device), options.precision)
     card = Card(stage="pretrained", notes={"data": options.data, "steps": options.steps})
     path = save(options.out / "model.safetensors", model, tokenizer, card)
@@ -141,20 +146,30 @@ def main(options: Options) -> int:
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
     config_record = {"options": settings, "model": to_json(model.config)}
     write_record(
-        options.out / "summary.json",
+        options.out / SUMMARY,
         record("pretrain", result, seed=options.seed, config=config_record) | result,
     )
     pretrained.say(result, path)
     return 0
 
 
-def _trained(options: Options, task: Pretrain, feed: PairFeed, batches: int) -> list[dict[str, float]]:
+def _trained(
+    options: Options, task: Pretrain, feed: PairFeed, batches: int, origin: dict[str, Any]
+) -> list[dict[str, float]]:
     """The logged rows; the main process shows a bar."""
-    run = partial(train, task, feed, _training(options, batches), out=options.out, profile=options.profile)
+    config = _training(options, batches)
+    known = origin | of_training(config)
+    run = partial(train, task, feed, config, out=options.out, profile=options.profile, made_of=known)
     if not is_main():
         return run()
     with bar(options.steps, "pretrain") as progress:
         return run(progress=progress)
+
+
+def _origin(options: Options, begin: Loaded, training: Selection) -> dict[str, Any]:
+    """What the model comes from, but for the configuration of the training."""
+    rows = ((pair.key, pair.caption) for pair in training)
+    return made_of(begin, rows, momentum=options.momentum, local_negatives=options.local_negatives)
 
 
 def _tokenizer(options: Options, training: Selection) -> Tokenizer:
@@ -181,11 +196,10 @@ def _config(options: Options, vocab_size: int) -> BlipConfig:
     return named(options.size, image_size=options.image_size, vocab_size=vocab_size, shared=shared)
 
 
-def _model(options: Options, tokenizer: Tokenizer) -> BLIP:
+def _model(options: Options, tokenizer: Tokenizer, begin: Start) -> BLIP:
     torch.manual_seed(options.seed)
     model = BLIP(_config(options, len(tokenizer)))
-    if options.init_vision or options.init_text:
-        start_from(model, vision=options.init_vision, text=options.init_text)
+    begin.fill(model)
     model.image_encoder.checkpoint_gradients(options.checkpoint_blocks)
     return model
 

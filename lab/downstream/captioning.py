@@ -63,6 +63,7 @@ def tuned(
     out: Path | None,
     prompt: str = PROMPT,
     held_out: Gallery | None = None,
+    made_of: Mapping[str, Any] | None = None,
 ) -> tuple[BLIP, dict[str, Any]]:
     """A captioner fine-tuned on a source with LM behind the prompt, and what `fit` says of it.
 
@@ -80,7 +81,8 @@ def tuned(
         trained = replace(own, card=Card(stage="captioning", prompt=prompt))
         before, after = (partial(_scored, loaded, held_out, machine) for loaded in (own, trained))
     config = tuning.config(len(loader))
-    result = fit("captioning", task.to(tuning.device), feed, config, out, evaluate=after, evaluate_start=before)
+    task.to(tuning.device)
+    result = fit("captioning", task, feed, config, out, evaluate=after, evaluate_start=before, made_of=made_of)
     return model, result
 
 

@@ -58,6 +58,11 @@ class DialogSet:
                 yield asked.question
                 yield from () if asked.true is None else (asked.candidates[asked.true],)
 
+    def rows(self) -> Iterator[object]:
+        """What tells these dialogs apart from others: image and round of each question, and all that is said."""
+        yield from self.names
+        yield from self.texts()
+
     def by_image(self) -> Iterator[list[int]]:
         """The rows of each image."""
         for _, rows in groupby(range(len(self.names)), key=lambda row: self.names[row][0]):

@@ -1,6 +1,6 @@
 """Natural language visual reasoning, trained and measured, beside chance (paper 5.4)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,7 @@ def tuned(
     swapped: float = SWAPPED,
     evaluate: Callable[[], dict[str, Any]] | None = None,
     out: Path | None = None,
+    made_of: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train the model on statements whose truth is known; what `fit` reports of it."""
     pictures = training.pictures(image_size, True)
@@ -86,7 +87,7 @@ def tuned(
     known = [Judged(text, bool(truth)) for text, truth in zip(training.texts, training.truths, strict=True)]
     feed = BuiltFeed(loader, StatementBuilder(known, tokenizer, swapped=swapped, seed=tuning.seed))
     task = NLVRTraining(model.to(tuning.device))
-    return fit("nlvr", task, feed, tuning.config(len(loader)), out, evaluate=evaluate)
+    return fit("nlvr", task, feed, tuning.config(len(loader)), out, evaluate=evaluate, made_of=made_of)
 
 
 def judged(

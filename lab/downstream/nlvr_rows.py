@@ -1,7 +1,7 @@
 """Statements about two images as rows: those of the generated world, and of NLVR2 (paper 5.4)."""
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +40,10 @@ class StatementSet:
     def told(self) -> bool:
         """Whether every truth is known."""
         return None not in self.truths
+
+    def rows(self) -> Iterator[tuple[object, ...]]:
+        """What tells each statement apart from another: its id, text and truth."""
+        yield from zip(self.ids, self.texts, self.truths, strict=True)
 
     def chance(self) -> dict[str, float]:
         """accuracy and consistency expected of who tosses a coin."""

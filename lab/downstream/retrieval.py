@@ -1,6 +1,6 @@
 """Image-text retrieval, trained and measured: recalls both ways, chance, and what truth allows (paper 5.1)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from math import comb
@@ -71,6 +71,7 @@ def tuned(
     held_out: Sequence[CaptionedImage] = (),
     k: int = SHORTLIST,
     stored: Training | None = None,
+    made_of: Mapping[str, Any] | None = None,
 ) -> tuple[BLIP, dict[str, Any]]:
     """A retrieval model fine-tuned on a source with the published rules, and what `fit` says of it.
 
@@ -88,7 +89,7 @@ def tuned(
     machine = Machine(device=tuning.device, precision=tuning.precision, workers=tuning.workers)
     evaluate = partial(measured, model, start.tokenizer, held_out, k=k, machine=machine) if held_out else None
     config = tuning.config(len(loader), alpha=alpha)
-    result = fit("retrieval", task.to(tuning.device), feed, config, out, evaluate=evaluate)
+    result = fit("retrieval", task.to(tuning.device), feed, config, out, evaluate=evaluate, made_of=made_of)
     return model, result
 
 

@@ -1,6 +1,6 @@
 """Visual dialog, trained and measured: the answers' ranks, and what chance and the best model reach (paper 5.5)."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
@@ -70,6 +70,7 @@ def tuned(
     max_tokens: int = MAX_TOKENS,
     held_out: DialogSet | None = None,
     out: Path | None = None,
+    made_of: Mapping[str, Any] | None = None,
 ) -> tuple[BLIP, dict[str, Any]]:
     """A dialog model fine-tuned from `start`, in eval mode, and what `fit` reports; measured on `held_out` if given."""
     task = VisualDialog(visdial_from(start.model)).to(tuning.device).eval()
@@ -83,7 +84,7 @@ def tuned(
     judge = partial(scored, task.model, start.tokenizer, machine=machine, max_tokens=max_tokens)
     evaluate = (lambda: measures(held_out, judge(held_out))) if held_out else None
     feed, config = BuiltFeed(loader, builder), tuning.config(len(loader))
-    result = fit("visdial", task, feed, config, out, evaluate=evaluate)
+    result = fit("visdial", task, feed, config, out, evaluate=evaluate, made_of=made_of)
     return task.model, result
 
 

@@ -1,7 +1,7 @@
 """Visual question answering, trained and measured, and what chance and who sees no picture reach (paper 5.3)."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -85,13 +85,14 @@ def tuned(
     smoothing: float = 0.1,
     evaluate: Callable[[], dict[str, Any]] | None = None,
     out: Path | None = None,
+    made_of: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train the model on questions that all have an answer; what `fit` reports of it."""
     task = VQATraining(model.to(tuning.device), smoothing=smoothing)
     pictures = training.pictures(image_size, True)
     loader = Loader(pictures, tuning.batch, seed=tuning.seed, workers=tuning.workers)
     feed = BuiltFeed(loader, QuestionBuilder(training.asked, tokenizer))
-    return fit("vqa", task, feed, tuning.config(len(loader)), out, evaluate=evaluate)
+    return fit("vqa", task, feed, tuning.config(len(loader)), out, evaluate=evaluate, made_of=made_of)
 
 
 def answered(

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from blip.data.benchmarks.vqa import (
     read_visual_genome,
     read_vqa,
 )
+from blip.data.pairs import ImageRef
 from blip.data.pictures import ArrayRows, PhotoRows
 from blip.data.places import local, open_file
 from blip.data.transforms import FINETUNE_SCALE, eval_transform, train_transform
@@ -66,6 +67,12 @@ class QuestionSet:
     def texts(self) -> list[str]:
         """All that is said, for a vocabulary."""
         return self.questions + [answer for own in self.answers for answer in own]
+
+    def rows(self) -> Iterator[tuple[object, ...]]:
+        """What tells each question apart from another: its id, its picture, text and answers with their weights."""
+        for name, shown, one in zip(self.ids, self.about or self.ids, self.asked, strict=True):
+            picture = os.path.basename(shown.path) if isinstance(shown, ImageRef) else str(shown)
+            yield str(name), picture, one.question, dict(one.answers)
 
     def answer_list(self, at_least: int = 1) -> list[str]:
         """Answers that are the most frequent one of so many questions: made alike by the official rules, else as

@@ -1,0 +1,117 @@
+"""What decides over a ledger where nobody says more, the same for capfilt, every ledger command and the studio."""
+
+import json
+from contextlib import closing
+
+import pyarrow.parquet as pq
+import pytest
+from data_files import encoded, picture
+from fake_models import FakeCaptioner, FakeFilter
+from plugin_models import clip_folder
+
+from apps.service import Service
+from blip.capfilt import Job, Policy, decide, decide_duckdb, run, usual
+from blip.capfilt.decide import deciding_column
+from blip.data.pairs import Pair
+from blip.data.pairset import PairSet
+from blip.errors import InputError
+from lab.cli import main
+
+ITM = "blip/weights/filter.safetensors"
+
+
+class Cosine(FakeFilter):
+    """A filter with one score that is no match probability."""
+
+    columns = ("cosine",)
+
+    def __call__(self, prepared, texts):
+        return [[row[:1] for row in own] for own in super().__call__(prepared, texts)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("place")
+    for n in range(5):
+        (folder / f"{n}.png").write_bytes(encoded(picture(n, (40, 30)), "PNG"))
+    (folder / "pairs.json").write_text(json.dumps([{"image": f"{n}.png", "caption": f"a red ball {n}"} for n in range(5)]))
+    clip_folder(folder / "clip")
+    return folder
+
+
+def ledger(folder, **filters):
+    pairs = PairSet.of([Pair(f"k{n}", f"a caption {n}", encoded(picture(n), "PNG")) for n in range(9)])
+    return run(Job(captioner=FakeCaptioner(), filters=filters), pairs, folder)
+
+
+def test_the_filter_itm_decides_whatever_others_there_are(tmp_path):
+    found = ledger(tmp_path, clip=Cosine("clip"), mine=FakeFilter("mine"), itm=FakeFilter("itm"))
+    assert usual(found) == Policy() and usual(found, Policy(web=0.3)) == Policy(web=0.3)
+    other = Policy(filter="clip", column="cosine", web=0.1)
+    assert usual(found, other) is other
+
+
+def test_without_it_the_first_match_probability_decides_and_thresholds_stay(tmp_path):
+    found = ledger(tmp_path, clip=Cosine("clip"), mine=FakeFilter("mine"), yours=FakeFilter("yours"))
+    assert usual(found) == Policy(filter="mine")
+    assert usual(found, Policy(web=0.2, per_image=1)) == Policy(filter="mine", web=0.2, per_image=1)
+    assert usual(found, Policy(column="itc")) == Policy(filter="mine", column="itc")
+    summed = Policy(weighted_sum=("clip.cosine:1.0",))
+    assert usual(found, summed) is summed
+    by_name = decide(found, Policy(filter="mine"))
+    assert decide(found).equals(by_name) and decide_duckdb(found).equals(by_name)
+
+
+def test_without_any_match_probability_the_first_score_of_the_first_filter_decides(tmp_path):
+    found = ledger(tmp_path, late=Cosine("late"), early=Cosine("early"))
+    assert usual(found) == Policy(filter="late", column="cosine")
+    assert deciding_column(["cosine", "other"]) == "cosine" and deciding_column(["itm_logit", "itm_prob"]) == "itm_prob"
+
+
+def test_the_studio_opens_a_ledger_whose_filter_has_another_name(tmp_path):
+    named, plain = (ledger(tmp_path / name, **{name: FakeFilter("same")}) for name in ("mine", "itm"))
+    answers = []
+    for one in (named, plain):
+        with closing(Service.open(one.folder)) as service:
+            answers.append((service.tallies(Policy()), service.curves, service.histograms, service.view_counts(Policy(web=0.3))))
+    assert answers[0] == answers[1]
+    assert decide(named)["kept"].to_pylist() == decide(plain)["kept"].to_pylist()
+
+
+def test_the_studio_says_how_a_ledger_without_match_probability_comes_to_one(tmp_path):
+    found = ledger(tmp_path, clip=Cosine("clip"))
+    with pytest.raises(InputError, match=r"no match probability \(its filters: clip\).*add one with lab ledger score .* --filter WEIGHTS"):
+        Service.open(found.folder)
+
+
+@pytest.mark.parametrize("first", ["mine", "clip"])
+def test_what_capfilt_prints_is_what_every_command_decides(first, place, tmp_path, capsys):
+    filters = {"mine": ["--filter", f"mine={ITM}"], "clip": ["--filter", f"open_clip:{place / 'clip'}", "--filter", ITM]}[first]
+    words = ["--data", str(place / "pairs.json"), "--captioner", "blip/weights/captioner.safetensors", *filters]
+    out = tmp_path / "ledger"
+    low, named = ["--web", "0.06", "--synthetic", "0.06"], ["--web-threshold", "0.06", "--synthetic-threshold", "0.06"]
+    assert main(["capfilt", *words, *named, "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    decider = "mine" if first == "mine" else "itm"
+    assert f"kept by {decider}.itm_prob, web >= 0.06" in said and f"look at it with: lab studio {out}" in said
+    summary = json.loads((out / "summary.json").read_text())["kept"]
+    assert 0 < sum(summary.values()) < 10
+    assert main(["ledger", "summary", str(out), *low, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["kept"] == summary
+    assert main(["ledger", "export", str(out), "--out", str(tmp_path / "list.json"), "--format", "json", *low, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pairs"] == sum(summary.values())
+    assert main(["ledger", "decide", str(out), "--out", str(tmp_path / "v.parquet"), *low]) == 0
+    assert sum(pq.read_table(tmp_path / "v.parquet")["kept"].to_pylist()) == sum(summary.values())
+    audit = ["audit", str(out), "--out", str(tmp_path / "a.csv"), "--size", "10"]
+    for command in (["show", str(out), "0"], ["card", str(out)], ["diff", str(out), str(out)], audit):
+        assert main(["ledger", *command]) == 0, command
+    assert f"{decider}.itm_prob" in (out / "DATACARD.md").read_text()
+
+
+def test_a_ledger_of_clip_alone_is_looked_at_with_the_command_that_can(place, tmp_path, capsys):
+    words = ["--data", str(place / "pairs.json"), "--captioner", "blip/weights/captioner.safetensors"]
+    out = tmp_path / "ledger"
+    assert main(["capfilt", *words, "--filter", f"open_clip:{place / 'clip'}", "--out", str(out)]) == 0
+    assert f"look at it with: lab ledger summary {out}" in capsys.readouterr().out
+    assert main(["ledger", "summary", str(out)]) == 0
+    assert "kept by clip.cosine" in capsys.readouterr().out
