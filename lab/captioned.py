@@ -40,8 +40,18 @@ class Material:
     dataset_flickr30k.json (Karpathy's), the published coco_karpathy_*.json and flickr30k_*.json, or NoCaps."""
     images: str | None = None
     """Folder that the image paths of --data start from; by default the folder of the file."""
+    image_column: str | None = None
+    """Column of a table with the image path or bytes; by default one of a usual name (image, path, file_name, ...)."""
+    caption_column: str | None = None
+    """Column of a table with the caption; by default one of a usual name (caption, captions, text, title)."""
     world: str | None = None
     """The generated task in place of --data: nano, tiny, small, medium or rich."""
+
+    def read(self, data: str) -> PairSet:
+        """The pairs of a table, of tars or of a folder."""
+        return read_pairs(
+            data, image_root=self.images, image_column=self.image_column, caption_column=self.caption_column
+        )
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,7 @@ def training(material: Material) -> Training:
     if material.images is not None and _is_json(place):
         pairs: PairSet | Sequence[Pair] = caption_pairs(_benchmark(place, material.images, "train"))
     else:
-        pairs = read_pairs(place, image_root=material.images)
+        pairs = material.read(place)
     if not len(pairs):
         raise InputError(f"{material.data} has no pair that can be used: {_why(pairs)}.")
     told = [(clean_caption(pair.caption), pair.key) for pair in pairs]
@@ -105,7 +115,7 @@ def gallery(
     """The images to evaluate on: all of --data (of Karpathy's file one split), or held-out scenes drawn at image_size."""
     place, domain_of = _place(material), len(domains) > 1
     if not isinstance(place, World):
-        return captioned(place, material.images, split)
+        return captioned(place, material, split)
     items = [(item, domain) for domain in domains for item in distinct(place.evaluation(WORLD_SCENES, domain))]
     images = [
         CaptionedImage(item.key, item.image(image_size), item.references, f"{domain}-domain" if domain_of else None)
@@ -117,15 +127,18 @@ def gallery(
 def validation(material: Material, val: str | None, image_size: int) -> Gallery | None:
     """What a training is measured on: the images of --val (of Karpathy's file the split val), else held-out scenes."""
     if val is not None:
-        return captioned(val, material.images, "val")
+        return captioned(val, material, "val")
     return gallery(material, image_size) if material.world is not None else None
 
 
-def captioned(data: str, images: str | None, split: Split) -> Gallery:
-    """Images with all their captions from any file; an image of your own pairs is known by its key."""
-    if images is not None and _is_json(data):
-        return Gallery(_benchmark(data, images, split))
-    pairs = read_pairs(data, image_root=images)
+def captioned(data: str, material: Material, split: Split) -> Gallery:
+    """Images with all their captions from any file; an image of your own pairs is known by its key.
+
+    material: where its images lie and which columns a table has; its own pairs are not looked at.
+    """
+    if material.images is not None and _is_json(data):
+        return Gallery(_benchmark(data, material.images, split))
+    pairs = material.read(data)
     found = [
         CaptionedImage(first.key, first.image, tuple(pair.caption for pair in own))
         for first, own in pairs.with_captions(range(len(pairs.images)))

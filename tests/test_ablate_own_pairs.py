@@ -25,18 +25,19 @@ from lab.ablation.command import Wanted, ablate, on_own_pairs
 from lab.ablation.engine import cells_of, do
 from lab.ablation.measures import cost
 from lab.ablation.own_reading import Own, opened
-from lab.ablation.own_scales import own_recipe, possible
+from lab.ablation.own_scales import decidable, own_recipe, possible
 from lab.ablation.own_table import table_of as known_table
 from lab.ablation.plan import Cell, missing, results
 from lab.ablation.scales import SCALES, scaled
 from lab.ablation.table import CAPFILT
 from lab.ablations import ABLATIONS, ablation
+from lab.claims import CLAIMS
 from lab.cli import main
 from lab.rounds import Steps
 from lab.runs import Home, Run
 from lab.verdicts import decided
 
-REFUSED = {"bias", "threshold", "nlvr", "noise", "combinations", "harder", "peers"}
+REFUSED = {"bias", "threshold", "strictness", "nlvr", "noise", "combinations", "harder", "peers"}
 NOUNS = ("dog", "cat", "boat", "tree", "child", "horse")
 PLACES = ("on a beach", "in the snow", "near a house")
 
@@ -212,6 +213,7 @@ def test_arms_that_need_truth_are_left_out_and_the_others_stay():
     for name, table in ABLATIONS.items():
         try:
             rest, why = possible(table)
+            decidable(name, CLAIMS)
         except InputError as error:
             left_out[name] = str(error)
             continue
@@ -219,7 +221,7 @@ def test_arms_that_need_truth_are_left_out_and_the_others_stay():
         if why:
             left_out[name] = set(why)
     refused = {name for name, told in left_out.items() if isinstance(told, str)}
-    assert {"bias", "threshold", "nlvr", "noise", "combinations", "harder"} <= refused <= REFUSED
+    assert {"bias", "threshold", "strictness", "nlvr", "noise", "combinations", "harder"} <= refused <= REFUSED
     assert all(left_out[name].count(".") == 1 and "cannot be done on your own pairs" in left_out[name] for name in refused)
     some = {name: told for name, told in left_out.items() if isinstance(told, set)}
     assert some["table2"] == {"nucleus, truth", "beam, truth"} and "truth" in some["filters"] and not {"ITM", "ITC", "ITM + ITC"} & some["filters"]
@@ -227,6 +229,15 @@ def test_arms_that_need_truth_are_left_out_and_the_others_stay():
     with pytest.raises(InputError, match="it is measured on 4 times the scenes of the generated world"):
         possible(replace(ABLATIONS["table1"], arms=(replace(CAPFILT, more_scenes=4),)))
     assert not {"table1", "table1-epochs", "table3", "table4", "table12", "table13", "mixes", "objectives"} & set(left_out)
+
+
+def test_a_claim_about_truth_is_left_out_where_others_can_be_decided():
+    of_truth = next(claim for claim in CLAIMS if claim.ablation == "strictness")
+    other = next(claim for claim in CLAIMS if claim.ablation == "table1")
+    mine = [replace(of_truth, ablation="mine"), replace(other, ablation="mine")]
+    assert decidable("mine", mine) == (mine[1],) and decidable("another", []) == ()
+    with pytest.raises(InputError, match="mine cannot be done on your own pairs: its claims are decided by how many captions are true"):
+        decidable("mine", mine[:1])
 
 
 def test_the_readme_names_every_table_that_is_refused():

@@ -183,7 +183,7 @@ def test_a_csv_is_trained_on_and_its_captioner_remembers_the_prompt(tmp_path, ca
     summary = json.loads((out / "summary.json").read_text())
     assert summary["rejects"] == 0
     assert set(summary["last"]) >= {"lm"} and not {"itc", "itm"} & set(summary["last"])
-    found = captioned(str(data), None, "test")
+    found = captioned(str(data), Material(), "test")
     again = captioning.measured(captioning.captions(loaded, found, EVALUATION, Machine(device="cpu")), found)
     assert again["cider"] == pytest.approx(summary["after"]["cider"])
 
@@ -264,3 +264,17 @@ def test_a_folder_where_nothing_can_be_written_is_refused_before_the_model_runs(
     for out, reason in ((tmp_path / "file", "it is a file"), (tmp_path / "file" / "below", "Not a directory")):
         assert run(command, "captioning", "--data", data, "--out", out, *words, *more) == 2
         assert f"Nothing can be written in {out} ({reason})" in capsys.readouterr().err
+
+
+def test_a_table_with_columns_of_other_names_is_trained_and_measured_on(tmp_path, capsys):
+    data = write_csv(tmp_path, scenes(6))
+    data.write_text(data.read_text().replace("image,caption", "photo,alt").replace("image,text", "photo,alt"))
+    assert data.read_text().startswith("photo,alt")
+    model, named = ("--weights", CAPTIONER, "--device", "cpu"), ("--image-column", "photo", "--caption-column", "alt")
+    small = ("--val", data, "--steps", 1, "--batch", 4, "--out", tmp_path / "tuned")
+    assert run("finetune", "captioning", "--data", data, *model, *named, *small) == 0
+    assert run("evaluate", "captioning", "--data", data, *model, *named, "--out", tmp_path / "seen") == 0
+    assert run("embed", "--data", data, "--weights", "blip/weights/pretrained.safetensors", *named, "--out", tmp_path / "e") == 0
+    capsys.readouterr()
+    assert run("evaluate", "captioning", "--data", data, *model, "--out", tmp_path / "other") == 2
+    assert "or name it as the" in capsys.readouterr().err

@@ -148,7 +148,7 @@ def test_the_ceiling_counts_what_is_true_of_several_scenes(monkeypatch):
 def test_training_follows_the_published_rules(tmp_path, monkeypatch):
     seen = {}
 
-    def look(name, task, feed, config, out, *, evaluate):
+    def look(name, task, feed, config, out, *, evaluate, made_of):
         seen.update(task=task, batch=next(feed), schedule=config.schedule, evaluate=evaluate)
         return {}
 
@@ -176,7 +176,7 @@ class Reached(Exception):
 def test_momentum_encoders_and_queues_of_a_published_file_go_on(layout, queue, tmp_path, monkeypatch, capsys):
     seen = {}
 
-    def look(name, task, feed, config, out, *, evaluate):
+    def look(name, task, feed, config, out, *, evaluate, made_of):
         seen["task"] = task
         raise Reached
 
@@ -222,8 +222,8 @@ def test_benchmark_files_are_known_by_what_they_hold(tmp_path):
     assert found.images[0].captions == items[3].references
     assert len(training(Material(data=str(karpathy), images=str(karpathy.parent))).texts) == 9
     listed = write_list(tmp_path / "l", items)
-    assert [i.image_id for i in captioned(str(listed), str(listed.parent), "test").images] == list(range(1000, 1006))
-    own = captioned(str(write_csv(tmp_path / "c", items)), None, "test").images
+    assert [i.image_id for i in captioned(str(listed), Material(images=str(listed.parent)), "test").images] == list(range(1000, 1006))
+    own = captioned(str(write_csv(tmp_path / "c", items)), Material(), "test").images
     assert [image.captions for image in own] == [item.references for item in items]
 
 
@@ -293,7 +293,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_not_left_out(tmp_path, capsy
 
 
 def test_an_image_without_a_caption_is_named(tmp_path):
-    (image,) = captioned(str(write_csv(tmp_path, scenes(1))), None, "test").images
+    (image,) = captioned(str(write_csv(tmp_path, scenes(1))), Material(), "test").images
     bare = lab.captioned.CaptionedImage(7, image.image, ())
     loaded = shipped("pretrained")
     with pytest.raises(InputError, match="The image 7 has no caption to retrieve"):

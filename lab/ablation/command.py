@@ -16,7 +16,7 @@ from lab.ablation.found import Found, found
 from lab.ablation.ground import WORLD, Ground
 from lab.ablation.own_pairs import OwnPairs
 from lab.ablation.own_reading import Own, opened, told
-from lab.ablation.own_scales import LEVEL, possible
+from lab.ablation.own_scales import LEVEL, decidable, possible
 from lab.ablation.own_table import SUFFIX, Table, table_of
 from lab.ablation.peer_steps import needs_open_clip
 from lab.ablation.plan import Cell, missing, results
@@ -125,11 +125,15 @@ def on_own_pairs(wanted: Wanted, own: Table) -> Task:
     for arm in own.ablation.named(wanted.only):  # an unknown one is refused before pictures are read
         if arm.name in left_out:
             raise InputError(f"The arm {arm.name!r} cannot be done on your own pairs: {left_out[arm.name]}; leave it out of --only.")
+    claims = decidable(own.ablation.name, own.claims)
     pairs, recipe = opened(wanted.own, wanted.scale)
     for name, why in left_out.items():
         print(f"The arm {name!r} is left out: {why}.", file=sys.stderr)
+    for claim in own.claims:
+        if claim.ablation == own.ablation.name and claim not in claims:
+            print(f"The claim {claim.id!r} is left out: only the generated world knows what is true.", file=sys.stderr)
     told(wanted.own, pairs)
-    return Task(rest, own.claims, recipe, pairs, left_out)
+    return Task(rest, claims, recipe, pairs, left_out)
 
 
 def device_for(recipe: Recipe) -> None:

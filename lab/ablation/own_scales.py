@@ -6,6 +6,7 @@ data set. Momentum encoders and queue wait two epochs, at most half of the steps
 trained weights, as in `lab pretrain` (lab/LOG.md).
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from blip.errors import InputError
@@ -15,6 +16,7 @@ from lab.ablation.measures import cost, diversity
 from lab.ablation.peer_arms import PeerArm, clip_scored, scores
 from lab.ablation.start import RANDOM, Start
 from lab.ablation.table import Ablation, HasRuns
+from lab.claim import Claim
 from lab.recipes import Recipe, Stage
 
 LEVEL = "own"
@@ -58,6 +60,7 @@ _GPU = replace(
 )
 _SCALES = {"smoke": _SMOKE, "cpu": _CPU, "gpu": _GPU}
 _MEASURES = {worth, teacher, diversity, cost, scores}  # those that need no truth, or are empty without it
+_OF_TRUTH = "strictly_true"  # what a metric ends with that only the generated world can give
 _SIZES = {"size", "widen", "widen_image"}
 OF_THE_WORLD = {"level", "noise", "web", "human"}
 """Fields of a recipe that own pairs decide."""
@@ -77,6 +80,17 @@ def own_recipe(
     waits = 0 if start.whole else min(2 * (web + human) // pretrain.batch, pretrain.steps // 2)
     objectives = replace(base.objectives, queue=min(base.objectives.queue, web // 10), teacher_start=waits)
     return replace(base, web=web, human=human, size=size or base.size, pretrain=pretrain, objectives=objectives)
+
+
+def decidable(table: str, claims: Sequence[Claim]) -> tuple[Claim, ...]:
+    """The claims that can be decided without knowing what is true; InputError where the table has claims, but no such."""
+    rest = tuple(claim for claim in claims if not any(metric.endswith(_OF_TRUTH) for metric in claim.value.metrics))
+    if any(claim.ablation == table for claim in claims) and not any(claim.ablation == table for claim in rest):
+        raise InputError(
+            f"The ablation {table} cannot be done on your own pairs: its claims are decided by how many captions are true, "
+            "and only the generated world knows that; leave --data, --human and --val out."
+        )
+    return rest
 
 
 def possible(table: Ablation, *, begun: bool = False) -> tuple[Ablation, dict[str, str]]:

@@ -17,7 +17,7 @@ from blip.errors import InputError
 from lab.bench.peers_real_arms import ARMS, Arm, Cost, Photos, Setting, cost, photos_of, trained
 from lab.bench.peers_real_evaluation import GREEDY, HeldOut
 from lab.bench.running import check_counts
-from lab.captioned import Gallery, captioned
+from lab.captioned import Gallery, Material, captioned
 from lab.downstream.reporting import table
 from lab.inference import Machine
 from lab.records import WRITTEN, record, write_record
@@ -147,7 +147,7 @@ class Bench:
 
 
 def _gallery(options: Options) -> Gallery:
-    images = captioned(options.val, None, "val").images[: options.images]
+    images = captioned(options.val, Material(), "val").images[: options.images]
     if lacking := [image.image_id for image in images if not image.captions]:
         raise InputError(f"The image {lacking[0]!r} of {options.val} has no caption; leave it out of the data.")
     return Gallery(images)

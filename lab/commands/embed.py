@@ -14,7 +14,6 @@ from blip.checkpoint import Loaded
 from blip.data.files import replacing
 from blip.data.loading import Loader
 from blip.data.pairset import PairSet
-from blip.data.readers import read_pairs
 from blip.data.sources import PhotoSource
 from blip.data.text import clean_caption
 from blip.data.transforms import eval_transform
@@ -23,6 +22,7 @@ from blip.tasks.ranking import text_features
 from blip.tasks.retrieval import MAX_TOKENS
 from blip.train import precision
 from lab.inference import Machine, Weights, begin_evaluation, write_summary
+from lab.reading import Reading
 
 IMAGES, TEXTS = "images.parquet", "texts.parquet"
 _AT_ONCE = 256  # texts the model sees at once
@@ -43,8 +43,8 @@ class Options:
     """Folder for images.parquet (key, feature, model), texts.parquet (with caption) and summary.json."""
     weights: Weights
     """A retrieval model, a filter, or a pre-trained model."""
-    image_root: str | None = None
-    """Folder that the image paths of a table start from; by default the folder of the file."""
+    reading: Reading = field(default_factory=Reading)
+    """How a table is read."""
     images: bool = True
     """Whether the images' features are written."""
     texts: bool = True
@@ -60,7 +60,7 @@ def main(options: Options) -> int:
     loaded = options.weights.load(options.machine.device)
     if "encode" not in loaded.model.config.text.readings:
         raise InputError("These weights have no ITC features; give a pre-trained model, a retrieval model or a filter.")
-    pairs = read_pairs(options.data, image_root=options.image_root)
+    pairs = options.reading.pairs(options.data)
     if not options.images and not len(pairs):
         raise InputError(f"{options.data} holds no text, and --no-images leaves nothing else to write; leave that out.")
     begin_evaluation(options.out)

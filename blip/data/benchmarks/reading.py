@@ -163,7 +163,7 @@ def image_at(root: Place, names: Sequence[str], row: Row) -> ImageRef:
         if is_url(path) or os.path.isfile(path):
             return ImageRef(path)
     raise InputError(
-        f"{row.where}: the image {paths[0]} is missing; give the folder of the images as image_root."
+        f"{row.where}: the image {paths[0]} is missing; check the folder that was given for the images."
     )
 
 

@@ -94,7 +94,7 @@ def _video_at(root: Place, names: list[str], row: Row) -> str:
             if os.path.exists(path + extension):
                 return path + extension
     raise InputError(
-        f"{row.where}: the video {' or '.join(paths)} is missing; give the folder of the videos as video_root."
+        f"{row.where}: the video {' or '.join(paths)} is missing; check the folder that was given for the videos."
     )
 
 
