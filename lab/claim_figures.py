@@ -51,15 +51,15 @@ def claims(shown: Sequence[Measured], title: str, only: Sequence[str] = ()) -> F
 
 def arms(shown: Measured, title: str, metrics: Sequence[Metric] = (R1,), among: Sequence[str] = ()) -> Figure:
     """A panel a metric: each arm's value by seed (dots, joined where the seed is equal), and its mean over the seeds
-    that all arms share.
+    that all arms share; the dots of other seeds are hollow.
 
     among: only these arms; by default all. Arms that have no such metric have an empty line.
     """
     names = list(among or shown.arms)
     size = (_WIDTH, 1.15 + 0.4 * len(names))
     figure, panels = page(title, [shown], size, len(metrics), sharey=True)
-    for axes, metric in zip(panels, metrics, strict=True):
-        values = {name: own for name, own in shown.of(metric.path).items() if name in names}
+    each = [{name: own for name, own in shown.of(metric.path).items() if name in names} for metric in metrics]
+    for axes, metric, values in zip(panels, metrics, each, strict=True):
         dress(axes, metric.name)
         _dots(axes, names, values, metric)
         for at, name in enumerate(names):
@@ -68,6 +68,8 @@ def arms(shown: Measured, title: str, metrics: Sequence[Metric] = (R1,), among: 
                 axes.annotate(said, (0.5, at), xycoords=("axes fraction", "data"), size=7.5, color=QUIET, style="italic", ha="center", va="center")
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
+    if any(paired(values) != values for values in each):
+        figure.supxlabel("hollow: a seed that not every arm has; the bar, a mean, leaves it out", size=7, color=QUIET)
     return figure
 
 
@@ -153,7 +155,9 @@ def _dots(axes: Axes, names: Sequence[str], values: Mapping[str, Mapping[str, fl
     for seed in sorted({seed for own in values.values() for seed in own}, key=int):
         rows = [n for n, name in enumerate(names) if seed in values.get(name, {})]
         found = [metric.factor * values[names[n]][seed] for n in rows]
-        axes.plot(found, rows, color=QUIET, linewidth=0.6, alpha=0.6, marker="o", markersize=3.5, markeredgewidth=0)
+        axes.plot(found, rows, color=QUIET, linewidth=0.6, alpha=0.6)
+        inside = [QUIET if seed in shared[names[n]] else PAPER for n in rows]
+        axes.scatter(found, rows, s=11, facecolors=inside, edgecolors=QUIET, linewidths=0.7, zorder=3)
     for at, name in enumerate(names):
         if name in values:
             mean = float(np.mean(list(shared[name].values())))

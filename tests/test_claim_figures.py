@@ -162,9 +162,9 @@ def test_every_ablation_has_its_notebook():
 
 def test_arms_are_drawn_seed_by_seed_with_their_means():
     (axes,) = figures.arms(shown("table1", FULL), "x", among=("none", "both")).axes
-    seeds = [line for line in axes.lines if line.get_marker() == "o"]
-    assert len(seeds) == 5 and list(seeds[2].get_xdata()) == pytest.approx([42, 52]) and list(seeds[2].get_ydata()) == [0, 1]
-    means = [line.get_xdata()[0] for line in axes.lines if line.get_marker() != "o"]
+    seeds, bars = axes.lines[:5], axes.lines[5:]
+    assert len(axes.collections) == 5 and list(seeds[2].get_xdata()) == pytest.approx([42, 52]) and list(seeds[2].get_ydata()) == [0, 1]
+    means = [line.get_xdata()[0] for line in bars]
     assert means == pytest.approx([42, 52]) and texts(axes.figure) == ["42.0", "52.0"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["none", "both"]
 
@@ -251,6 +251,17 @@ def test_means_are_of_the_seeds_that_all_arms_share():
     assert paired(values) == {"a": {"0": 0.5}, "b": {"0": 0.6}}
     assert paired({"a": {"1": 0.9}, "b": {"0": 0.6}}) == {"a": {"1": 0.9}, "b": {"0": 0.6}}
     assert paired({}) == {}
+
+
+def test_seeds_that_the_mean_leaves_out_are_hollow_and_a_line_says_so():
+    found = {"none": {0: cell(0.4), 1: cell(0.5)}, "both": {0: cell(0.7)}}
+    figure = figures.arms(shown("table1", found), "x", among=("none", "both"))
+    first, second = figure.axes[0].collections  # the dots of a seed each
+    filled = [[tuple(face) == tuple(one.get_edgecolors()[0]) for face in one.get_facecolors()] for one in (first, second)]
+    assert filled == [[True, True], [False]]
+    assert figure.get_supxlabel().startswith("hollow: a seed that not every arm has")
+    assert figures.arms(shown("table1", FULL), "x", among=("none", "both")).get_supxlabel() == ""
+
 
 
 def test_draws_without_choice_are_all_alike_and_warm_ones_are_not():

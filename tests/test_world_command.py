@@ -11,6 +11,7 @@ from world_scenes import is_one_sentence
 from blip.data.readers import read_pairs
 from blip.errors import InputError
 from lab import figures
+from lab.bench import running
 from lab.bench import world as bench
 from lab.bench.rounds import spread
 from lab.commands import world as command
@@ -184,3 +185,17 @@ def test_small_pngs_keep_size_and_colours():
     figure.savefig(exact, dpi=64)
     apart = np.asarray(Image.open(exact).convert("RGB")).astype(int) - np.asarray(small.convert("RGB"))
     assert abs(apart).mean() < 1
+
+
+def test_a_trial_never_takes_the_place_of_the_record_that_comes_along(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(running, "WRITTEN", tmp_path)
+    before = bench.Options.out.read_bytes()
+    bench.main(bench.Options(scenes=2, rounds=1))
+    trial = tmp_path / "trials" / bench.Options.out.name
+    assert f"record: {trial}" in capsys.readouterr().out and trial.is_file()
+    assert bench.Options.out.read_bytes() == before
+    known = json.loads(before)["config"]
+    place = lambda **changed: running.record_place(bench.Options(**changed), **{name: changed.get(name, known[name]) for name in ("scenes", "rounds")})
+    assert place() == bench.Options.out and place(scenes=known["scenes"] + 1) == bench.Options.out
+    assert place(rounds=known["rounds"] - 1) == trial
+    assert place(rounds=1, out=tmp_path / "mine.json") == tmp_path / "mine.json"

@@ -18,7 +18,7 @@ from blip.capfilt import Ledger, verify
 from blip.errors import InputError
 from lab.bench.killing import failed, finish, world_tars
 from lab.bench.ledger_state import CAPTIONING, ENTERING, WRITING, place, state
-from lab.bench.running import check_counts
+from lab.bench.running import check_counts, record_place
 from lab.bench.slow_commits import SYNC, TILE
 from lab.records import WRITTEN, record, write_record
 from lab.weights import WEIGHTS
@@ -69,9 +69,10 @@ def main(options: Options) -> int:
         result = _measured(options, Path(folder), shards)
     result["seconds"] = round(time.perf_counter() - start, 1)
     config = asdict(options) | {"out": options.out.name}
-    write_record(options.out, record("bench-capfilt-kill", result, seed=options.seed, config=config))
+    path = record_place(options, kills=options.kills)
+    write_record(path, record("bench-capfilt-kill", result, seed=options.seed, config=config))
     print(_said(result))
-    print(f"record: {options.out}")
+    print(f"record: {path}")
     return 0 if result["reached"] else 1
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from blip.errors import InputError
 from lab.bench.fuzz_case import Target, broken, write_files
 from lab.bench.fuzz_worker import FINDING, READ, REFUSED, Case, Limits, run_all, targets_of
-from lab.bench.running import check_counts
+from lab.bench.running import check_counts, record_place
 from lab.options import did_you_mean
 from lab.records import WRITTEN, record, write_record
 
@@ -74,9 +74,10 @@ def main(options: Options) -> int:
     for case in (one for one in found if one.outcome == FINDING):
         _keep(options.keep, targets[case.target], case.seed)
     config = {"cases": options.cases, "targets": len(names), "jobs": options.jobs}
-    write_record(options.out, record("bench-fuzz", result, seed=options.seed, config=config))
+    path = record_place(options, cases=options.cases, targets=len(names))
+    write_record(path, record("bench-fuzz", result, seed=options.seed, config=config))
     print(said(result))
-    print(f"record: {options.out}")
+    print(f"record: {path}")
     return 0 if result["reached"] else 1
 
 

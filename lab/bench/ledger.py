@@ -26,6 +26,7 @@ from blip.data.files import replacing
 from blip.errors import InputError
 from lab.bench.alone import alone
 from lab.bench.pictures import measure
+from lab.bench.running import record_place
 from lab.bench.simulated_ledger import EACH, IMAGES_PER_SHARD, simulate
 from lab.records import WRITTEN, record, write_record
 
@@ -145,8 +146,9 @@ def main(options: Options) -> int:
         result["reached"] &= found["same_pictures"]
         print(_pictures_line(found), flush=True)
     config = asdict(options) | {"out": options.out.name, "folder": None}
-    write_record(options.out, record("bench-ledger", result, seed=options.seed, config=config))
-    print(f"record: {options.out}")
+    path = record_place(options, rows=options.rows)
+    write_record(path, record("bench-ledger", result, seed=options.seed, config=config))
+    print(f"record: {path}")
     return 0 if result["reached"] else 1
 
 

@@ -1,5 +1,6 @@
 """Where a bench against a peer runs, and where its record lies."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,19 @@ def check_counts(options: Any, *names: str) -> None:
     for name in names:
         if getattr(options, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)} cannot be; give 1 or more.")
+
+
+def record_place(options: Any, **sizes: int) -> Path:
+    """Where a run writes its record: `options.out`, but not over a record of a larger run that lies where it is usual.
+
+    A run that is smaller than that one in any of its sizes, by their names in the record's config, is a trial.
+    """
+    out: Path = options.out
+    if out != type(options).out or not out.is_file():
+        return out
+    known = json.loads(out.read_text(encoding="utf-8"))["config"]
+    trial = any(size < known.get(name, size) for name, size in sizes.items())
+    return WRITTEN / "trials" / out.name if trial else out
 
 
 def record_path(name: str, device: str, precision: str) -> Path:

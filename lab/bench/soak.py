@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from blip.capfilt import Ledger, verify
 from blip.errors import InputError
 from lab.bench.killing import failed, world_tars
-from lab.bench.running import check_counts
+from lab.bench.running import check_counts, record_place
 from lab.figures import INK, KEPT, PAPER, QUIET, save
 from lab.records import DRAWN, WRITTEN, record, write_record
 from lab.weights import WEIGHTS
@@ -65,10 +65,13 @@ def main(options: Options) -> int:
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         result = _measured(options, Path(folder))
     config = asdict(options) | {"out": options.out.name, "plot": options.plot.name}
-    write_record(options.out, record("bench-soak", result, seed=options.seed, config=config))
+    path = record_place(options, images=options.images)
+    write_record(path, record("bench-soak", result, seed=options.seed, config=config))
+    beside = path != options.out and options.plot == Options.plot
+    plot = path.with_suffix(".png") if beside else options.plot
     print(_said(result))
-    print(f"plot: {save(figure(result['series']), options.plot)}")
-    print(f"record: {options.out}")
+    print(f"plot: {save(figure(result['series']), plot)}")
+    print(f"record: {path}")
     return 0 if result["reached"] else 1
 
 

@@ -17,7 +17,7 @@ from blip.errors import InputError
 from lab.bench import studio_browser as browsing
 from lab.bench import studio_serving as serving
 from lab.bench.rounds import spread
-from lab.bench.running import check_counts
+from lab.bench.running import check_counts, record_place
 from lab.bench.simulated_ledger import EACH
 from lab.bench.studio_ledger import write_ledgers
 from lab.records import WRITTEN, record, write_record
@@ -83,9 +83,10 @@ def main(options: Options) -> int:
     result = {"how": HOW, "rows": options.rows // EACH * EACH, "browser": f"Chromium {version}", **judged(rounds)}
     result["load_average_before"] = round(load, 2)
     config = asdict(options) | {"out": options.out.name, "folder": None}
-    write_record(options.out, record("bench-studio", result, seed=options.seed, config=config))
+    path = record_place(options, rows=options.rows, rounds=options.rounds)
+    write_record(path, record("bench-studio", result, seed=options.seed, config=config))
     print(table(result))
-    print(f"record: {options.out}")
+    print(f"record: {path}")
     return 0 if result["reached"] else 1
 
 

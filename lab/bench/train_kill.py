@@ -19,7 +19,7 @@ import torch
 
 from blip.errors import InputError
 from lab.bench.killing import failed, finish, world_tars
-from lab.bench.running import check_counts
+from lab.bench.running import check_counts, record_place
 from lab.records import WRITTEN, record, write_record
 
 SPREAD = 4  # steps over which the moment of a kill is drawn
@@ -56,9 +56,10 @@ def main(options: Options) -> int:
         result = _measured(options, Path(folder))
     result["seconds"] = round(time.perf_counter() - start, 1)
     config = asdict(options) | {"out": options.out.name}
-    write_record(options.out, record("bench-train-kill", result, seed=options.seed, config=config))
+    path = record_place(options, kills=options.kills, steps=options.steps)
+    write_record(path, record("bench-train-kill", result, seed=options.seed, config=config))
     print(_said(result))
-    print(f"record: {options.out}")
+    print(f"record: {path}")
     return 0 if result["reached"] else 1
 
 

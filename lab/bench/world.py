@@ -14,6 +14,7 @@ from typing import Any
 
 from blip.errors import InputError
 from lab.bench.rounds import spread
+from lab.bench.running import record_place
 from lab.records import WRITTEN, record, write_record
 from lab.world.draw import draw
 from lab.world.language import full_caption
@@ -54,10 +55,11 @@ def main(options: Options) -> int:
         "load_average_before": round(load, 2),
     }
     config = {"scenes": options.scenes, "rounds": options.rounds}
-    write_record(options.out, record("bench-world", result, seed=options.seed, config=config))
+    path = record_place(options, scenes=options.scenes, rounds=options.rounds)
+    write_record(path, record("bench-world", result, seed=options.seed, config=config))
     print(_table(levels))
     print("required: " + ", ".join(f"{least:,} at {name}" for name, least in REQUIRED.items()))
-    print(f"record: {options.out}")
+    print(f"record: {path}")
     return 0 if reached else 1
 
 
