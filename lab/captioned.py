@@ -1,9 +1,10 @@
 """Images with captions, for retrieval and captioning: your own pairs, a benchmark's file, or the generated world."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from blip.data.benchmarks.captions import (
     CaptionedImage,
@@ -39,7 +40,8 @@ class Material:
     folder of images with .txt files. With --images a .json is the benchmark's own file: dataset_coco.json or
     dataset_flickr30k.json (Karpathy's), the published coco_karpathy_*.json and flickr30k_*.json, or NoCaps."""
     images: str | None = None
-    """Folder that the image paths of --data start from; by default the folder of the file."""
+    """Folder that the image paths of --data start from; by default the folder of the file. Karpathy's file is known
+    without it."""
     image_column: str | None = None
     """Column of a table with the image path or bytes; by default one of a usual name (image, path, file_name, ...)."""
     caption_column: str | None = None
@@ -86,8 +88,8 @@ def training(material: Material) -> Training:
     if isinstance(place, World):
         items = place.human(WORLD_PAIRS, captions_each=2)
         return Training([item.caption for item in items], [item.key for item in items], partial(array_source, items))
-    if material.images is not None and _is_json(place):
-        pairs: PairSet | Sequence[Pair] = caption_pairs(_benchmark(place, material.images, "train"))
+    if _is_benchmark(place, material, "split"):
+        pairs: PairSet | Sequence[Pair] = caption_pairs(_benchmark(place, material, "train"))
     else:
         pairs = material.read(place)
     if not len(pairs):
@@ -136,8 +138,8 @@ def captioned(data: str, material: Material, split: Split) -> Gallery:
 
     material: where its images lie and which columns a table has; its own pairs are not looked at.
     """
-    if material.images is not None and _is_json(data):
-        return Gallery(_benchmark(data, material.images, split))
+    if _is_benchmark(data, material, "id", "split"):
+        return Gallery(_benchmark(data, material, split))
     pairs = material.read(data)
     found = [
         CaptionedImage(first.key, first.image, tuple(pair.caption for pair in own))
@@ -171,15 +173,31 @@ def _place(material: Material) -> World | str:
     raise InputError("Images with captions come from --data or from --world; give one of the two.")
 
 
-def _is_json(data: str) -> bool:
-    return Path(data).suffix == ".json"
+def _is_benchmark(data: str, material: Material, *marks: str) -> bool:
+    """Whether a file is a benchmark's own: the folder of its images was given, or its images have one of these fields.
+
+    Without a look at them the images of Karpathy's test split would be trained on, and captions have the wrong ids.
+    """
+    if Path(data).suffix != ".json" or material.images is not None:
+        return Path(data).suffix == ".json"
+    try:
+        content = read_json(data)
+    except InputError:  # which the reader of pairs says better
+        return False
+    return isinstance(content, dict) and any(mark in _first(content) for mark in marks)
 
 
-def _benchmark(data: str, images: str, split: Split) -> list[CaptionedImage]:
-    """The form of a benchmark's file by what it holds."""
-    content = read_json(data)
+def _first(content: Any) -> Mapping[str, Any]:
+    """The first image of a benchmark's file."""
     rows = content.get("images") if isinstance(content, dict) else content
-    first = rows[0] if isinstance(rows, list) and rows and isinstance(rows[0], dict) else {}
+    return rows[0] if isinstance(rows, list) and rows and isinstance(rows[0], dict) else {}
+
+
+def _benchmark(data: str, material: Material, split: Split) -> list[CaptionedImage]:
+    """The form of a benchmark's file by what it holds; its images lie beside it where no folder was given."""
+    images = material.images or str(Path(data).parent)
+    content = read_json(data)
+    first = _first(content)
     if "split" in first:
         return read_karpathy(data, images, split)
     if isinstance(content, list) and "img_id" not in first:

@@ -18,7 +18,7 @@ from blip.metrics.words import caption_words
 from blip.model import narrowed
 from blip.tasks.batch import PairBatch
 from blip.tasks.captioning import EVALUATION, PROMPT, Captioning, captioning_model
-from lab.captioned import Gallery, Material, captioned, gallery
+from lab.captioned import Gallery, Material, captioned, gallery, training
 from lab.cli import main
 from lab.downstream import captioning
 from lab.inference import Machine, pixels
@@ -278,3 +278,14 @@ def test_a_table_with_columns_of_other_names_is_trained_and_measured_on(tmp_path
     capsys.readouterr()
     assert run("evaluate", "captioning", "--data", data, *model, "--out", tmp_path / "other") == 2
     assert "or name it as the" in capsys.readouterr().err
+
+
+def test_karpathys_file_is_known_without_the_folder_of_its_images(tmp_path, capsys):
+    path = write_karpathy(tmp_path, scenes(8), ["train", "test", "val", "test", "train", "restval", "train", "train"])
+    model = ("--weights", CAPTIONER, "--data", path, "--device", "cpu")
+    assert run("evaluate", "captioning", *model, "--out", tmp_path / "e") == 0
+    assert [identity for identity, _ in read_captions(tmp_path / "e" / "captions.json")] == [1001, 1003]
+    train = training(Material(data=str(path)))
+    assert sorted(set(train.keys)) == ["1000", "1004", "1005", "1006", "1007"]
+    assert run("evaluate", "captioning", *model, "--candidates", 3, "--out", tmp_path / "three") == 2
+    assert "One caption an image is measured; leave --candidates at 1." in capsys.readouterr().err

@@ -253,6 +253,12 @@ def test_decide_takes_every_option_of_a_policy_and_writes_what_decide_gives(draw
     assert sum(summary["filtered"].values()) == counts["captions"] - counts["kept"]
 
 
+def test_a_caption_of_two_lines_is_shown_on_one(filed, capsys):
+    lines = said(capsys, "ledger", "show", filed.folder, "n0").splitlines()
+    assert any('a "quoted" text, in two lines' in line for line in lines)
+    assert all(line.startswith(("n0 ", "  kept ", "  filtered ")) for line in lines)
+
+
 def test_show_as_json_has_every_caption_and_score(drawn, capsys):
     key = drawn.table("candidates")["image_key"][0].as_py()
     shown = json.loads(said(capsys, "ledger", "show", drawn.folder, key, "--json"))

@@ -37,6 +37,8 @@ class Options:
 
 def main(options: Options) -> int:
     """Caption, write captions.json, measure, write summary.json."""
+    if options.decoding.candidates > 1:
+        raise InputError("One caption an image is measured; leave --candidates at 1.")
     loaded = options.weights.load(options.machine.device)
     side = loaded.model.config.vision.image_size
     found = gallery(options.material, side, split=options.split, domains=DOMAINS)

@@ -8,6 +8,7 @@ from tyro.conf import Positional, arg
 
 from blip.capfilt import Ledger, Policy, usual
 from blip.capfilt.diff import Change, Difference, diff
+from blip.errors import one_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ def _said(found: Difference, policy: Policy) -> str:
 
 
 def _changed(name: str, change: Change) -> list[str]:
-    return [f"{name:14}{change.count:>10,}"] + [f"    {own['image_key']}  {own['caption']}" for own in change.examples]
+    return [f"{name:14}{change.count:>10,}"] + [f"    {own['image_key']}  {one_line(own['caption'])}" for own in change.examples]
 
 
 def _number(value: float | None) -> str:

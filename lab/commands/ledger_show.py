@@ -12,7 +12,7 @@ from blip.capfilt import Ledger, Policy, usual
 from blip.capfilt.decide import verdicts
 from blip.capfilt.merge import relocated
 from blip.data.pairs import ImageRef
-from blip.errors import InputError
+from blip.errors import InputError, one_line
 from lab.ledgers import image_roots
 
 _FACTS = ("origin", "caption", "mean_logprob", "captioner_id", "decoding", "truth", "noise_kind")
@@ -92,4 +92,4 @@ def _line(row: dict[str, Any]) -> str:
     score = "-" if row["score"] is None else f"{row['score']:.3f}"
     truth = f"   {row['truth']}" if row["truth"] else ""
     near = ", borderline" if row["borderline"] else ""
-    return f"  {sign} {score:>6}  {row['origin']:9}  {row['caption']}{truth}   by {row['by']}{near}"
+    return f"  {sign} {score:>6}  {row['origin']:9}  {one_line(row['caption'])}{truth}   by {row['by']}{near}"
