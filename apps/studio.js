@@ -18,11 +18,27 @@ window.addEventListener("beforeunload", () => {
   setTimeout(() => { leaving = false; }, 5000);
 });
 const never = new Promise(() => {});
+// A studio that was started again does not know the pages of before, and one that has ended knows none.
+const tell = (words) => {
+  const bar = document.querySelector(".lost") ?? document.body.appendChild(document.createElement("div"));
+  bar.className = "lost";
+  bar.setAttribute("role", "alert");
+  bar.textContent = words;
+};
+const heed = (answer) => answer.then(
+  (found) => {
+    if (found.status >= 500) tell("The studio was started again since this page was opened. Reload the page to go on; copy what you have typed first.");
+  },
+  () => {
+    if (!leaving) tell("The studio does not answer. Start it again with lab studio, then reload the page; copy what you have typed first.");
+  },
+);
 const unlessLeaving = (answer) => answer.catch((error) => (leaving ? never : Promise.reject(error)));
 window.fetch = (request, ...rest) => {
   if (!String(request.url ?? request).includes("/queue/join")) return unlessLeaving(ask(request, ...rest));
   const answer = asked.then(() => ask(request, ...rest));
   asked = answer.catch(() => {});
+  heed(answer);
   return unlessLeaving(answer);
 };
 

@@ -59,9 +59,12 @@ _STILL = """() => Promise.allSettled(
 
 
 @contextmanager
-def studio(*words: str | Path, settings: Mapping[str, str] = {}) -> Iterator[str]:
-    """`lab studio WORDS` once it answers: its address; it must end well. settings: of the environment."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
+def studio(*words: str | Path, settings: Mapping[str, str] = {}, port: int = 0) -> Iterator[str]:
+    """`lab studio WORDS` once it answers: its address; it must end well.
+
+    settings: of the environment. port: 0 for one that is free.
+    """
+    with socket.create_server(("127.0.0.1", port)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-c", _SERVE, *map(str, words), "--port", str(port)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | settings

@@ -323,6 +323,26 @@ def test_leaving_the_page_while_it_asks_is_no_error(opened):
     at(page, 1)
 
 
+def test_a_page_whose_studio_was_started_again_or_ended_says_so(browser, ledger, reviews):
+    page = browser.new_page()
+    with studio(ledger.folder) as url:
+        page.goto(f"{url}?room=review&queue=all")
+        expect(page.locator(browsing.AT_WORK)).to_be_visible(timeout=MS)
+        expect(page.locator("#review-focus .focus")).to_be_visible(timeout=MS)
+        assert page.locator(".lost").count() == 0
+    with studio(ledger.folder, port=int(url.rpartition(":")[2])):
+        page.locator(".line").nth(3).click()
+        expect(page.locator(".lost")).to_contain_text("was started again since this page was opened. Reload", timeout=MS)
+        assert page.evaluate(CONTRAST) == [] and page.locator(".lost").get_attribute("role") == "alert"
+        page.reload()
+        expect(page.locator(browsing.AT_WORK)).to_be_visible(timeout=MS)
+        expect(page.locator("#review-focus .focus")).to_be_visible(timeout=MS)
+        assert page.locator(".lost").count() == 0
+    page.locator(".line").nth(2).click()
+    expect(page.locator(".lost")).to_contain_text("does not answer. Start it again with lab studio", timeout=MS)
+    page.close()
+
+
 def test_a_slow_hand_chooses_what_it_pressed_on(opened):
     page = opened()
     at(page, 1)
