@@ -64,6 +64,16 @@ document.addEventListener("click", (event) => {
   if (cards && cards.getBoundingClientRect().top < 0) cards.scrollIntoView();
 });
 
+// The number of a slider that is emptied means nothing yet; who leaves it so gets the number back.
+const emptied = (field) => field.matches?.("input[type=number]") && field.value === "" && field.closest(".block")?.querySelector("input[type=range]");
+document.addEventListener("input", (event) => {
+  if (emptied(event.target)) event.stopImmediatePropagation();
+}, true);
+document.addEventListener("focusout", (event) => {
+  const slider = emptied(event.target);
+  if (slider) event.target.value = slider.value;
+}, true);
+
 // What is chosen in a picture or on a card goes to the server through an input that nobody sees.
 const send = (place, words) => {
   const input = document.querySelector(`${place} textarea, ${place} input`);

@@ -58,6 +58,27 @@ def test_the_room_fits_the_window_and_shows_each_caption_with_word_picture_and_n
     assert ITEMS[5].caption in first.inner_text()
 
 
+def test_an_emptied_number_of_a_slider_leaves_what_is_known(room):
+    kept, box = room.locator("#web-scores .split .kept b"), room.locator("#web-limit input[type=number]")
+    first = kept.inner_text()
+    move(room, "web", 0.8)
+    expect(kept).not_to_have_text(first, timeout=MS)
+    before = kept.inner_text()
+    box.fill("")
+    room.wait_for_timeout(1000)
+    assert kept.inner_text() == before
+    box.press("Tab")
+    expect(box).to_have_value("0.8")
+    move(room, "web", 0.01)
+    expect(kept).not_to_have_text(before, timeout=MS)
+    room.get_by_role("tab", name="Search", exact=True).click()
+    search = room.locator("#search-web input[type=number]")
+    search.fill("")
+    search.press("Tab")
+    expect(search).to_have_value("0.01")
+    assert room.get_by_text("Error", exact=True).count() == 0
+
+
 def test_moved_thresholds_show_the_counts_of_decide(room, ledger):
     for policy in (Policy(web=0.8), Policy(web=0.8, synthetic=0.25), Policy(web=0.01, synthetic=1.0)):
         move(room, "web", policy.web)
