@@ -13,7 +13,7 @@ from typing import Any
 from apps.reviews import Reviews, Word
 from apps.service import Service
 from apps.undoing import Said
-from blip.capfilt import Policy, usual
+from blip.capfilt import Policy
 from blip.errors import InputError
 from lab.audit_draw import Drawn, draw, identity
 from lab.audit_files import WORDS, Key, answered
@@ -120,7 +120,7 @@ class Audit:
     def _drawn(self, which: Draw) -> tuple[Key, list[int]]:
         """The key of an audit, and where its captions stand in the ledger (from 1), both in the sheet's order."""
         ledger = self._service.ledger
-        policy = usual(ledger, which.policy)
+        policy = self._service.over(which.policy)
         strata, drawn = draw(ledger, policy, which.size, which.seed)
         before, starts = 0, {}
         for entry in ledger.entries("candidates"):

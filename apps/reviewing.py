@@ -15,7 +15,7 @@ from apps.questions import LIMIT
 from apps.queues import QUEUES, ROWS, SEARCHED
 from apps.reviews import KEEP, REVIEW, Reviews, Word, kappa
 from apps.service import Service
-from blip.capfilt import Policy, usual
+from blip.capfilt import Policy
 from blip.capfilt.override import Decision, decisions, record
 from blip.errors import InputError
 from lab.audit_draw import identity
@@ -204,7 +204,7 @@ class Desk:
                     side = None if word.word is None else word.word == KEEP
                     new[row] = Decision(side, word.reviewer, word.time, word.caption)
             if new:
-                record(self.service.ledger, new, usual(self.service.ledger, policy))
+                record(self.service.ledger, new, self.service.over(policy))
             self.service.refresh()
         return len(new)
 
@@ -213,7 +213,7 @@ class Desk:
 
         form: parquet (with the pictures) or json (a zip of the list and its pictures).
         """
-        return self._exports.write(usual(self.service.ledger, policy), form, self.apply(policy))
+        return self._exports.write(self.service.over(policy), form, self.apply(policy))
 
     def _judged(self) -> dict[str, Word]:
         return {row: word for row, word in self.reviews.words(REVIEW).items() if word.word is not None}

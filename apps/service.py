@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Condition, Lock
@@ -56,7 +57,8 @@ class Service:
         self._known_counts = lru_cache(maxsize=_REMEMBERED)(self._view_counts)
         self.opinions: list[str] = [f"{filter}.{column}" for filter, column in second_opinions(ledger)]
         """What may give a second opinion, as FILTER.COLUMN."""
-        self.margin = Margins.of(ledger, usual(ledger)).score
+        self._usual = usual(ledger)
+        self.margin = Margins.of(ledger, self._usual).score
         """How near a threshold a verdict is borderline; 0 where nobody measured it."""
         self.images: int = self.ask("SELECT count(*) AS n FROM images")[0]["n"]
         """Images in the ledger."""
@@ -83,6 +85,10 @@ class Service:
             self._idle.wait_for(lambda: not self._asking)
             self._index.close()
         self._scratch.cleanup()
+
+    def over(self, policy: Policy) -> Policy:
+        """The thresholds of a policy, by the score that the index was made with; filters may have come since."""
+        return replace(self._usual, web=policy.web, synthetic=policy.synthetic)
 
     def tallies(self, policy: Policy) -> dict[str, Tally]:
         """What the policy keeps and filters, by origin and truth."""

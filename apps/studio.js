@@ -18,6 +18,13 @@ window.addEventListener("beforeunload", () => {
   setTimeout(() => { leaving = false; }, 5000);
 });
 const never = new Promise(() => {});
+window.addEventListener("unhandledrejection", (event) => {
+  if (leaving) event.preventDefault();
+});
+// Gradio hears first that a page is left: it closes its streams and complains of that in the same moment.
+const complain = console.error;
+console.error = (...words) => setTimeout(() => leaving || complain(...words));
+
 // A studio that was started again does not know the pages of before, and one that has ended knows none.
 const tell = (words) => {
   const bar = document.querySelector(".lost") ?? document.body.appendChild(document.createElement("div"));
@@ -27,7 +34,8 @@ const tell = (words) => {
 };
 const heed = (answer) => answer.then(
   (found) => {
-    if (found.status >= 500) tell("The studio was started again since this page was opened. Reload the page to go on; copy what you have typed first.");
+    if (found.ok) document.querySelector(".lost")?.remove();
+    if (found.status === 500) tell("The studio was started again since this page was opened. Reload the page to go on; copy what you have typed first.");
   },
   () => {
     if (!leaving) tell("The studio does not answer. Start it again with lab studio, then reload the page; copy what you have typed first.");
@@ -200,6 +208,22 @@ const reviewShown = () => {
   return focus ? `${focus.dataset.row} ${focus.dataset.version}` : new URLSearchParams(location.search).get("row") ?? "";
 };
 const reviewWritten = () => document.querySelector("#review-focus [data-row]")?.dataset.row ?? "";
+
+// A better text that nobody has saved yet outlives its page: it stands in the box again when its caption does.
+const UNSAVED = `better text of ${location.pathname}`;
+window.addEventListener("beforeunload", () => {
+  const text = document.querySelector("#review-text textarea")?.value;
+  if (text && reviewWritten()) sessionStorage.setItem(UNSAVED, JSON.stringify({ row: reviewWritten(), text }));
+});
+const unsaved = JSON.parse(sessionStorage.getItem(UNSAVED));
+const waiting = unsaved && setInterval(() => {
+  const area = document.querySelector(".rooms:not([inert]) #review-text textarea");
+  if (!area || reviewWritten() !== unsaved.row) return;
+  clearInterval(waiting);
+  sessionStorage.removeItem(UNSAVED);
+  if (!area.value) write(area, unsaved.text);
+}, 300);
+
 const auditShown = () => {
   const focus = document.querySelector("#audit-question [data-row]");
   return focus ? `${focus.dataset.row} ${focus.dataset.version} ${focus.dataset.number} ${focus.dataset.draw}` : "";

@@ -1,5 +1,6 @@
 """Images with captions, for retrieval and captioning: your own pairs, a benchmark's file, or the generated world."""
 
+import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from blip.data.benchmarks.reading import read_json
 from blip.data.loading import Source
 from blip.data.pairs import Pair, Reject
 from blip.data.pairset import PairSet
+from blip.data.places import is_url, local
 from blip.data.readers import read_pairs
 from blip.data.sources import PhotoSource
 from blip.data.text import clean_caption
@@ -43,9 +45,9 @@ class Material:
     """Folder that the image paths of --data start from; by default the folder of the file. Karpathy's file is known
     without it."""
     image_column: str | None = None
-    """Column of a table with the image path or bytes; by default one of a usual name (image, path, file_name, ...)."""
+    """Column of a table, of --val too, with the image path or bytes; by default one of a usual name (image, path, file_name, ...)."""
     caption_column: str | None = None
-    """Column of a table with the caption; by default one of a usual name (caption, captions, text, title)."""
+    """Column of a table, of --val too, with the caption; by default one of a usual name (caption, captions, text, title)."""
     world: str | None = None
     """The generated task in place of --data: nano, tiny, small, medium or rich."""
 
@@ -88,7 +90,7 @@ def training(material: Material) -> Training:
     if isinstance(place, World):
         items = place.human(WORLD_PAIRS, captions_each=2)
         return Training([item.caption for item in items], [item.key for item in items], partial(array_source, items))
-    if _is_benchmark(place, material, "split"):
+    if _is_benchmark(place, material):
         pairs: PairSet | Sequence[Pair] = caption_pairs(_benchmark(place, material, "train"))
     else:
         pairs = material.read(place)
@@ -138,7 +140,7 @@ def captioned(data: str, material: Material, split: Split) -> Gallery:
 
     material: where its images lie and which columns a table has; its own pairs are not looked at.
     """
-    if _is_benchmark(data, material, "id", "split"):
+    if _is_benchmark(data, material):
         return Gallery(_benchmark(data, material, split))
     pairs = material.read(data)
     found = [
@@ -173,10 +175,10 @@ def _place(material: Material) -> World | str:
     raise InputError("Images with captions come from --data or from --world; give one of the two.")
 
 
-def _is_benchmark(data: str, material: Material, *marks: str) -> bool:
-    """Whether a file is a benchmark's own: the folder of its images was given, or its images have one of these fields.
+def _is_benchmark(data: str, material: Material) -> bool:
+    """Whether a file is a benchmark's own: the folder of its images was given, or it is Karpathy's.
 
-    Without a look at them the images of Karpathy's test split would be trained on, and captions have the wrong ids.
+    Without a look the images of Karpathy's test split would be trained on, and all splits would be evaluated on.
     """
     if Path(data).suffix != ".json" or material.images is not None:
         return Path(data).suffix == ".json"
@@ -184,7 +186,7 @@ def _is_benchmark(data: str, material: Material, *marks: str) -> bool:
         content = read_json(data)
     except InputError:  # which the reader of pairs says better
         return False
-    return isinstance(content, dict) and any(mark in _first(content) for mark in marks)
+    return isinstance(content, dict) and {"split", "sentences"} <= _first(content).keys()
 
 
 def _first(content: Any) -> Mapping[str, Any]:
@@ -195,7 +197,7 @@ def _first(content: Any) -> Mapping[str, Any]:
 
 def _benchmark(data: str, material: Material, split: Split) -> list[CaptionedImage]:
     """The form of a benchmark's file by what it holds; its images lie beside it where no folder was given."""
-    images = material.images or str(Path(data).parent)
+    images = material.images or (os.path.dirname(data) if is_url(data) else str(Path(local(data)).parent))
     content = read_json(data)
     first = _first(content)
     if "split" in first:

@@ -17,7 +17,7 @@ _OF_TRAINING = ("seed", "accumulate", "precision", "weight_decay", "betas", "cli
 def made_of(start: Loaded | Opened, rows: Iterable[object], **settings: Any) -> dict[str, Any]:
     """The data by a hash of their rows (what names an image, and what is said of it), where the weights start, settings.
 
-    No path is in it: data and weights may move. Rows are JSON values, or what `str` tells apart.
+    Weights may move, and data whose names do not say where they lie. Rows are JSON values, or what `str` tells apart.
     """
     return {
         "data": _digest(rows),

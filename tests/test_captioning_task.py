@@ -289,3 +289,16 @@ def test_karpathys_file_is_known_without_the_folder_of_its_images(tmp_path, caps
     assert sorted(set(train.keys)) == ["1000", "1004", "1005", "1006", "1007"]
     assert run("evaluate", "captioning", *model, "--candidates", 3, "--out", tmp_path / "three") == 2
     assert "One caption an image is measured; leave --candidates at 1." in capsys.readouterr().err
+
+
+def test_only_karpathys_file_is_taken_for_one_and_may_lie_at_a_url(tmp_path):
+    path = write_karpathy(tmp_path, scenes(4), ["train", "test", "val", "test"])
+    assert [image.image_id for image in captioned(f"file://{path}", Material(), "test").images] == [1001, 1003]
+    content = json.loads(path.read_text())
+    images = [{"id": at, "file_name": f"{one['filepath']}/{one['filename']}", "split": one["split"]} for at, one in enumerate(content["images"])]
+    annotations = [{"image_id": at, "caption": f"a red ball {at}"} for at in range(5)]
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps({"images": [*images, {"id": 4, "file_name": "gone.png", "split": "train"}], "annotations": annotations}))
+    assert len(training(Material(data=str(own))).keys) == 4
+    found = captioned(str(own), Material(), "test")
+    assert (len(found.images), len(found.rejects)) == (4, 1)

@@ -323,6 +323,26 @@ def test_leaving_the_page_while_it_asks_is_no_error(opened):
     at(page, 1)
 
 
+def test_a_better_text_that_waits_outlives_the_page(opened):
+    page = opened()
+    at(page, 1)
+    page.locator(".line").nth(4).click()
+    at(page, 5)
+    own, box = row(page), page.locator("#review-text textarea")
+    box.fill("a text that nobody has saved")
+    page.wait_for_timeout(500)
+    page.reload()
+    at(page, 5)
+    assert row(page) == own
+    expect(box).to_have_value("a text that nobody has saved", timeout=MS)
+    box.press("Control+Enter")  # saves it, and goes on
+    at(page, 6)
+    page.reload()
+    expect(page.locator(browsing.AT_WORK)).to_be_visible(timeout=MS)
+    page.wait_for_timeout(1500)
+    expect(box).to_have_value("")
+
+
 def test_a_page_whose_studio_was_started_again_or_ended_says_so(browser, ledger, reviews):
     page = browser.new_page()
     with studio(ledger.folder) as url:

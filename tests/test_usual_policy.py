@@ -10,8 +10,10 @@ from fake_models import FakeCaptioner, FakeFilter
 from plugin_models import clip_folder
 
 from apps.service import Service
-from blip.capfilt import Job, Policy, decide, decide_duckdb, run, usual
+from blip.capfilt import Job, Ledger, Policy, decide, decide_duckdb, run, usual
 from blip.capfilt.decide import deciding_column
+from blip.capfilt.diff import diff
+from blip.capfilt.scoring import score
 from blip.data.pairs import Pair
 from blip.data.pairset import PairSet
 from blip.errors import InputError
@@ -56,6 +58,11 @@ def test_without_it_the_first_match_probability_decides_and_thresholds_stay(tmp_
     assert usual(found) == Policy(filter="mine")
     assert usual(found, Policy(web=0.2, per_image=1)) == Policy(filter="mine", web=0.2, per_image=1)
     assert usual(found, Policy(column="itc")) == Policy(filter="mine", column="itc")
+    assert usual(found, Policy(column="cosine")) == Policy(filter="clip", column="cosine")
+    mistyped = Policy(column="itm_probb")
+    assert usual(found, mistyped) is mistyped
+    with pytest.raises(InputError):
+        decide(found, mistyped)
     summed = Policy(weighted_sum=("clip.cosine:1.0",))
     assert usual(found, summed) is summed
     by_name = decide(found, Policy(filter="mine"))
@@ -66,6 +73,37 @@ def test_without_any_match_probability_the_first_score_of_the_first_filter_decid
     found = ledger(tmp_path, late=Cosine("late"), early=Cosine("early"))
     assert usual(found) == Policy(filter="late", column="cosine")
     assert deciding_column(["cosine", "other"]) == "cosine" and deciding_column(["itm_logit", "itm_prob"]) == "itm_prob"
+
+
+def test_a_filter_that_is_called_itm_and_gives_no_match_probability_decides_by_what_it_gives(tmp_path):
+    assert usual(ledger(tmp_path / "a", itm=Cosine("clip"))) == Policy(column="cosine")
+    assert usual(ledger(tmp_path / "b", itm=Cosine("clip"), mine=FakeFilter("mine"))) == Policy(filter="mine")
+
+
+def test_a_filter_that_has_not_scored_all_decides_only_where_no_other_has(tmp_path):
+    pairs = PairSet.of([Pair(f"k{n}", f"a caption {n}", encoded(picture(n), "PNG")) for n in range(6)])
+    found = run(Job(captioner=FakeCaptioner(), filters={"mine": FakeFilter("mine")}, images_per_shard=2), pairs, tmp_path)
+    score(found, {"itm": FakeFilter("other")}, images={pair.key: pair for pair in pairs})
+    assert usual(Ledger.open(tmp_path)) == Policy()
+    (tmp_path / "manifest" / "scores.itm-00001.json").unlink()
+    assert usual(Ledger.open(tmp_path)) == Policy(filter="mine")
+    (tmp_path / "manifest" / "scores.mine-00001.json").unlink()
+    assert usual(Ledger.open(tmp_path)) == Policy()
+
+
+def test_ledgers_whose_filters_have_other_names_are_compared_each_by_its_own(tmp_path, capsys):
+    mine, itm, clip = (ledger(tmp_path / name, **{name: filter}) for name, filter in (("mine", FakeFilter("same")), ("itm", FakeFilter("same")), ("clip", Cosine("clip"))))
+    assert diff(mine, itm).score_drift == 0.0 and diff(mine, clip).score_drift is None
+    assert main(["ledger", "diff", str(mine.folder), str(itm.folder), "--web", "0.4"]) == 0
+    said = capsys.readouterr().out
+    assert "kept by mine.itm_prob, web >= 0.4, synthetic >= 0.5 and itm.itm_prob, web >= 0.4" in said
+
+
+def test_what_the_studio_decides_by_stays_where_a_filter_is_added(tmp_path):
+    found = ledger(tmp_path, mine=FakeFilter("mine"))
+    with closing(Service.open(found.folder)) as service:
+        score(found, {"itm": FakeFilter("other")}, images={f"k{n}": Pair(f"k{n}", "", encoded(picture(n), "PNG")) for n in range(9)})
+        assert usual(Ledger.open(tmp_path)) == Policy() and service.over(Policy(web=0.2)) == Policy(filter="mine", web=0.2)
 
 
 def test_the_studio_opens_a_ledger_whose_filter_has_another_name(tmp_path):

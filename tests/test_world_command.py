@@ -199,3 +199,8 @@ def test_a_trial_never_takes_the_place_of_the_record_that_comes_along(tmp_path, 
     assert place() == bench.Options.out and place(scenes=known["scenes"] + 1) == bench.Options.out
     assert place(rounds=known["rounds"] - 1) == trial
     assert place(rounds=1, out=tmp_path / "mine.json") == tmp_path / "mine.json"
+    broken = tmp_path / "broken.json"
+    monkeypatch.setattr(bench.Options, "out", broken)
+    for text in ("", "[]", "{}", '{"config": null}', '{"config": {"rounds": null}}'):
+        broken.write_text(text)
+        assert place(rounds=1, out=broken) == broken

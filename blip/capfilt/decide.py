@@ -5,6 +5,7 @@ hold them equal. What looks at the whole ledger (`top_fraction`, `per_caption`) 
 hashes first; `per_caption` then holds up to 3 bytes a caption, and more for texts that pass too often.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -36,17 +37,31 @@ def decide(ledger: Ledger, policy: Policy | None = None) -> pa.Table:
 def usual(ledger: Ledger, policy: Policy | None = None) -> Policy:
     """What decides over a ledger where nobody says more: the paper's policy (section 3.3), or another's thresholds.
 
-    The filter itm decides where it has scored or the policy is by anything else; a ledger without it is decided by its
-    first filter with a match probability, else by the first score of its first filter.
+    A policy by the filter itm is decided by the column that it names: of itm where that has it, else of the first filter
+    that has. Where nobody named a column and no filter gives a match probability, the first score decides. Of a
+    ledger that is finished, filters that have not scored all of it decide only where no other has.
     """
     policy, paper = policy or Policy(), Policy()
-    scored, named = ledger.filters, list(ledger.about.get("filters", {}))
-    if not scored or paper.filter in scored or policy.weighted_sum or policy.filter != paper.filter:
+    if policy.weighted_sum or policy.filter != paper.filter:
         return policy
-    columns = {name: _columns(ledger, name) for name in sorted(scored, key=lambda name: (named + scored).index(name))}
-    first = next((name for name, own in columns.items() if paper.column in own), next(iter(columns)))
-    given = policy.column in columns[first]
-    return replace(policy, filter=first, column=policy.column if given else deciding_column(columns[first]))
+    columns = {name: _columns(ledger, name) for name in _deciders(ledger, paper.filter)}
+    first = next((name for name, own in columns.items() if policy.column in own), None)
+    if first is not None:
+        return replace(policy, filter=first)
+    if policy.column != paper.column or not columns:
+        return policy  # which is refused, by the columns that there are
+    first = next(iter(columns))
+    return replace(policy, filter=first, column=deciding_column(columns[first]))
+
+
+def _deciders(ledger: Ledger, usual: str) -> list[str]:
+    """The filters that may decide: the usual one first, then in the order in which they were given."""
+    scored = Counter(entry.table.removeprefix("scores/") for entry in ledger.entries("scores/*"))
+    shards = sum(1 for _ in ledger.entries("candidates"))
+    whole = [name for name, count in scored.items() if count >= shards]
+    finished = shards >= -(-ledger.about.get("data", {}).get("images", 0) // ledger.about.get("images_per_shard", 1))
+    named = list(ledger.about.get("filters", {})) + sorted(scored)
+    return sorted(whole if finished and whole else scored, key=lambda name: (name != usual, named.index(name)))
 
 
 def deciding_column(columns: Sequence[str]) -> str:

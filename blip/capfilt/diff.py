@@ -51,17 +51,19 @@ class Difference:
     now_filtered: Change
     unchanged: int
     score_drift: float | None
-    """Mean change of the score over the texts that both have a score for."""
+    """Mean change of the score over the texts that both have a score for; None too where the scores are unlike."""
 
 
 def diff(before: Ledger, after: Ledger, policy: Policy | None = None) -> Difference:
     """Compare two ledgers; in SQL, so that they may be larger than memory.
 
-    InputError where one of them lacks a score that the policy needs.
+    Each is decided by its own `usual` filter, where the policy names no other. InputError where one of them lacks a
+    score that the policy needs.
     """
+    policies = {"before": usual(before, policy), "after": usual(after, policy)}
     with connected(before, after) as connection:
         for name, ledger in (("before", before), ("after", after)):
-            create_view(connection, ledger, policy or usual(ledger), f"{name}_rows")
+            create_view(connection, ledger, policies[name], f"{name}_rows")
             connection.execute(_TEXTS.format(name=name))
         connection.execute(_CHANGES)
         unchanged, drift = _one(connection, _REST)
@@ -73,7 +75,7 @@ def diff(before: Ledger, after: Ledger, policy: Policy | None = None) -> Differe
             now_kept=_change(connection, "now_kept"),
             now_filtered=_change(connection, "now_filtered"),
             unchanged=unchanged,
-            score_drift=drift,
+            score_drift=drift if policies["before"].column == policies["after"].column else None,
         )
 
 

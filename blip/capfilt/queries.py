@@ -111,7 +111,7 @@ def _scored(ledger: Ledger, policy: Policy) -> str:
             if own is None or own.rows != entry.rows:
                 raise InputError(
                     f"The filter {name} has not scored shard {entry.shard} of {ledger.folder}; "
-                    "run lab capfilt again to finish it."
+                    "run lab capfilt or lab ledger score again to finish it."
                 )
     places = {name: f"s{number}" for number, name in enumerate(tables)}
     joined = " ".join(

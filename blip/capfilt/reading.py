@@ -43,7 +43,7 @@ class Shard:
             if not ledger.has(table, entry.shard):
                 raise InputError(
                     f"The filter {name} has not scored shard {entry.shard} of {ledger.folder}; "
-                    "run lab capfilt again to finish it."
+                    "run lab capfilt or lab ledger score again to finish it."
                 )
             own = ledger.read(table, entry.shard, [*identity, *wanted])
             if not own.num_rows == rows.num_rows == entry.rows or (identity and own["row_id"] != rows["row_id"]):

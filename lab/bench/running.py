@@ -38,8 +38,11 @@ def record_place(options: Any, **sizes: int) -> Path:
     out: Path = options.out
     if out != type(options).out or not out.is_file():
         return out
-    known = json.loads(out.read_text(encoding="utf-8"))["config"]
-    trial = any(size < known.get(name, size) for name, size in sizes.items())
+    try:
+        known = json.loads(out.read_text(encoding="utf-8"))["config"]
+        trial = any(size < known.get(name, size) for name, size in sizes.items())
+    except (ValueError, KeyError, TypeError, AttributeError):  # no record of a bench: nothing is lost
+        return out
     return WRITTEN / "trials" / out.name if trial else out
 
 

@@ -28,16 +28,16 @@ class Options:
 def main(options: Options) -> int:
     """Print the difference."""
     before, after = Ledger.open(options.before), Ledger.open(options.after)
-    policy = usual(before, options.policy)
-    found = diff(before, after, policy)
+    found = diff(before, after, options.policy)
+    policy = " and ".join(dict.fromkeys(str(usual(ledger, options.policy)) for ledger in (before, after)))
     if options.json:
-        print(json.dumps(asdict(found) | {"policy": str(policy)}, indent=1, ensure_ascii=False))
+        print(json.dumps(asdict(found) | {"policy": policy}, indent=1, ensure_ascii=False))
     else:
         print(_said(found, policy))
     return 0
 
 
-def _said(found: Difference, policy: Policy) -> str:
+def _said(found: Difference, policy: str) -> str:
     rows: list[tuple[str, ...]] = [("", "before", "after")]
     for name in ("captions", "kept", "vocabulary"):
         rows.append((name, *(f"{getattr(side, name):,}" for side in (found.before, found.after))))

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
+from blip.capfilt.identity import data_sha256
 from blip.checkpoint import Card, Loaded, save
 from blip.config import SHARING, SIZE_NAMES, BlipConfig, named, to_json
 from blip.data.loading import Loader
-from blip.data.pairset import Selection
+from blip.data.pairset import PairSet, Selection
 from blip.data.sources import PhotoSource
 from blip.data.text import clean_caption
 from blip.data.transforms import PRETRAIN_SCALE, train_transform
@@ -137,7 +138,7 @@ def main(options: Options) -> int:
         begin_in(options.out, "pretrain")
     before = held_out_losses(model, batch.to(options.device), options.precision)
     with process_group(options.device, options.wait_seconds):
-        origin = _origin(options, Loaded(model, tokenizer, Card(stage="new"), begin.fingerprint), training)
+        origin = _origin(options, Loaded(model, tokenizer, Card(stage="new"), begin.fingerprint), pairs)
         rows = _trained(options, task, PairFeed(loader, tokenizer), len(loader), origin)
     after = held_out_losses(model, batch.to(options.device), options.precision)
     card = Card(stage="pretrained", notes={"data": options.data, "steps": options.steps})
@@ -166,10 +167,10 @@ def _trained(
         return run(progress=progress)
 
 
-def _origin(options: Options, begin: Loaded, training: Selection) -> dict[str, Any]:
+def _origin(options: Options, begin: Loaded, pairs: PairSet) -> dict[str, Any]:
     """What the model comes from, but for the configuration of the training."""
-    rows = ((pair.key, pair.caption) for pair in training)
-    return made_of(begin, rows, momentum=options.momentum, local_negatives=options.local_negatives)
+    data = (data_sha256(pairs), options.held_out)  # a hash of ten million pairs takes seconds
+    return made_of(begin, data, momentum=options.momentum, local_negatives=options.local_negatives)
 
 
 def _tokenizer(options: Options, training: Selection) -> Tokenizer:
