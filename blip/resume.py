@@ -123,7 +123,7 @@ class Keeper:
     def _restore(self, state: Any) -> None:
         if not isinstance(state, dict) or not all(isinstance(state.get(name), kind) for name, kind in _PARTS.items()):
             raise InputError(f"The newest checkpoint in {self.folder} is not what training wrote; delete it.")
-        self._refuse_another(state.get("made_of", {}))
+        _refuse(self.folder, self.made_of, state)
         try:
             self.task.load_state_dict(state["task"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -143,20 +143,25 @@ class Keeper:
         if "cuda_rng" in state and (device := self._device()).type == "cuda":
             torch.cuda.set_rng_state(_of_device(state["cuda_rng"], device), device)
 
-    def _refuse_another(self, made_of: Any) -> None:
-        known = made_of if isinstance(made_of, dict) else {}  # of before, or of a caller who does not tell
-        differs = [name for name, mine in self.made_of.items() if known.get(name, mine) != mine]
-        if differs:
-            raise InputError(
-                f"{self.folder} holds another training, which differs in the {differs[0]}; choose another output folder, "
-                "or give the same data and settings to continue."
-            )
-
     def _device(self) -> torch.device:
         return next(self.task.parameters()).device
 
     def _found(self) -> list[Path]:
-        return sorted(path for path in self.folder.glob("*-*.pt") if path.is_file()) if self.folder else []
+        return _checkpoints(self.folder) if self.folder else []
+
+
+def refuse_another(out: Path, made_of: Mapping[str, Any]) -> None:
+    """InputError where the newest checkpoint in `out` is of another training, before anything long begins.
+
+    What cannot be read is left to the `Keeper`, which looks for one before it.
+    """
+    folder = out / "checkpoints"
+    for newest in _checkpoints(folder)[-1:]:
+        try:
+            state: Any = load_plain(newest)
+        except InputError:
+            return
+        _refuse(folder, made_of, state)
 
 
 @contextmanager
@@ -172,6 +177,21 @@ def kept_if_lost(keeper: Keeper) -> Iterator[None]:
             f"Another process of this run died or kept the others waiting for too long after step {keeper.step}; "
             f"start the same command again to continue from {keeper.folder}."
         ) from error
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*-*.pt") if path.is_file())
+
+
+def _refuse(folder: Path | None, made_of: Mapping[str, Any], state: Any) -> None:
+    known = state.get("made_of") if isinstance(state, dict) else None
+    known = known if isinstance(known, dict) else {}  # of before, or of a caller who does not tell
+    differs = [name for name, mine in made_of.items() if known.get(name, mine) != mine]
+    if differs:
+        raise InputError(
+            f"{folder} holds another training, which differs in the {differs[0]}; choose another output folder, "
+            "or give the same data and settings to continue."
+        )
 
 
 def _of_device(states: torch.Tensor | list[torch.Tensor], device: torch.device) -> torch.Tensor:

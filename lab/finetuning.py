@@ -16,6 +16,7 @@ from blip.config import SIZE_NAMES, named, to_json
 from blip.distributed import choose_gpu, is_main, process_group
 from blip.errors import InputError
 from blip.model import BLIP
+from blip.resume import refuse_another
 from blip.schedules import Schedule
 from blip.tokenizer import Tokenizer
 from blip.train import Feed, TrainConfig, train
@@ -140,6 +141,8 @@ def fit(
         begin_in(out, f"finetune {name}")
     task.eval()
     first, origin = evaluate_start or evaluate, {**(made_of or {}), **of_training(config)}
+    if out is not None and first:
+        refuse_another(out, origin)
     before = first() if first else None
     with process_group(next(task.parameters()).device.type, WAIT_SECONDS):
         if is_main():

@@ -11,6 +11,7 @@ from caption_files import scenes, write_csv
 from blip.checkpoint import load
 from blip.tasks.vqa_training import Asked
 from lab.cli import main
+from lab.downstream import captioning
 from lab.downstream.dialog_rows import world_dialogs
 from lab.downstream.nlvr_rows import world_statements
 from lab.downstream.vqa_rows import world_questions
@@ -108,6 +109,12 @@ def test_fine_tuning_with_other_settings_is_refused_and_changes_nothing(name, da
     # Weights that are read at another size are other weights.
     assert f"differs in the {'starting weights' if name == 'model' else name};" in said
     assert left(captioner) == before
+
+
+def test_another_training_is_refused_before_the_measurement_that_comes_before_it(data, captioner, monkeypatch, capsys):
+    monkeypatch.setattr(captioning, "captions", None)  # a call would fail
+    assert caption(data, captioner, "--val", data, "--peak", 1e-3) == 2
+    assert "differs in the schedule;" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["pretrain", "captioning"])
