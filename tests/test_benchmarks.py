@@ -325,7 +325,7 @@ BROKEN = [
         "karpathy",
         ["images", 0, "filename"],
         "no.jpg",
-        "image 1: the image .*val2014/no.jpg is missing; give the folder",
+        "image 1: the image .*val2014/no.jpg is missing; check the folder",
     ),
     ("karpathy", ["images", 0, "sentences"], [], "image 1: 'sentences' is an empty list"),
     ("karpathy", ["images"], [], "'images' is an empty list"),

@@ -184,7 +184,7 @@ def test_broken_msrvtt_lists(tmp_path, root):
         ('video_id,sentence\nvideo9770,"hi\nvideo9770,ho\n', "test.csv, line 2 cannot be used: a quote begins in this line"),
         (
             "video_id,sentence\nvideo1,hi\n",
-            "row 1: the video .*video1 is missing; give the folder of the videos",
+            "row 1: the video .*video1 is missing; check the folder that was given for the videos",
         ),
         ("video_id,sentence\n", "has no rows"),
         ("", "is empty"),

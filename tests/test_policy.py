@@ -230,7 +230,7 @@ def test_what_the_ledger_lacks_is_one_sentence(ledgers):
 def test_a_shard_without_scores_is_one_sentence(tmp_path, way):
     ledger = random_ledger(tmp_path / "ledger", 3)
     (ledger.folder / "manifest" / "scores.clip-00001.json").unlink()
-    with pytest.raises(InputError, match="filter clip has not scored shard 00001 of .*; run lab capfilt again"):
+    with pytest.raises(InputError, match="filter clip has not scored shard 00001 of .*; run lab capfilt or lab ledger score again"):
         way(ledger, Policy(filter="clip", column="clip_score"))
 
 

@@ -91,6 +91,13 @@ def test_a_filter_that_has_not_scored_all_decides_only_where_no_other_has(tmp_pa
     assert usual(Ledger.open(tmp_path)) == Policy()
 
 
+@pytest.mark.parametrize("broken", [{"images_per_shard": 0}, {"images_per_shard": None}, {"data": {"images": "six"}}, {"data": {}}])
+def test_a_ledger_that_does_not_tell_its_size_is_decided_too(broken, tmp_path):
+    found = ledger(tmp_path, mine=FakeFilter("mine"))
+    found.about.update(broken)
+    assert usual(found) == Policy(filter="mine")
+
+
 def test_ledgers_whose_filters_have_other_names_are_compared_each_by_its_own(tmp_path, capsys):
     mine, itm, clip = (ledger(tmp_path / name, **{name: filter}) for name, filter in (("mine", FakeFilter("same")), ("itm", FakeFilter("same")), ("clip", Cosine("clip"))))
     assert diff(mine, itm).score_drift == 0.0 and diff(mine, clip).score_drift is None

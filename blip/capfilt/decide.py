@@ -59,7 +59,9 @@ def _deciders(ledger: Ledger, usual: str) -> list[str]:
     scored = Counter(entry.table.removeprefix("scores/") for entry in ledger.entries("scores/*"))
     shards = sum(1 for _ in ledger.entries("candidates"))
     whole = [name for name, count in scored.items() if count >= shards]
-    finished = shards >= -(-ledger.about.get("data", {}).get("images", 0) // ledger.about.get("images_per_shard", 1))
+    images, each = ledger.about.get("data", {}).get("images"), ledger.about.get("images_per_shard")
+    # One that does not tell its size, as in a damaged ledger.json, counts as finished.
+    finished = not isinstance(images, int) or not isinstance(each, int) or shards * each >= images
     named = list(ledger.about.get("filters", {})) + sorted(scored)
     return sorted(whole if finished and whole else scored, key=lambda name: (name != usual, named.index(name)))
 
