@@ -87,7 +87,7 @@ def _built(ledger: Ledger, file: Path) -> duckdb.DuckDBPyConnection:
     shards = _scored_shards(ledger, deciding)
     columns = ledger.columns(scores, shards[0])
     paths = lambda table: [str(ledger.path(table, shard)) for shard in shards]
-    opinions = second_opinions(ledger)
+    opinions = second_opinions(ledger, deciding.filter)
     tables = {name: f"f{number}" for number, name in enumerate(dict.fromkeys(filter for filter, _ in opinions))}
     connection = duckdb.connect(str(file))
     given = _GIVEN.format(
@@ -121,14 +121,13 @@ def decide_again(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
         cursor.execute(_DECIDED)
 
 
-def second_opinions(ledger: Ledger) -> list[tuple[str, str]]:
-    """(filter, column) of every other score of all captions, those of other filters first.
+def second_opinions(ledger: Ledger, deciding: str) -> list[tuple[str, str]]:
+    """(filter, column) of every score of all captions beside the deciding filter's, those of other filters first.
 
     The logit is left out: it orders captions as the probability does.
     """
     shards = [entry.shard for entry in ledger.entries("candidates")]
     found = []
-    deciding = usual(ledger).filter
     for name in sorted(ledger.filters, key=lambda name: name == deciding):
         if shards and ledger.whole(f"scores/{name}") >= set(shards):
             found += [(name, column) for column in ledger.columns(f"scores/{name}", shards[0])]

@@ -55,9 +55,9 @@ class Service:
         self._refreshed = 0  # times; counts from before are not those of today
         self._known_tallies = lru_cache(maxsize=_REMEMBERED)(self._tallies)
         self._known_counts = lru_cache(maxsize=_REMEMBERED)(self._view_counts)
-        self.opinions: list[str] = [f"{filter}.{column}" for filter, column in second_opinions(ledger)]
-        """What may give a second opinion, as FILTER.COLUMN."""
         self._usual = usual(ledger)
+        self.opinions: list[str] = [f"{filter}.{column}" for filter, column in second_opinions(ledger, self._usual.filter)]
+        """What may give a second opinion, as FILTER.COLUMN."""
         self.margin = Margins.of(ledger, self._usual).score
         """How near a threshold a verdict is borderline; 0 where nobody measured it."""
         self.images: int = self.ask("SELECT count(*) AS n FROM images")[0]["n"]

@@ -5,7 +5,6 @@ hold them equal. What looks at the whole ledger (`top_fraction`, `per_caption`) 
 hashes first; `per_caption` then holds up to 3 bytes a caption, and more for texts that pass too often.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -44,7 +43,7 @@ def usual(ledger: Ledger, policy: Policy | None = None) -> Policy:
     policy, paper = policy or Policy(), Policy()
     if policy.weighted_sum or policy.filter != paper.filter:
         return policy
-    columns = {name: _columns(ledger, name) for name in _deciders(ledger, paper.filter)}
+    columns = {name: _columns(ledger, name, shard) for name, shard in _deciders(ledger, paper.filter).items()}
     first = next((name for name, own in columns.items() if policy.column in own), None)
     if first is not None:
         return replace(policy, filter=first)
@@ -54,16 +53,19 @@ def usual(ledger: Ledger, policy: Policy | None = None) -> Policy:
     return replace(policy, filter=first, column=deciding_column(columns[first]))
 
 
-def _deciders(ledger: Ledger, usual: str) -> list[str]:
-    """The filters that may decide: the usual one first, then in the order in which they were given."""
-    scored = Counter(entry.table.removeprefix("scores/") for entry in ledger.entries("scores/*"))
+def _deciders(ledger: Ledger, usual: str) -> dict[str, str]:
+    """The filters that may decide, the usual one first, then in the order in which they were given; a shard of each."""
+    scored: dict[str, list[str]] = {}
+    for entry in ledger.entries("scores/*"):
+        scored.setdefault(entry.table.removeprefix("scores/"), []).append(entry.shard)
     shards = sum(1 for _ in ledger.entries("candidates"))
-    whole = [name for name, count in scored.items() if count >= shards]
+    whole = [name for name, own in scored.items() if len(own) >= shards]
     images, each = ledger.about.get("data", {}).get("images"), ledger.about.get("images_per_shard")
     # One that does not tell its size, as in a damaged ledger.json, counts as finished.
     finished = not isinstance(images, int) or not isinstance(each, int) or shards * each >= images
     named = list(ledger.about.get("filters", {})) + sorted(scored)
-    return sorted(whole if finished and whole else scored, key=lambda name: (name != usual, named.index(name)))
+    found = sorted(whole if finished and whole else scored, key=lambda name: (name != usual, named.index(name)))
+    return {name: scored[name][0] for name in found}
 
 
 def deciding_column(columns: Sequence[str]) -> str:
@@ -71,9 +73,8 @@ def deciding_column(columns: Sequence[str]) -> str:
     return "itm_prob" if "itm_prob" in columns else columns[0]
 
 
-def _columns(ledger: Ledger, filter: str) -> list[str]:
-    """The scores of a filter that has scored something."""
-    shard = next(iter(ledger.entries(f"scores/{filter}"))).shard
+def _columns(ledger: Ledger, filter: str, shard: str) -> list[str]:
+    """The scores of a filter, as a shard of it has them."""
     return [column for column in ledger.columns(f"scores/{filter}", shard) if column != "row_id"]
 
 
