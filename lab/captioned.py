@@ -15,7 +15,7 @@ from blip.data.benchmarks.captions import (
     read_karpathy,
     read_nocaps,
 )
-from blip.data.benchmarks.reading import read_json
+from blip.data.benchmarks.reading import Identity, read_json
 from blip.data.loading import Source
 from blip.data.pairs import Pair, Reject
 from blip.data.pairset import PairSet
@@ -25,6 +25,7 @@ from blip.data.sources import PhotoSource
 from blip.data.text import clean_caption
 from blip.data.transforms import FINETUNE_SCALE, train_transform
 from blip.errors import InputError
+from lab.reading import several
 from lab.sources import array_source
 from lab.world.scene import Scene
 from lab.world.sets import World, WorldPair
@@ -45,17 +46,18 @@ class Material:
     """Folder that the image paths of --data start from; by default the folder of the file. Karpathy's file is known
     without it."""
     image_column: str | None = None
-    """Column of a table, of --val too, with the image path or bytes; by default one of a usual name (image, path, file_name, ...)."""
+    """Column of a table, of --val too, with the image path or bytes; of several, parted by commas, the first that a
+    table has; by default one of a usual name (image, path, file_name, ...)."""
     caption_column: str | None = None
-    """Column of a table, of --val too, with the caption; by default one of a usual name (caption, captions, text, title)."""
+    """Column of a table, of --val too, with the caption, or several as above; by default one of a usual name (caption,
+    captions, text, title)."""
     world: str | None = None
     """The generated task in place of --data: nano, tiny, small, medium or rich."""
 
     def read(self, data: str) -> PairSet:
         """The pairs of a table, of tars or of a folder."""
-        return read_pairs(
-            data, image_root=self.images, image_column=self.image_column, caption_column=self.caption_column
-        )
+        columns = several(self.image_column), several(self.caption_column)
+        return read_pairs(data, image_root=self.images, image_column=columns[0], caption_column=columns[1])
 
 
 @dataclass(frozen=True)
@@ -136,15 +138,15 @@ def validation(material: Material, val: str | None, image_size: int) -> Gallery 
 
 
 def captioned(data: str, material: Material, split: Split) -> Gallery:
-    """Images with all their captions from any file; an image of your own pairs is known by its key.
+    """Images with all their captions from any file; of your own pairs one is known by its key, in COCO's form by its id.
 
     material: where its images lie and which columns a table has; its own pairs are not looked at.
     """
     if _is_benchmark(data, material):
         return Gallery(_benchmark(data, material, split))
-    pairs = material.read(data)
+    pairs, ids = material.read(data), _coco_ids(data)
     found = [
-        CaptionedImage(first.key, first.image, tuple(pair.caption for pair in own))
+        CaptionedImage(ids.get(first.key, first.key), first.image, tuple(pair.caption for pair in own))
         for first, own in pairs.with_captions(range(len(pairs.images)))
     ]
     if not found:
@@ -187,6 +189,14 @@ def _is_benchmark(data: str, material: Material) -> bool:
     except InputError:  # which the reader of pairs says better
         return False
     return isinstance(content, dict) and {"split", "sentences"} <= _first(content).keys()
+
+
+def _coco_ids(data: str) -> dict[str, Identity]:
+    """Ids by the keys of images, of a COCO captions file: what COCO's tools and servers know an image by."""
+    if Path(data).suffix != ".json" or not isinstance(content := read_json(data), dict):
+        return {}
+    images = [one for one in content["images"] if isinstance(one, dict) and isinstance(one.get("file_name"), str)]
+    return {os.path.splitext(one["file_name"])[0]: one["id"] for one in images if isinstance(one.get("id"), (int, str))}
 
 
 def _first(content: Any) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from blip.data.pairs import Origin
 from blip.data.pairset import PairSet
 from blip.data.readers import read_pairs
 from blip.errors import InputError
@@ -14,15 +15,26 @@ class Reading:
     image_root: str | None = None
     """Folder or URL from which the image paths of a table start; by default the table's own folder."""
     image_column: str | None = None
-    """Column of a table with the image path or bytes; by default one of a usual name (image, path, file_name, ...)."""
+    """Column of a table with the image path or bytes; of several, parted by commas, the first that a table has; by
+    default one of a usual name (image, path, file_name, ...)."""
     caption_column: str | None = None
-    """Column of a table with the caption; by default one of a usual name (caption, captions, text, title)."""
+    """Column of a table with the caption, or several as above; by default one of a usual name (caption, captions, text,
+    title)."""
 
-    def pairs(self, data: str) -> PairSet:
+    def pairs(self, data: str, origin: Origin | None = None) -> PairSet:
         """The pairs of a source; InputError as `read_pairs`, and where there is neither a row nor a reject."""
         pairs = read_pairs(
-            data, image_root=self.image_root, image_column=self.image_column, caption_column=self.caption_column
+            data,
+            origin=origin,
+            image_root=self.image_root,
+            image_column=several(self.image_column),
+            caption_column=several(self.caption_column),
         )
         if not len(pairs.images) and not pairs.rejects:
             raise InputError(f"{data} holds no image; check the path.")
         return pairs
+
+
+def several(columns: str | None) -> tuple[str, ...]:
+    """The names of an option: the whole of it, since a column's name may hold a comma, and what commas part."""
+    return () if columns is None else tuple(dict.fromkeys([columns, *columns.split(",")]))

@@ -173,6 +173,22 @@ def ids(own, name="table1", arm="both"):
     return {(step.kind, bool(step.parents)): step.id for step in planned.values()}
 
 
+def test_tables_of_different_make_are_read_by_the_columns_that_are_named(own, tmp_path):
+    source = Path(own.data).parent
+    shutil.copytree(source / "human", tmp_path / "pictures")
+    human, val = tmp_path / "human.csv", tmp_path / "val.csv"
+    human.write_text((source / "human" / "human.csv").read_text().replace("image,caption", "photo,alt"))
+    val.write_text(Path(own.val).read_text().replace("image,caption", "shot,alt"))
+    for picture_file in (source / "val").glob("*.png"):
+        shutil.copy(picture_file, tmp_path / "pictures")
+    there = Own(
+        data=own.data, human=str(human), val=str(val), image_root=str(tmp_path / "pictures"), image_column="photo,shot", caption_column="alt"
+    )
+    assert ids(there) == ids(own)
+    with pytest.raises(InputError, match="human.csv has no column 'shot' for the image; its columns are photo, alt"):
+        opened(replace(there, image_column="shot"), "smoke")
+
+
 def test_changed_data_is_another_run_and_moved_data_is_not(own, tmp_path):
     source = Path(own.data).parent
     before, (moved, changed) = ids(own), ({"data": "web.tar", "human": "human/human.csv", "val": "val/val.csv"}, tmp_path / "own")

@@ -317,7 +317,11 @@ def test_a_picture_that_is_gone_is_named(place, tmp_path, capsys):
     capsys.readouterr()
     assert main(["ledger", "score", str(out), "--filter", ITM]) == 2
     assert "The image 5 was captioned before but cannot be opened now" in capsys.readouterr().err
-    assert main(["ledger", "score", str(out), "--filter", ITM, "--data", str(place / "pairs.json")]) == 0
+    (place / "other.json").write_text((place / "pairs.json").read_text().replace('"image"', '"photo"').replace('"caption"', '"alt"'))
+    again = ["ledger", "score", str(out), "--filter", ITM, "--data", str(place / "other.json")]
+    assert main(again) == 2
+    assert "or name it as the caption column" in capsys.readouterr().err
+    assert main([*again, "--image-column", "photo", "--caption-column", "alt"]) == 0
 
 
 def test_the_pictures_of_the_demo_are_drawn_again(tmp_path):

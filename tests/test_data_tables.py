@@ -334,6 +334,16 @@ def test_unknown_columns_are_named_with_those_expected(folder):
     assert found(pairs) == [("a", "x")]
 
 
+def test_of_several_columns_each_table_gives_the_first_that_it_has(folder):
+    (folder / "t.csv").write_text("photo,words,alt\na.jpg,x,y\n")
+    (folder / "u.csv").write_text("shot,alt\na.jpg,z\n")
+    named = {"image_column": ["shot", "photo"], "caption_column": ["words", "alt"]}
+    pairs = read_pairs([folder / "t.csv", folder / "u.csv"], image_root=folder / "pictures", **named)
+    assert sorted(pair.caption for pair in pairs) == ["x", "z"]
+    with pytest.raises(InputError, match=r"t\.csv has no column 'shot' or 'film' for the image; its columns are photo, words, alt"):
+        read_pairs(folder / "t.csv", image_column=["shot", "film"], caption_column="words")
+
+
 def test_other_faults_of_whole_files(folder):
     (folder / "a.json").write_text("[{")
     (folder / "b.json").write_text('{"a": 1}')

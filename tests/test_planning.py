@@ -17,6 +17,7 @@ from lab.options import read_options
 from lab.planning import Plan, Rate, assumed, capfilt_cost, pretrain_cost
 from lab.planning_records import Prices, capfilt_rate, pretrain_rate
 from lab.planning_tables import disk_row, figure, rates, time_rows
+from lab.reading import Reading
 from lab.records import RESULTS
 
 PAGE = Path(__file__).parents[1] / "docs" / "planning.md"
@@ -179,9 +180,12 @@ def test_bytes_an_image_are_measured_on_data(tmp_path, capsys):
         Image.new("RGB", (8 + 8 * number, 8)).save(tmp_path / f"{number}.png")
         (tmp_path / f"{number}.txt").write_text("a text")
     mean = sum(path.stat().st_size for path in tmp_path.glob("*.png")) / 3
-    assert mean_bytes(str(tmp_path)) == mean
-    assert main(["plan", "--images=1000", f"--data={tmp_path}"]) == 0
-    assert f"{mean:,.0f} bytes an image, measured" in capsys.readouterr().out
+    assert mean_bytes(str(tmp_path), Reading()) == mean
+    (tmp_path / "table.csv").write_text("photo,alt\n" + "".join(f"{number}.png,a text\n" for number in range(3)))
+    named = ["--image-column=photo", "--caption-column=alt"]
+    for words in ([f"--data={tmp_path}"], [f"--data={tmp_path / 'table.csv'}", *named]):
+        assert main(["plan", "--images=1000", *words]) == 0
+        assert f"{mean:,.0f} bytes an image, measured" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

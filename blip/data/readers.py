@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath
 
 from blip.data.collect import PairCollector
@@ -33,21 +33,22 @@ def read_pairs(
     *,
     origin: Origin | None = None,
     image_root: str | Path | None = None,
-    image_column: str | None = None,
-    caption_column: str | None = None,
+    image_column: str | Sequence[str] | None = None,
+    caption_column: str | Sequence[str] | None = None,
 ) -> PairSet:
     """All pairs of a source: a path or URL, a pattern (`*`, `?`, `{000..041}`), or a list of these.
 
     Files: webdataset `.tar`; `.json` (published BLIP lists, COCO captions), `.jsonl`, `.csv`,
     `.tsv`, `.parquet`; a folder of tars, of Parquet files, or of images with `.txt` files beside
     them. Image paths in a table start from `image_root`, else from the table's folder. `origin`
-    overrides what the source records (which is else "web"). Rows that cannot be used are in
+    overrides what the source records (which is else "web"). Of several column names the first that
+    a table has is read. Rows that cannot be used are in
     `.rejects`; InputError where there is no file, no fitting column, or no readable file.
     """
     into = PairCollector(origin)
     root = None if image_root is None else str(image_root)
     options = TableOptions(
-        image_root=root, image_column=image_column, caption_column=caption_column
+        image_root=root, image_columns=_names(image_column), caption_columns=_names(caption_column)
     )
     for path in data_files(source):
         into.begin_shard()
@@ -60,6 +61,10 @@ def read_pairs(
     if lost and not len(pairs.images):
         raise InputError(f"{lost[0].ref} cannot be used: {lost[0].reason}.")
     return pairs
+
+
+def _names(columns: str | Sequence[str] | None) -> tuple[str, ...]:
+    return (columns,) if isinstance(columns, str) else tuple(columns or ())
 
 
 def _read(path: str, into: PairCollector, options: TableOptions) -> None:

@@ -34,8 +34,9 @@ class TableOptions:
     """How to read tables: where image paths start (else their folder) and which columns to use."""
 
     image_root: str | None = None
-    image_column: str | None = None
-    caption_column: str | None = None
+    image_columns: tuple[str, ...] = ()
+    """Of several the first that a table has is read, so that tables of different make are read in one go."""
+    caption_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +53,16 @@ class Columns:
 def choose_columns(names: Iterable[str], source: str, options: TableOptions) -> Columns:
     """The columns by options or usual names (any case); InputError names found and expected."""
     found = list(names)
-    url = _choose(found, None, ("url",), "url", source)
-    caption = _choose(found, options.caption_column, CAPTION_COLUMNS, "caption", source)
-    image = _choose(found, options.image_column, IMAGE_COLUMNS, "image", source)
+    url = _choose(found, (), ("url",), "url", source)
+    caption = _choose(found, options.caption_columns, CAPTION_COLUMNS, "caption", source)
+    image = _choose(found, options.image_columns, IMAGE_COLUMNS, "image", source)
     if caption is None:
         raise _lacking(found, "caption", CAPTION_COLUMNS, source)
     if image is None and url is None:
         raise _lacking(found, "image", IMAGE_COLUMNS, source)
     if twice := [column for column in (caption, image) if column is not None and found.count(column) > 1]:
         raise InputError(f"{source} has more than one column {twice[0]!r}: rename all but one.")
-    return Columns(image=image, caption=caption, url=url, caption_given=options.caption_column is not None)
+    return Columns(image=image, caption=caption, url=url, caption_given=bool(options.caption_columns))
 
 
 def add_rows(
@@ -116,11 +117,13 @@ def _lacking(names: list[str], role: str, usual: tuple[str, ...], source: str) -
 
 
 def _choose(
-    names: list[str], given: str | None, usual: tuple[str, ...], role: str, source: str
+    names: list[str], given: tuple[str, ...], usual: tuple[str, ...], role: str, source: str
 ) -> str | None:
-    if given is not None and given not in names:
+    if not given:
+        lower = {name.lower(): name for name in reversed(names)}
+        return next((lower[name] for name in usual if name in lower), None)
+    if (found := next((name for name in given if name in names), None)) is None:
         raise InputError(
-            f"{source} has no column {given!r} for the {role}; its columns are {', '.join(names)}."
+            f"{source} has no column {' or '.join(map(repr, given))} for the {role}; its columns are {', '.join(names)}."
         )
-    lower = {name.lower(): name for name in reversed(names)}
-    return given or next((lower[name] for name in usual if name in lower), None)
+    return found

@@ -13,7 +13,6 @@ from blip.data.benchmarks.captions import CaptionedImage
 from blip.data.images import BadImage, open_image
 from blip.data.pairs import ImageRef, Origin, Pair, image_sha256
 from blip.data.pairset import PairSet
-from blip.data.readers import read_pairs
 from blip.data.text import clean_caption
 from blip.errors import InputError
 from blip.model import BLIP
@@ -22,6 +21,7 @@ from lab.ablation.own_pairs import OwnPairs
 from lab.ablation.own_scales import own_recipe
 from lab.ablation.start import Start, refuse_other_words
 from lab.captioned import unused_line
+from lab.reading import Reading
 from lab.recipes import Recipe
 from lab.stages import READERS
 
@@ -29,8 +29,8 @@ _IMAGES_A_READ = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class Own:
-    """Your own pairs in place of the generated world; --data, --human and --val go together."""
+class Own(Reading):
+    """Your own pairs in place of the generated world, all three read alike; --data, --human and --val go together."""
 
     data: str | None = None
     """Web pairs, noisy, in any form that lab pretrain reads: CapFilt goes over them. Every image of the three is read
@@ -99,7 +99,7 @@ def opened(own: Own, scale: str) -> tuple[OwnPairs, Recipe]:
     """
     places = own.places
     refuse_other_words(own.init_text, own.vocab)
-    web, human, val = _read(places[0], "web"), _read(places[1], "human"), _read(places[2], "human")
+    web, human, val = _read(own, places[0], "web"), _read(own, places[1], "human"), _read(own, places[2], "human")
     start = Start.of(own.init_vision, own.init_text)
     recipe = own_recipe(scale, web=len(web), human=len(human), size=own.size, samples=own.samples, start=start)
     side = own.image_size or named(recipe.size).vision.image_size
@@ -116,8 +116,8 @@ def opened(own: Own, scale: str) -> tuple[OwnPairs, Recipe]:
     return OwnPairs(web, human, held_out, vocabulary, side, prints, also, start, tuple(val.rejects)), recipe
 
 
-def _read(place: str, origin: Origin) -> PairSet:
-    pairs = read_pairs(place, origin=origin)
+def _read(own: Reading, place: str, origin: Origin) -> PairSet:
+    pairs = own.pairs(place, origin)
     if not len(pairs):
         raise InputError(f"{place} has no image with a caption that can be used: {unused_line(pairs.rejects)}; give another file.")
     return pairs

@@ -16,7 +16,6 @@ from blip.capfilt import Ledger
 from blip.checkpoint import Loaded
 from blip.data.images import BadImage, open_image
 from blip.data.pairs import ImageRef, Pair, image_sha256
-from blip.data.readers import read_pairs
 from blip.data.text import clean_caption
 from blip.errors import InputError
 from blip.matching import MAX_TOKENS, Matcher
@@ -25,6 +24,7 @@ from blip.train import precision
 from lab.inference import Machine, Weights
 from lab.ledgers import world_images
 from lab.progress import images_bar
+from lab.reading import Reading
 from lab.search_index import FOLDER, About, distinct, image_features, shards_digest, write_index
 
 _AT_ONCE = 1024  # texts that are tokenized together
@@ -43,6 +43,8 @@ class Options:
     data: str | None = None
     """The pairs again, for a ledger that does not say where its images lie, or whose images have moved.
     Those of lab demo are drawn again."""
+    reading: Reading = field(default_factory=Reading)
+    """How a table of them is read."""
     machine: Machine = field(default_factory=Machine)
     """How the model runs."""
 
@@ -89,7 +91,7 @@ def _homes(rows: pa.Table) -> list[Pair]:
 def _elsewhere(options: Options, ledger: Ledger) -> Mapping[str, Pair]:
     """Pairs by image key, where the ledger's own references do not do."""
     if options.data is not None:
-        return {pair.key: pair for pair in read_pairs(options.data).images}
+        return {pair.key: pair for pair in options.reading.pairs(options.data).images}
     return world_images(ledger) or {}
 
 

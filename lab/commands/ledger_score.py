@@ -1,7 +1,7 @@
 """`lab ledger score`: add filters to a ledger that is there; nothing is captioned again."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +13,11 @@ from blip.capfilt.decide import deciding_column
 from blip.capfilt.scoring import score
 from blip.capfilt.tolerance import Running
 from blip.data.pairs import Pair
-from blip.data.readers import read_pairs
 from blip.errors import InputError
 from lab.engines import kind_of
 from lab.plugins import Machine, filters
 from lab.progress import images_bar
+from lab.reading import Reading
 from lab.world.sets import World, as_pairs
 
 
@@ -38,6 +38,8 @@ class Options:
     data: str | None = None
     """The pairs again, for a ledger that does not say where its images lie, or whose images have moved.
     Those of lab demo are drawn again."""
+    reading: Reading = field(default_factory=Reading)
+    """How a table of them is read."""
     vocab: Path | None = None
     """A BERT vocab.txt, for weights that come without one (published .pth)."""
     image_size: int | None = None
@@ -97,7 +99,7 @@ def _images(options: Options, ledger: Ledger) -> dict[str, Pair]:
     """Pairs by image key, where the ledger's own references do not do."""
     drawn = ledger.about["notes"].get("world")
     if options.data is not None:
-        return {pair.key: pair for pair in read_pairs(options.data).images}
+        return {pair.key: pair for pair in options.reading.pairs(options.data).images}
     if drawn is None:
         return {}
     world, count = World.of(drawn["level"]), ledger.about["data"]["images"]

@@ -1,18 +1,18 @@
 """`lab plan`: devices, hours, disk and money of CapFilt and pre-training over so many images, at base size."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from blip.data.pairs import image_bytes
-from blip.data.readers import read_pairs
 from blip.errors import InputError
 from lab.page_parts import markdown
 from lab.planning import EPOCHS, IMAGE_BYTES, SHARE, Plan, check_price, check_share
 from lab.planning_pages import missing
 from lab.planning_records import Prices
 from lab.planning_tables import DISK_HEAD, TIME_HEAD, disk_row, time_rows
+from lab.reading import Reading
 
 _SAMPLE = 64
 
@@ -41,6 +41,8 @@ class Options:
     """Bytes of an encoded image, where --data does not say."""
     data: str | None = None
     """Your pairs, in any form that lab capfilt reads: bytes an image are measured on them."""
+    reading: Reading = field(default_factory=Reading)
+    """How a table of them is read."""
 
 
 def main(options: Options) -> int:
@@ -48,7 +50,7 @@ def main(options: Options) -> int:
     for name in ("price_per_hour", "cpu_price_per_hour"):
         check_price(name.replace("_", "-"), getattr(options, name))
     check_share(options.share)
-    each = options.image_bytes if options.data is None else mean_bytes(options.data)
+    each = options.image_bytes if options.data is None else mean_bytes(options.data, options.reading)
     plan = Plan(
         images=options.images,
         devices=options.devices,
@@ -67,9 +69,9 @@ def main(options: Options) -> int:
     return 0
 
 
-def mean_bytes(data: str) -> float:
+def mean_bytes(data: str, reading: Reading) -> float:
     """Mean bytes of an encoded image, over 64 images spread over the data; InputError where none can be read."""
-    images = read_pairs(data).images
+    images = reading.pairs(data).images
     sizes = []
     for number in np.unique(np.linspace(0, len(images) - 1, min(len(images), _SAMPLE)).astype(int)).tolist():
         try:
