@@ -77,6 +77,7 @@ TABLE2 = Ablation(
     (
         NONE,
         replace(CAPFILT, name="nucleus", about="nucleus sampling, learned filter", measures=(worth, diversity)),
+        replace(CAPFILT, name="nucleus, t 1", about="nucleus sampling as published, learned filter", decoding=Decoding(), measures=(worth, diversity)),
         replace(CAPFILT, name="beam", about="beam search, learned filter", decoding=_BEAM, measures=(worth, diversity)),
         replace(CAPFILT, name="nucleus, truth", about="nucleus sampling, truth as filter", mix=TRUTH, measures=(worth, diversity)),
         replace(CAPFILT, name="beam, truth", about="beam search, truth as filter", decoding=_BEAM, mix=TRUTH, measures=(worth, diversity)),
@@ -113,6 +114,8 @@ TABLE4 = Ablation(
     "Table 4",
     (
         replace(CAPFILT, name="decoupled", about="captioner and filter fine-tuned separately"),
+        # One model has no prompt, so that beside it a captioner of its own must have none either.
+        replace(CAPFILT, name="decoupled, no prompt", about="captioner and filter fine-tuned separately, it without a prompt", prompt=""),
         replace(CAPFILT, name="shared", about="captioner and filter fine-tuned as one model", tuning=ONE_MODEL),
         replace(CAPFILT, name="twins", about="two models, each fine-tuned as the one model is", tuning=TWINS),
     ),
@@ -127,6 +130,8 @@ BIAS = Ablation(
         Sharing(name="joint captioner", about="as twins, but the filter by its own losses", tuning=JOINT_CAPTIONER),
         Sharing(name="joint filter", about="as twins, but the captioner by its own loss", tuning=JOINT_FILTER),
         Sharing(name="same pre-training", about="fine-tuned separately from the same pre-trained model, each by its own losses"),
+        Sharing(name="joint filter, no prompt", about="as joint filter, the captioner without a prompt", tuning=JOINT_FILTER, prompt=""),
+        Sharing(name="same pre-training, no prompt", about="as same pre-training, the captioner without a prompt", prompt=""),
         Sharing(name="separate", about="pre-trained separately", separate=True),
         *(
             Sharing(name=f"{name}, longer", about="fine-tuned on eight times the samples", tuning=tuning, longer=8)
@@ -176,7 +181,7 @@ HARDER = Ablation(
             NONE,
             CAPFILT,
             replace(CAPFILT, name="beam", about="beam search", decoding=_BEAM),
-            *_also(TABLE4, "shared", "twins"),
+            *_also(TABLE4, "decoupled, no prompt", "shared", "twins"),
             *_also(MIXES, "synthetic only", "synthetic where raw fails"),
             *_also(CANDIDATES, "2 candidates"),
             *_also(ROUNDS, "2 rounds"),

@@ -111,11 +111,15 @@ class Steps:
 
         return self.home.run(step, work)
 
-    def tune(self, model: Run) -> tuple[Run, Run]:
-        """A captioner and a filter, each fine-tuned from the same pre-trained model (paper 3.3)."""
+    def tune(self, model: Run, prompt: str = PROMPT) -> tuple[Run, Run]:
+        """A captioner and a filter, each fine-tuned from the same pre-trained model (paper 3.3).
+
+        prompt: words that begin every caption of the captioner, in fine-tuning and in what it says.
+        """
+        own: dict[str, Any] = {} if prompt == PROMPT else {"prompt": prompt}
         captioner, matcher = self.home.run_all(
             [
-                self._tuning("captioner", self.recipe.captioner, stages.tune_captioner, model),
+                self._tuning("captioner", self.recipe.captioner, stages.tune_captioner, model, **own),
                 self._tuning("filter", self.recipe.filter, stages.tune_filter, model),
             ]
         )
@@ -156,17 +160,17 @@ class Steps:
 
         return self.home.run(self._step("evaluate", [captioner, matcher], **self.ground.evaluated_by(self.recipe)), work)
 
-    def _tuning(self, kind: str, stage: Stage, tune: Callable[..., BLIP], model: Run) -> tuple[Step, Work]:
-        step = self._step(kind, [model])
+    def _tuning(self, kind: str, stage: Stage, tune: Callable[..., BLIP], model: Run, **own: Any) -> tuple[Step, Work]:
+        step = self._step(kind, [model], **own)
 
         def work(folder: Path) -> dict[str, Any]:
             before = _model(model)
             human = self.ground.source(self.human, self.recipe, FINETUNE_SCALE)
             with bar(stage.steps, step.id) as show:
                 tuned = tune(
-                    self.recipe, before.model, human, before.tokenizer, seed=self.seed, out=folder, progress=show
+                    self.recipe, before.model, human, before.tokenizer, seed=self.seed, out=folder, progress=show, **own
                 )
-            return self._saved(folder, kind, tuned, before.tokenizer)
+            return self._saved(folder, kind, tuned, before.tokenizer, own.get("prompt", PROMPT) if kind == "captioner" else "")
 
         return step, work
 
@@ -177,8 +181,7 @@ class Steps:
         config |= self.ground.decides() | {"seed": self.seed} | more
         return Step(kind=kind, config=config, parents=ids, version=VERSIONS[kind])
 
-    def _saved(self, folder: Path, stage: str, model: BLIP, tokenizer: Tokenizer) -> dict[str, Any]:
-        prompt = PROMPT if stage == "captioner" else ""
+    def _saved(self, folder: Path, stage: str, model: BLIP, tokenizer: Tokenizer, prompt: str = "") -> dict[str, Any]:
         card = Card(stage=stage, prompt=prompt, notes={"run": folder.name, "level": self.recipe.level})
         return {"model": file_fingerprint(save(folder / MODEL, model, tokenizer, card))}
 

@@ -74,11 +74,15 @@ def tune_captioner(
     seed: int = 0,
     out: Path | None = None,
     progress: Progress | None = None,
+    prompt: str = PROMPT,
 ) -> BLIP:
-    """A captioner: the decoder of a pre-trained model fine-tuned with LM on human-annotated pairs."""
+    """A captioner: the decoder of a pre-trained model fine-tuned with LM on human-annotated pairs.
+
+    prompt: words that begin every caption, as published; they carry no loss.
+    """
     model = narrowed(pretrained, "decode")
-    task = Captioning(model, prompt_length=len(tokenizer.prompt(PROMPT)))
-    feed = PairFeed(loader(human, recipe.captioner, seed), tokenizer, prompt=PROMPT, max_length=MAX_TOKENS + 4)
+    task = Captioning(model, prompt_length=len(tokenizer.prompt(prompt)))
+    feed = PairFeed(loader(human, recipe.captioner, seed), tokenizer, prompt=prompt, max_length=MAX_TOKENS + 4)
     _run("captioner", task, feed, recipe, recipe.captioner, seed=seed, out=out, progress=progress)
     return model
 

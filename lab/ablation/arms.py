@@ -12,6 +12,7 @@ from blip.config import to_json
 from blip.data.transforms import FINETUNE_SCALE
 from blip.errors import InputError
 from blip.generate import Decoding
+from blip.tasks.captioning import PROMPT
 from lab import stages
 from lab.ablation.budget import DECLARES, Budget
 from lab.ablation.ground import WORLD, Ground
@@ -111,6 +112,8 @@ class Arm:
     """The student goes on from the model that captioner and filter come from (paper Table 13)."""
     tuning: str = APART
     """How captioner and filter are fine-tuned, one of TUNINGS: apart, or as one model (paper Table 4), or between these."""
+    prompt: str = PROMPT
+    """Words that begin what a captioner says that is fine-tuned by its own loss; a model of all three losses has none."""
     rescored: Rescored | None = None
     """CapFilt's ledger with the scores of a further filter, for mixes that read them."""
     measures: tuple[Measure, ...] = (worth,)
@@ -167,7 +170,7 @@ class Arm:
 
     def _round(self, source: Steps, model: Run, number: int) -> tuple[Run, Run, Run]:
         """Captioner, filter and CapFilt's run of a round, from its pre-trained model."""
-        captioner, matcher = tuned(source, model, self.tuning)
+        captioner, matcher = tuned(source, model, self.tuning, self.prompt)
         return captioner, matcher, source.capfilt(captioner, matcher, round=number, decoding=self.decoding)
 
 
@@ -181,23 +184,24 @@ def measured(steps: Steps, captioner: Run, matcher: Run) -> Run:
     return steps.home.run(step("worth", ground.measured_by(recipe), captioner, matcher), work)
 
 
-def tuned(steps: Steps, model: Run, how: str) -> tuple[Run, Run]:
+def tuned(steps: Steps, model: Run, how: str, prompt: str = PROMPT) -> tuple[Run, Run]:
     """Captioner and filter from one pre-trained model.
 
     APART: the captioner by LM, the filter by ITC and ITM. ONE_MODEL: both are one, fine-tuned by all three. TWINS: two
     models that are each fine-tuned as that one is and differ in order and draws alone. JOINT_CAPTIONER, JOINT_FILTER:
-    one of the two is such a model, the other is fine-tuned by its own losses. InputError for another word.
+    one of the two is such a model, the other is fine-tuned by its own losses. prompt: of a captioner that is fine-tuned
+    by its own loss. InputError for another word.
     """
     if how not in TUNINGS:
         raise InputError(f"There is no tuning {how!r}; choose one of {', '.join(TUNINGS)}.")
     if how == APART:
-        return steps.tune(model)
+        return steps.tune(model, prompt)
     one = joint(steps, model)
     if how == ONE_MODEL:
         return one, one
     if how == TWINS:
         return one, joint(steps, model, twin=True)
-    captioner, matcher = steps.tune(model)
+    captioner, matcher = steps.tune(model, prompt)
     return (one, matcher) if how == JOINT_CAPTIONER else (captioner, one)
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from blip.capfilt import Ledger, Policy
 from blip.capfilt.decide import verdicts
 from blip.capfilt.quality import auc
+from blip.tasks.captioning import PROMPT
 from lab.ablation.arms import APART, NUCLEUS, Lab, model_of, step, tuned
 from lab.evaluate import captions_of, filter_scores
 from lab.rounds import LEDGER, Steps
@@ -35,6 +36,8 @@ class Sharing:
     about: str
     declared: tuple[str, ...] = ()
     tuning: str = APART
+    prompt: str = PROMPT
+    """Of a captioner that is fine-tuned by its own loss."""
     separate: bool = False
     longer: int = 1
     """So many times the samples that a captioner, and so the one model and twins, are fine-tuned on."""
@@ -65,7 +68,7 @@ class Sharing:
         stage = replace(lab.recipe.captioner, samples=self.longer * lab.recipe.captioner.samples)
         recipe = replace(lab.recipe, captioner=stage)
         steps = Steps(lab.home, recipe, seed)
-        captioner, matcher = tuned(steps, steps.pretrain(), self.tuning)
+        captioner, matcher = tuned(steps, steps.pretrain(), self.tuning, self.prompt)
         if self.separate:
             apart = Steps(lab.home, recipe, seed + SEPARATE)
             matcher = apart.tune(apart.pretrain())[1]
