@@ -58,6 +58,36 @@ class Correlated:
         return None if x is None or y is None else correlation(x, y)
 
 
+@dataclass(frozen=True)
+class OfTheRest:
+    """A weighted sum of what treated arms take of the rest that their controls leave of R@1: (treated, control, weight).
+
+    Where controls leave unequally much, points alone would compare their rooms.
+    """
+
+    pairs: tuple[tuple[str, str, float], ...]
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms it needs."""
+        return tuple(dict.fromkeys(arm for treated, control, _ in self.pairs for arm in (treated, control)))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What it is made of."""
+        return (R1,)
+
+    def of(self, results: Results) -> float | None:
+        """Its value; None where a metric could not be measured, or a control leaves nothing."""
+        total = 0.0
+        for treated, control, weight in self.pairs:
+            values = _known([value_at(results[arm], R1) for arm in (treated, control)])
+            if values is None or values[1] >= 1:
+                return None
+            total += weight * (values[0] - values[1]) / (1 - values[1])
+        return total
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """A claim; its value is counted so that what the paper says, or the field supposes, is positive."""
@@ -65,7 +95,7 @@ class Claim:
     id: str
     ablation: str
     says: str
-    value: Difference | Correlated
+    value: Difference | Correlated | OfTheRest
     margin: float
     """The smallest effect that counts: an interval within it on both sides is equivalence."""
     seeds: int = 3
@@ -88,7 +118,7 @@ class Claim:
 
     @property
     def in_points(self) -> bool:
-        """Whether its value is a difference, told in points; a correlation is not."""
+        """Whether its value is told in points; a correlation is not."""
         return not isinstance(self.value, Correlated)
 
     @property
@@ -98,8 +128,8 @@ class Claim:
 
     @property
     def in_recalls(self) -> bool:
-        """Whether its value is made of R@1 alone, as the paper's first columns are."""
-        return self.in_points and set(self.value.metrics) == {R1}
+        """Whether its value is a difference of R@1 alone, as in the paper's first columns."""
+        return isinstance(self.value, Difference) and set(self.value.metrics) == {R1}
 
 
 def value_at(found: Mapping[str, Any], metric: str) -> float | None:

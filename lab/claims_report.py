@@ -31,6 +31,7 @@ _LATEX = str.maketrans({"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#"})
 
 _OWN_WORDS = "Measured when each arm had a vocabulary of its own texts, and so other initial weights."
 _LITTLE = 3  # times what counts: little room for an effect and its interval
+_LITTLE_OF_TWO = 10  # the same where two gains are compared: the smaller room bounds one of them alone
 _CEILING = "Every arm is so near 100% that no difference that counts could show."
 
 
@@ -106,8 +107,10 @@ def _doubt(claim: Claim, budgets: Budgets, arms: Mapping[str, Any], table: Ablat
     room = to_be_gained(claim, found)
     if at_ceiling(claim, found):
         said.append(_CEILING)
-    elif room is not None and room < _LITTLE * claim.margin:
-        said.append(f"The arm to beat is at {percent(1 - room)}, so that {100 * room:.1f} points are all that could be gained.")
+    elif room is not None and len(claim.value.arms) > 2 and room[1] < _LITTLE_OF_TWO * claim.margin:
+        said.append(f"{room[0]!r} is at {percent(1 - room[1])}, so that {100 * room[1]:.1f} points are all that could be gained there.")
+    elif room is not None and room[1] < _LITTLE * claim.margin:
+        said.append(f"The arm to beat is at {percent(1 - room[1])}, so that {100 * room[1]:.1f} points are all that could be gained.")
     return " ".join(said)
 
 

@@ -137,6 +137,7 @@ class Steps:
         """Caption and filter the first `images` of the web (by default all of it) into a ledger."""
         count = self.recipe.web if images is None else images
         more = {"candidates": decoding.candidates} if decoding.candidates > 1 else {}
+        decoding = self.ground.fitting(decoding, self.recipe)
         step = self._step("capfilt", [captioner, matcher], images=count, round=round, decoding=str(decoding), **more)
 
         def work(folder: Path) -> dict[str, Any]:

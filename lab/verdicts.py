@@ -78,19 +78,27 @@ def at_ceiling(claim: Claim, found: Mapping[str, Mapping[str, Mapping[str, Any]]
     return bool(means) and bool(min(means) >= 1 - claim.margin)
 
 
-def to_be_gained(claim: Claim, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> float | None:
-    """What the arm to beat, by its mean over the seeds of both arms, leaves of a share to be gained.
+def to_be_gained(claim: Claim, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> tuple[str, float] | None:
+    """The arm to beat, and what it leaves of a share to be gained, by its mean over the seeds of all arms.
 
-    None where the claim compares no two arms by a share. found as in `at_ceiling`.
+    Of a claim about two gains, the one of the two arms to beat that leaves less. None where the claim compares no arms
+    two by two by a share. found as in `at_ceiling`.
     """
     value = claim.value
-    if not isinstance(value, Difference) or not claim.of_students or sorted(weight for *_, weight in value.terms) != [-1, 1]:
+    if not isinstance(value, Difference) or not claim.of_students:
+        return None
+    pairs = list(zip(value.terms[::2], value.terms[1::2], strict=False))
+    if len(value.terms) % 2 or any(abs(one) != 1 or one + other for (*_, one), (*_, other) in pairs):
         return None
     shared = set[str].intersection(*(set(found.get(arm, {})) for arm in value.arms))
     seeds = [seed for seed in shared if int(seed) not in claim.chosen_on]
-    beaten = [value_at(found[arm][seed], metric) for arm, metric, weight in value.terms for seed in seeds if weight < 0]
-    known = [share for share in beaten if share is not None]
-    return 1 - float(np.mean(known)) if known else None
+    left = [(arm, 1 - share) for _, (arm, metric, _) in pairs if (share := _mean_of(found, arm, metric, seeds)) is not None]
+    return min(left, key=lambda one: one[1], default=None)
+
+
+def _mean_of(found: Mapping[str, Mapping[str, Mapping[str, Any]]], arm: str, metric: str, seeds: Sequence[str]) -> float | None:
+    known = [share for seed in seeds if (share := value_at(found[arm][seed], metric)) is not None]
+    return float(np.mean(known)) if known else None
 
 
 def samples_told(claim: Claim, budgets: Budgets, seeds: Sequence[str]) -> str:

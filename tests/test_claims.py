@@ -10,6 +10,8 @@ import pytest
 
 from blip.errors import InputError
 from lab import claim_figures, claims_report, paper
+from lab.ablation.plan import Cell, ids
+from lab.ablation.scales import scaled
 from lab.ablations import ABLATIONS, ablation
 from lab.arms_report import published
 from lab.claim import R1, Correlated, Difference, over, value_at
@@ -18,6 +20,7 @@ from lab.claims import CLAIMS
 from lab.cli import main
 from lab.commands import ablate
 from lab.records import RESULTS
+from lab.runs import Home
 from lab.stats import EQUIVALENT, REPRODUCED, UNDECIDED
 from lab.verdicts import _hits, at_ceiling, decided, samples_told, seeds_of, to_be_gained
 
@@ -154,9 +157,9 @@ def test_arms_near_100_percent_can_show_no_difference_that_counts():
 def test_what_the_arm_to_beat_leaves_to_be_gained():
     claim = BY_ID["truth-over-itm"]
     arms = {"truth": {"0": worth(0.99, "0" * 60)}, "ITM": {"0": worth(0.98, "0" * 60), "1": worth(0.5, "0" * 60)}}
-    assert to_be_gained(claim, arms) == pytest.approx(0.02)  # of the seeds that both have
+    assert to_be_gained(claim, arms) == ("ITM", pytest.approx(0.02))  # of the seeds that both have
     assert to_be_gained(claim, {"ITM": arms["ITM"]}) is None
-    assert to_be_gained(BY_ID["noise-raises-gain"], {}) is None  # a difference of differences
+    assert to_be_gained(BY_ID["noise-raises-gain"], {}) is None
     rows = decided("filters", {name: {int(seed): one for seed, one in own.items()} for name, own in arms.items()})
     record = {"result": {"ablation": "filters", "scale": "cpu", "arms": {name: {"seeds": own} for name, own in arms.items()}, "claims": rows}}
     (row,) = [one for one in claims_report.decided_of([record]) if one.claim is claim]
@@ -164,6 +167,47 @@ def test_what_the_arm_to_beat_leaves_to_be_gained():
     arms["ITM"]["0"] = worth(0.97, "0" * 60)
     record["result"]["arms"]["ITM"]["seeds"] = arms["ITM"]
     assert [one.note for one in claims_report.decided_of([record]) if one.claim is claim] == [""]
+
+
+def test_of_two_gains_the_smaller_room_is_told():
+    shares = {"both, noise 80%": 0.9, "none, noise 80%": 0.4, "both, noise 20%": 0.98, "none, noise 20%": 0.95}
+    arms = {arm: {"0": worth(share, "0" * 60)} for arm, share in shares.items()}
+    assert to_be_gained(BY_ID["noise-raises-gain"], arms) == ("none, noise 20%", pytest.approx(0.05))
+    rows = decided("noise", {name: {int(seed): one for seed, one in own.items()} for name, own in arms.items()})
+    record = {"result": {"ablation": "noise", "scale": "cpu", "arms": {name: {"seeds": own} for name, own in arms.items()}, "claims": rows}}
+    told = {one.claim.id: one for one in claims_report.decided_of([record])}
+    assert told["noise-raises-gain"].note == "'none, noise 20%' is at 95.0%, so that 5.0 points are all that could be gained there."
+    assert told["noise-raises-share"].row["effect"] == pytest.approx(0.5 / 0.6 - 0.03 / 0.05)
+    assert to_be_gained(BY_ID["longer-gains-little"], {}) is None  # compares no arms two by two
+
+
+def test_a_control_that_leaves_nothing_has_no_rest_to_take():
+    share = BY_ID["noise-raises-share"].value
+    cells = results(**dict.fromkeys(share.arms, 0.5))
+    assert share.of(cells) == 0
+    assert share.of(cells | results(**{"none, noise 20%": 1.0})) is None
+
+
+def test_no_two_claims_are_decided_by_the_same_runs(tmp_path):
+    """Else one experiment would count twice."""
+    recipe, home, known = scaled("cpu"), Home(tmp_path), {}
+    for claim in CLAIMS:
+        if isinstance(claim.value, Difference):
+            table = ablation(claim.ablation)
+            runs = {arm: ids(Cell(table.arm(arm), 1), recipe, home) for arm in claim.value.arms}
+            terms = frozenset((runs[arm][metric.split(".")[0]], metric, weight) for arm, metric, weight in claim.value.terms)
+            assert known.setdefault(terms, claim.id) == claim.id
+
+
+def test_no_margin_is_as_large_as_what_it_judges():
+    for claim in CLAIMS:
+        path = RESULTS / "ablations" / f"{claim.ablation}-cpu.json"
+        if not path.exists() or not isinstance(claim.value, Difference) or claim.value.metrics == ("bias.bias",):
+            continue
+        arms = json.loads(path.read_text())["result"]["arms"]
+        found = [[value_at(one, metric) for one in arms[arm]["seeds"].values()] for arm, metric, _ in claim.value.terms if arm in arms]
+        means = [sum(own) / len(own) for own in found if own]
+        assert not means or claim.margin <= 0.1 * max(means), claim.id
 
 
 def worth(r1, digits):

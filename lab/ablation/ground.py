@@ -16,7 +16,7 @@ from blip.model import BLIP
 from blip.tokenizer import Tokenizer
 from lab.ablation import protocol
 from lab.bootstrap import strictly_true, world_job
-from lab.evaluate import bootstrap_quality, captions_of
+from lab.evaluate import bootstrap_quality, captions_of, with_room
 from lab.recipes import Recipe
 from lab.report import summarize
 from lab.sources import array_source, tokenizer_of
@@ -63,6 +63,7 @@ class Ground(Protocol):
         seed: int,
         round: int,
     ) -> tuple[Job, PairSet]: ...
+    def fitting(self, decoding: Decoding, recipe: Recipe) -> Decoding: ...
     def summary(self, ledger: Ledger, web: Sequence[Any]) -> dict[str, Any]: ...
     def judge(self, web: Sequence[Any]) -> Judge | None: ...
     def captions(
@@ -135,6 +136,10 @@ class GeneratedWorld:
         )
         return job, PairSet.of(as_pairs(web, self.px(recipe)))
 
+    def fitting(self, decoding: Decoding, recipe: Recipe) -> Decoding:
+        """The decoding with room for the level's texts."""
+        return with_room(decoding, recipe.level)
+
     def summary(self, ledger: Ledger, web: Sequence[WorldPair]) -> dict[str, Any]:
         """Counts, the filter against truth, and the share of synthetic captions that are strictly true."""
         return summarize(ledger) | {"strictly_true_synthetic": strictly_true(ledger, web)}
@@ -148,7 +153,7 @@ class GeneratedWorld:
         self, captioner: Loaded, web: Sequence[WorldPair], recipe: Recipe, *, count: int, decoding: Decoding
     ) -> list[list[str]]:
         """`decoding.candidates` captions of each."""
-        return captions_of(captioner, web[:count], self.px(recipe), decoding)
+        return captions_of(captioner, web[:count], self.px(recipe), self.fitting(decoding, recipe))
 
     def measured_by(self, recipe: Recipe) -> dict[str, Any]:
         """Level and number of the held-out scenes, and the unseen web pairs of the filter."""

@@ -10,9 +10,10 @@ import pyarrow as pa
 from blip.capfilt import Ledger, Policy
 from blip.capfilt.decide import verdicts
 from blip.capfilt.quality import auc
+from blip.generate import Decoding
 from blip.tasks.captioning import PROMPT
 from lab.ablation.arms import APART, NUCLEUS, Lab, model_of, step, tuned
-from lab.evaluate import captions_of, filter_scores
+from lab.evaluate import captions_of, filter_scores, with_room
 from lab.rounds import LEDGER, Steps
 from lab.runs import Run
 from lab.world.checker import check
@@ -47,14 +48,15 @@ class Sharing:
         (a, own), (b, other) = self._pair(lab, lab.seed), self._pair(lab, lab.seed + OTHER)
         count = min(lab.recipe.web, _IMAGES_A_SCENE * lab.recipe.evaluation)
         config = {"level": lab.recipe.level, "noise": lab.recipe.noise, "images": count, "seed": lab.seed}
-        config |= {"decoding": str(NUCLEUS), "recall": RECALL, "device": lab.recipe.device}
+        decoding = with_room(NUCLEUS, lab.recipe.level)
+        config |= {"decoding": str(decoding), "recall": RECALL, "device": lab.recipe.device}
         # A shared model stands for both; its place says which is which.
         config |= {"order": [a.id, own.id, b.id, other.id]}
 
         def work(folder: Path) -> dict[str, Any]:
             steps = Steps(lab.home, lab.recipe, lab.seed)
             items, px, device = steps.world.web(count, lab.recipe.noise), steps.world.level.px, lab.recipe.device
-            said = [_captioned(model_of(run), items, px, device) for run in (a, b)]
+            said = [_captioned(model_of(run), items, px, decoding, device) for run in (a, b)]
             scores = [[filter_scores(model_of(run), own, px, device) for own in said] for run in (own, other)]
             return crossed_bias(scores, [np.array([one.truth for one in own]) for own in said])
 
@@ -75,9 +77,9 @@ class Sharing:
         return captioner, matcher
 
 
-def _captioned(loaded: Any, items: list[WorldPair], px: int, device: str) -> list[WorldPair]:
+def _captioned(loaded: Any, items: list[WorldPair], px: int, decoding: Decoding, device: str) -> list[WorldPair]:
     """The items with a synthetic caption each, and its truth."""
-    said = captions_of(loaded, items, px, NUCLEUS, device)
+    said = captions_of(loaded, items, px, decoding, device)
     return [
         replace(item, caption=own[0], origin="synthetic", truth=check(own[0], item.scene).truth)
         for item, own in zip(items, said, strict=True)

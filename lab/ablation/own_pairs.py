@@ -128,6 +128,10 @@ class OwnPairs:
         )
         return job, self.web_pairs
 
+    def fitting(self, decoding: Decoding, recipe: Recipe) -> Decoding:
+        """As published: it was chosen for photos."""
+        return decoding
+
     def summary(self, ledger: Ledger, web: Sequence[Pair]) -> dict[str, Any]:
         """Counts, and the share of synthetic captions that the filter keeps (paper Table 2: 1 - noise ratio)."""
         counts = summarize(ledger)

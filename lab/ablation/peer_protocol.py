@@ -4,6 +4,7 @@ The same held-out scenes, texts and unseen web pairs, ranked by the cosine of fe
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from blip.generate import Decoding
 from blip.matching import Matcher
 from lab.ablation import protocol
 from lab.ablation.ground import WORLD
-from lab.evaluate import captions_of, noise_auc
+from lab.evaluate import captions_of, noise_auc, with_room
 from lab.mixes import mean_ranks
 from lab.peers.files import LoadedPeer
 from lab.recipes import Recipe
@@ -43,7 +44,7 @@ def of_peer(reader: LoadedPeer, speaker: LoadedPeer | None, recipe: Recipe) -> d
     device, px = recipe.device, World.of(recipe.level).level.px
     texts = lambda said: features_of(reader.model, reader.tokenizer, said, device)
     by_cosine = lambda items: cosine_retrieval(reader.model.encode_image, texts, items, px, device)
-    said = None if speaker is None else lambda items: protocol.quality_of(_coca_says(speaker, items, px, device), items)
+    said = None if speaker is None else lambda items: protocol.quality_of(_coca_says(speaker, items, recipe), items)
     found = _measured(recipe, by_cosine, said)
     web = unseen(recipe)
     return found | {"filter": {"auc": noise_auc(_cosines(reader, web, px, device), web)}}
@@ -54,7 +55,7 @@ def before_tuning(loaded: Loaded, recipe: Recipe) -> dict[str, Any]:
     px, device = World.of(recipe.level).level.px, recipe.device
 
     def said(items: Sequence[WorldPair]) -> Said:
-        captions = [own[0] for own in captions_of(loaded, items, px, BARE, device)]
+        captions = [own[0] for own in captions_of(loaded, items, px, with_room(BARE, recipe.level), device)]
         return protocol.quality_of(captions, items)
 
     return _measured(recipe, lambda items: protocol.retrieval(loaded, items, px, device), said)
@@ -114,14 +115,15 @@ def _measured(
     return found
 
 
-def _coca_says(speaker: LoadedPeer, items: Sequence[WorldPair], px: int, device: str) -> list[str]:
+def _coca_says(speaker: LoadedPeer, items: Sequence[WorldPair], recipe: Recipe) -> list[str]:
     from lab.peers.open_clip_models import CoCaDecoder
     from lab.peers.reading import coca_captions
 
-    longest = min(BARE.max_length, speaker.model.context_length)
-    decoding = Decoding(strategy="greedy", prompt="", min_length=BARE.min_length, max_length=longest)
+    roomy = with_room(BARE, recipe.level)
+    decoding = replace(roomy, max_length=min(roomy.max_length, speaker.model.context_length))
     decoder = CoCaDecoder(speaker.model, speaker.config)
-    return list(coca_captions(decoder, speaker.tokenizer, _pictures(items, px, device), decoding))
+    pictures = _pictures(items, World.of(recipe.level).level.px, recipe.device)
+    return list(coca_captions(decoder, speaker.tokenizer, pictures, decoding))
 
 
 def _cosines(reader: LoadedPeer, items: Sequence[WorldPair], px: int, device: str) -> np.ndarray:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from blip.checkpoint import Loaded
+from blip.generate import Decoding
 from blip.matching import Matcher
 from blip.metrics.captions import cider_d
 from blip.metrics.retrieval import image_to_text_ranks, recalls, text_to_image_ranks
@@ -17,7 +18,7 @@ from blip.model import BLIP
 from blip.tasks.retrieval import MAX_TOKENS, rank
 from blip.tokenizer import Tokens
 from lab.captioned import distinct
-from lab.evaluate import captions_of, filter_quality
+from lab.evaluate import GREEDY, captions_of, filter_quality, with_room
 from lab.world.checker import check
 from lab.world.sets import DOMAINS, World, WorldPair
 
@@ -43,7 +44,8 @@ def worth(
     sketches = world.evaluation(count, "all", style="sketch")
     found, hits = retrieval(matcher, items, px, device)
     captions = captioned_scenes(world, count, items, sketches)
-    said = {name: caption_quality(captioner, own, px, device) for name, own in captions.items()}
+    greedy = with_room(GREEDY, world.level.name)
+    said = {name: caption_quality(captioner, own, px, greedy, device) for name, own in captions.items()}
     web = world.web(WEB_PAIRS_A_SCENE * count, noise, start=start)
     return {
         "retrieval": {"all": found, "sketch": retrieval(matcher, sketches, px, device)[0]},
@@ -130,10 +132,10 @@ def searched(items: Sequence[WorldPair]) -> tuple[list[WorldPair], list[str], np
 
 
 def caption_quality(
-    loaded: Loaded, items: Sequence[WorldPair], px: int, device: str = "cpu"
+    loaded: Loaded, items: Sequence[WorldPair], px: int, decoding: Decoding = GREEDY, device: str = "cpu"
 ) -> tuple[dict[str, float], np.ndarray]:
-    """Greedy captions: shares that are true and strictly true, CIDEr-D in [0, 10]; which are strictly true (N,)."""
-    return quality_of([own[0] for own in captions_of(loaded, items, px, device=device)], items)
+    """One caption an image: shares that are true and strictly true, CIDEr-D in [0, 10]; which are strictly true (N,)."""
+    return quality_of([own[0] for own in captions_of(loaded, items, px, decoding, device)], items)
 
 
 def quality_of(said: Sequence[str], items: Sequence[WorldPair]) -> tuple[dict[str, float], np.ndarray]:

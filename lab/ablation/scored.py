@@ -57,7 +57,7 @@ def with_scores(
     shutil.rmtree(folder / LEDGER, ignore_errors=True)
     shutil.copytree(capfilt.folder / LEDGER, folder / LEDGER)
     models, recipe = (model_of(captioner), model_of(matcher)), steps.recipe
-    _, pairs = steps.ground.capfilt(*models, steps.web, recipe, decoding=NUCLEUS, seed=steps.seed, round=1)
+    _, pairs = steps.ground.capfilt(*models, steps.web, recipe, decoding=steps.ground.fitting(NUCLEUS, recipe), seed=steps.seed, round=1)
     ledger = Ledger.open(folder / LEDGER)
     running = {"device": recipe.device, "precision": "float32"}
     score(ledger, judges, images={pair.key: pair for pair in pairs.images}, running=running)
