@@ -21,15 +21,19 @@ class Reading:
     """Column of a table with the caption, or several as above; by default one of a usual name (caption, captions, text,
     title)."""
 
-    def pairs(self, data: str, origin: Origin | None = None) -> PairSet:
-        """The pairs of a source; InputError as `read_pairs`, and where there is neither a row nor a reject."""
-        pairs = read_pairs(
+    def read(self, data: str, origin: Origin | None = None) -> PairSet:
+        """What a source holds, be it nothing; InputError as `read_pairs`."""
+        return read_pairs(
             data,
             origin=origin,
             image_root=self.image_root,
             image_column=several(self.image_column),
             caption_column=several(self.caption_column),
         )
+
+    def pairs(self, data: str) -> PairSet:
+        """The pairs of a source; InputError as `read_pairs`, and where there is neither a row nor a reject."""
+        pairs = self.read(data)
         if not len(pairs.images) and not pairs.rejects:
             raise InputError(f"{data} holds no image; check the path.")
         return pairs

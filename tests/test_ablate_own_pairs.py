@@ -25,6 +25,7 @@ from lab.ablation.command import Wanted, ablate, on_own_pairs
 from lab.ablation.engine import cells_of, do
 from lab.ablation.measures import cost
 from lab.ablation.own_reading import Own, opened
+from lab.ablation.own_reading import told as told_of
 from lab.ablation.own_scales import decidable, own_recipe, possible
 from lab.ablation.own_table import table_of as known_table
 from lab.ablation.plan import Cell, missing, results
@@ -377,6 +378,40 @@ def test_web_images_that_are_measured_on_are_told(own, tmp_path, capsys):
     told = capsys.readouterr().err
     assert pairs.about()["val"]["of_them_in_web"] == 1 and "1 images of" in told and "pre-training sees what is measured on" in told
     assert "The arm 'beam, truth' is left out: truth is its filter" in told and told.count("\n") == 3
+
+
+def test_pictures_that_do_not_open_are_told_before_anything_is_trained(own, tmp_path, capsys):
+    def web(name, broken):
+        members = {f"{at}.jpg": encoded(picture(at)) if at not in broken else encoded(picture(at))[:200] for at in range(6)}
+        return str(write_tar(tmp_path / name, members | {f"{at}.txt": b"a dog" for at in range(6)}))
+
+    half = replace(own, data=web("half.tar", {1, 3, 5}))
+    pairs, _ = opened(half, "smoke")
+    told_of(half, pairs)
+    assert "3 of 6 images of" in (told := capsys.readouterr().err) and "that were looked at cannot be opened, the first is" in told
+    assert pairs.about()["web"] | {"opened": 6, "of_them_broken": 3} == pairs.about()["web"]
+    assert pairs.about()["human"]["of_them_broken"] == 0
+    with pytest.raises(InputError, match="None of 6 images of .*all.tar can be opened, the first is .*; mend them"):
+        opened(replace(own, data=web("all.tar", set(range(6)))), "smoke")
+
+
+def test_only_images_that_are_measured_on_can_leak(own, tmp_path, capsys):
+    """--val is read from its beginning on, as far as it is measured on."""
+    seen = (Path(own.human).parent / "100.png").read_bytes()
+    (tmp_path / "100.png").write_bytes(seen)
+    for at in range(3):
+        picture(500 + at).save(tmp_path / f"{at}.png")
+    val = tmp_path / "val.csv"
+    val.write_text("image,caption\n" + "".join(f"{at}.png,a dog {at}\n" for at in range(3)) + "100.png,a cat\n")
+    with pytest.raises(InputError, match="1 of the 10 images of"):
+        opened(replace(own, val=str(val)), "smoke")
+    first = replace(own, val=str(val), val_images=3)
+    pairs, _ = opened(first, "smoke")
+    told_of(first, pairs)
+    assert f"measured on the first 3 of the 4 images of {val}; --val-images says how many." in capsys.readouterr().err
+    assert pairs.about()["val"] | {"images": 3, "of": 4} == pairs.about()["val"]
+    with pytest.raises(InputError, match="--val-images 1 cannot be; give 2 or more"):
+        opened(replace(own, val_images=1), "smoke")
 
 
 def test_the_record_lies_here_and_not_among_the_committed_ones(own, done, tmp_path, monkeypatch, capsys):

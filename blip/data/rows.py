@@ -15,6 +15,7 @@ IMAGE_COLUMNS = (
     "image_path",
     "path",
     "filepath",
+    "file_path",
     "file_name",
     "filename",
     "jpg",

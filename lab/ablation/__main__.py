@@ -34,6 +34,7 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--data", help="web pairs")
     own.add_argument("--human", help="human-annotated pairs")
     own.add_argument("--val", help="pairs of other images to measure on")
+    own.add_argument("--val-images", type=int, help="how many of them, the first; by default the scale's")
     own.add_argument("--image-root", help="folder from which the image paths of a table start")
     own.add_argument("--image-column", help="column of a table with the image; several with commas between")
     own.add_argument("--caption-column", help="column of a table with the caption; several with commas between")

@@ -41,6 +41,15 @@ from lab.stages import READERS
 _GPU_TILE = 64  # images that a base-size model on a GPU sees at once
 
 
+@dataclass(frozen=True)
+class Looked:
+    """Of some images of a set that were opened before anything was trained: how many cannot be, and the first of them."""
+
+    images: int
+    closed: int
+    first: str
+
+
 @dataclass(frozen=True, eq=False)
 class OwnPairs:
     """Your own pairs, read and checked (`lab.ablation.own_reading.opened`)."""
@@ -60,6 +69,10 @@ class OwnPairs:
     """What new models begin with."""
     val_rejects: tuple[Reject, ...] = ()
     """Rows of the held-out pairs that could not be used."""
+    val_images: int = 0
+    """Images of the held-out pairs, of which `held_out` are the first."""
+    looked_at: tuple[Looked, ...] = ()
+    """What was seen of the images of web and of human."""
 
     def check(self, recipe: Recipe) -> None:
         """InputError where a recipe asks for other pairs than there are."""
@@ -196,6 +209,9 @@ class OwnPairs:
         }
         texts = sum(len(image.captions) for image in self.held_out)
         found["val"] = {"images": len(self.held_out), "texts": texts, "rejects": len(self.val_rejects), "of_them_in_web": self.web_in_val}
+        found["val"]["of"] = self.val_images
+        for name, looked in zip(sets, self.looked_at, strict=True):
+            found[name] |= {"opened": looked.images, "of_them_broken": looked.closed}
         for name, own in found.items():
             own["fingerprint"] = self.prints[name]
         return found | {

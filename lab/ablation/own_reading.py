@@ -5,8 +5,10 @@ import json
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+
+import numpy as np
 
 from blip.config import named
 from blip.data.benchmarks.captions import CaptionedImage
@@ -17,7 +19,7 @@ from blip.data.text import clean_caption
 from blip.errors import InputError
 from blip.model import BLIP
 from blip.tokenizer import Tokenizer
-from lab.ablation.own_pairs import OwnPairs
+from lab.ablation.own_pairs import Looked, OwnPairs
 from lab.ablation.own_scales import own_recipe
 from lab.ablation.start import Start, refuse_other_words
 from lab.captioned import unused_line
@@ -26,6 +28,7 @@ from lab.recipes import Recipe
 from lab.stages import READERS
 
 _IMAGES_A_READ = 4096
+_LOOKED_AT = 256  # images of web and human that are opened before anything is trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,8 @@ class Own(Reading):
     """Human-annotated pairs: captioner and filter are fine-tuned on them, and pre-training sees them too."""
     val: str | None = None
     """Pairs of other images to measure on, several captions an image or one."""
+    val_images: int | None = None
+    """How many of them, the first; by default at most 32 at scale smoke, 1,000 at cpu and 5,000 at gpu."""
     vocab: Path | None = None
     """A BERT vocab.txt; by default a WordPiece vocabulary is trained on the captions of --data and --human."""
     vocab_size: int = 4000
@@ -83,6 +88,19 @@ def told(own: Own, pairs: OwnPairs) -> None:
     for place, rejects in sets:
         if rejects:
             print(f"not used of {place}: {unused_line(rejects)}", file=sys.stderr)
+    if len(pairs.held_out) < pairs.val_images:
+        print(
+            f"measured on the first {len(pairs.held_out):,} of the {pairs.val_images:,} images of {own.val}; "
+            "--val-images says how many.",
+            file=sys.stderr,
+        )
+    for place, looked in zip((own.data, own.human), pairs.looked_at, strict=True):
+        if looked.closed:
+            print(
+                f"{looked.closed} of {looked.images} images of {place} that were looked at cannot be opened, the first is {looked.first}; "
+                "in pre-training other pairs take their places.",
+                file=sys.stderr,
+            )
     if pairs.web_in_val:
         print(
             f"{pairs.web_in_val} images of {own.data} are images of {own.val} too, so that pre-training "
@@ -102,24 +120,33 @@ def opened(own: Own, scale: str) -> tuple[OwnPairs, Recipe]:
     web, human, val = _read(own, places[0], "web"), _read(own, places[1], "human"), _read(own, places[2], "human")
     start = Start.of(own.init_vision, own.init_text)
     recipe = own_recipe(scale, web=len(web), human=len(human), size=own.size, samples=own.samples, start=start)
+    if own.val_images is not None:
+        if own.val_images < 2:
+            raise InputError(f"--val-images {own.val_images} cannot be; give 2 or more, since retrieval needs as many.")
+        recipe = replace(recipe, evaluation=own.val_images)
     side = own.image_size or named(recipe.size).vision.image_size
     vocabulary = _vocabulary(own, web, human)
     config = recipe.model(len(vocabulary), side)  # refuses an image size that cannot be
     if own.begun:
         start.fill(BLIP(config))  # refuses weights of another size or vocabulary before anything is trained
     held_out = _held_out(places[2], val, recipe.evaluation)
-    seen, shown, kept = (_digests(pairs, place) for pairs, place in zip((web, human, val), places, strict=True))
-    _refuse_leak(own, human, shown, kept)
-    prints = {"web": _fingerprint(web, seen), "human": _fingerprint(human, shown)}
-    prints["val"] = _fingerprint(val.first(len(held_out)), kept[: len(held_out)])
-    also = sum(digest in set(kept) - {""} for digest in seen)
-    return OwnPairs(web, human, held_out, vocabulary, side, prints, also, start, tuple(val.rejects)), recipe
+    measured = val.first(len(held_out))
+    seen, shown, kept = (_digests(pairs, place) for pairs, place in zip((web, human, measured), places, strict=True))
+    known = set(kept) - {""}
+    _refuse_leak(own, human, shown, known)
+    closed = tuple(_closed(pairs, place) for pairs, place in zip((web, human), places, strict=False))
+    prints = {"web": _fingerprint(web, seen), "human": _fingerprint(human, shown), "val": _fingerprint(measured, kept)}
+    found = OwnPairs(
+        web, human, held_out, vocabulary, side, prints, sum(digest in known for digest in seen), start, tuple(val.rejects),
+        val_images=len(val.images), looked_at=closed,
+    )
+    return found, recipe
 
 
 def _read(own: Reading, place: str, origin: Origin) -> PairSet:
-    pairs = own.pairs(place, origin)
+    pairs = own.read(place, origin)
     if not len(pairs):
-        raise InputError(f"{place} has no image with a caption that can be used: {unused_line(pairs.rejects)}; give another file.")
+        raise InputError(f"{place} has no image with a caption that can be used: {unused_line(pairs.rejects)}; mend it, or say with --image-root where its paths start.")
     return pairs
 
 
@@ -164,9 +191,29 @@ def _digest(pair: Pair) -> str:
         return ""
 
 
-def _refuse_leak(own: Own, human: PairSet, shown: Sequence[str], kept: Sequence[str]) -> None:
+def _closed(pairs: PairSet, place: str) -> Looked:
+    """Of some images, evenly spread, those that cannot be opened; InputError where none of them can.
+
+    All are opened when they are trained on; hundreds say whether a set is broken before hours are spent.
+    """
+    rows = np.unique(np.linspace(0, len(pairs.images) - 1, min(len(pairs.images), _LOOKED_AT)).astype(int)).tolist()
+    with ThreadPoolExecutor(READERS) as pool:
+        reasons = [one for one in pool.map(_why_closed, (pairs.images[row] for row in rows)) if one]
+    if len(reasons) == len(rows):
+        raise InputError(f"None of {len(rows)} images of {place} can be opened, the first is {reasons[0]}; mend them.")
+    return Looked(len(rows), len(reasons), reasons[0] if reasons else "")
+
+
+def _why_closed(pair: Pair) -> str:
+    try:
+        open_image(pair)
+    except BadImage as error:
+        return f"{_where(pair)} ({error.reason})"
+    return ""
+
+
+def _refuse_leak(own: Own, human: PairSet, shown: Sequence[str], known: set[str]) -> None:
     """InputError where models would be measured on images that captioner and filter were tuned on."""
-    known = set(kept) - {""}
     both = [row for row, digest in enumerate(shown) if digest in known]
     if both:
         first = human.images[both[0]].key
