@@ -52,7 +52,7 @@ _TABLES = {
         },
         paper.TABLE1,
     ),
-    "table2": ({"none": "none", "nucleus": "nucleus", "beam": "beam"}, paper.TABLE2),
+    "table2": ({"none": "none", "nucleus": "nucleus", "nucleus, t 1": "nucleus", "beam": "beam"}, paper.TABLE2),
     "table3": ({name: name for name in paper.TABLE3}, paper.TABLE3),
     "table4": ({name: name for name in paper.TABLE4}, paper.TABLE4),
     "table12": (

@@ -16,7 +16,8 @@ from lab.claim_records import Measured
 from lab.figures import FILTERED, INK, KEPT, PAPER, QUIET
 
 PARTS = {"embeddings": "embeddings", "self_attention": "self-attention", "cross_attention": "cross-attention", "mlp": "feed-forward"}
-DEGREES = ("shared", "twins", "same pre-training", "separate")
+DEGREES = ("shared", "twins", "same pre-training, no prompt", "same pre-training", "separate")
+"""From one model to two pre-trainings; the first three have no prompt."""
 _VOCABULARY = 30_524  # BERT's, with [DEC] and [ENC]
 _FRAME, _MODEL, _BOX = "#8C959F", "#FFF3D6", "#F6F8FA"
 
@@ -52,7 +53,7 @@ def shared_parts(title: str) -> Figure:
 
 
 def degrees(title: str) -> Figure:
-    """DEGREES of sharing between a captioner and its filter, from one model to two pre-trainings."""
+    """Degrees of sharing between a captioner and its filter, from one model to two pre-trainings."""
     figure = Figure(figsize=(12.4, 2.5), dpi=128, facecolor=PAPER)
     head(figure, title, ())
     rows = (

@@ -222,7 +222,7 @@ def test_roc_by_noise_kind_and_calibration_by_captions():
 def test_the_crossed_design_shows_means_over_seeds():
     found = {0: {"bias": {"bias": 0.2, "pass": [[0.4, 0.2], [0.1, 0.3]], "noise_ratio": 0.1}}, 1: {"bias": {"bias": 0.0, "pass": [[0.2, 0.2], [0.3, 0.3]], "noise_ratio": 0.1}}, 2: {"bias": {"bias": None, "pass": None, "noise_ratio": 1.0}}}
     one = shown("bias", {"shared": found})
-    design, shared, _, same, separate = sharing.crossed(one, "x", sharing.DEGREES).axes
+    design, shared, _, _, same, separate = sharing.crossed(one, "x", sharing.DEGREES).axes
     assert [text.get_text() for text in shared.texts] == ["30.0%", "20.0%", "20.0%", "30.0%"]
     assert shared.get_xlabel() == "bias +10.0 points" and same.get_xlabel() == separate.get_xlabel() == "not measured yet"
     assert [text.get_text() for text in same.texts] == ["-"] * 4 and len(design.texts) == 4
