@@ -25,6 +25,10 @@ class InputError(ValueError):
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in a notebook in place of a stack trace: the sentence says it all."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class InputWarning(UserWarning):
     """Something the user should know of, and the work goes on; the message is one sentence."""

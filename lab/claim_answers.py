@@ -7,7 +7,7 @@ from typing import Any
 from lab.ablation.scales import SCALES
 from lab.ablations import ablation
 from lab.claim import R1, Claim
-from lab.claim_records import BEST, Measured, best, paired
+from lab.claim_records import BEST, SEE, Measured, best, paired
 from lab.claims import CLAIMS
 from lab.claims_report import PAPERS_COLUMNS, SMOKE, Decided, at_once, published, wanted_seeds
 from lab.page_parts import markdown, percent
@@ -25,12 +25,16 @@ _MEANS = {
 def answer(shown: Sequence[Measured], only: Sequence[str] = ()) -> str:
     """The answer of the ablations shown, as Markdown: a line a claim, its verdict first; only these claims if given.
 
-    A claim whose arms are not done says what measures it, and so does one of a smoke run.
+    A claim whose arms are not done says what measures it, and so does one of a smoke run; where a record is there all
+    the same, how to see it.
     """
     lines = [line for one in shown for line in _lines(one, only)]
-    smoke = [f"`{one.command}`" for one in shown if one.is_smoke]
+    smoke = [f"`{one.command}`" for one in shown if one.is_smoke and not one.kept]
     if smoke:
         lines.append(f"Nothing can be said from a smoke run; to measure: {', '.join(smoke)}.")
+    kept = [f"`{one.name}`" for one in shown if one.is_smoke and one.kept]
+    if kept:
+        lines.append(f"A smoke run decides nothing. Records are there of {', '.join(kept)}: {SEE} what they say.")
     return "\n\n".join(lines)
 
 
@@ -88,7 +92,7 @@ def most_worth(shown: Measured) -> str:
     """Of an ablation that states no claim: the arm with the highest mean R@1 over the seeds of all, which is no verdict."""
     values = {name: 100 * mean(own.values()) for name, own in paired(shown.of(R1)).items()}
     if shown.is_smoke or not values:
-        return f"*{ablation(shown.name).question} Not measured yet: `{shown.command}`.*"
+        return f"*{ablation(shown.name).question} {_unsaid(shown)}*"
     first, last = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
     return (
         f"**{ablation(shown.name).question}** *{first}* has the highest mean R@1 ({values[first]:.1f}%) and *{last}* the lowest "
@@ -105,7 +109,7 @@ def at_threshold(shown: Measured, threshold: float = 0.5) -> str:
     """What a threshold keeps of each origin, how much of it is true, and the noise kind that the filter sees worst."""
     found = [one["sweep"] for own in shown.arms.values() for one in own.values()]
     if shown.is_smoke or not found:
-        return f"*{ablation(shown.name).question} Not measured yet: `{shown.command}`.*"
+        return f"*{ablation(shown.name).question} {_unsaid(shown)}*"
     place, parts = found[0]["thresholds"].index(threshold), []
     for origin in ("web", "synthetic"):
         kept, true = (_mean([one[name][origin][place] for one in found]) for name in ("kept", "precision"))
@@ -149,10 +153,15 @@ def _lines(shown: Measured, only: Sequence[str]) -> list[str]:
     claims = [one for one in CLAIMS if one.ablation == shown.name and (not only or one.id in only)]
     found = {one.claim.id: one for one in shown.decided}
     if shown.is_smoke:
-        return [f"*{claim.says} Not measured yet.*" for claim in claims]
-    missing = f"Not measured yet: `{shown.command}`."
+        why = "Not decided by a smoke run." if shown.kept else "Not measured yet."
+        return [f"*{claim.says} {why}*" for claim in claims]
     refusals = {one.id: said for one in claims for said in shown.refused if said.startswith(f"The claim {one.id} is refused")}
-    return [sentence(found[one.id]) if one.id in found else f"*{one.says} {refusals.get(one.id, missing)}*" for one in claims]
+    return [sentence(found[one.id]) if one.id in found else f"*{one.says} {refusals.get(one.id, _unsaid(shown))}*" for one in claims]
+
+
+def _unsaid(shown: Measured) -> str:
+    """Why there is no answer, with what gives one."""
+    return f"A smoke run decides nothing; a record is there: {SEE} it." if shown.kept else f"Not measured yet: `{shown.command}`."
 
 
 def _row(claim: Claim, found: Decided | None, shown: Measured | None) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from lab.ablation.own_table import Table
 from lab.ablations import ablation
 from lab.claims import CLAIMS
 from lab.claims_report import FOLDER, SMOKE, Decided, decided_of, read_records, refused_of
+from lab.notebook_scale import THE_BEST, known_scale
 from lab.page_parts import source
 from lab.runs import Home
 
 BEST = ("gpu", "cpu")
 """Scales whose records say something, the best first."""
+SEE = f"set SCALE to `{THE_BEST}` to see"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,10 @@ class Measured:
     record: Mapping[str, Any]
     own: Table | None = None
     """Arms and claims, where they are none of the lab's."""
+    asked: str = THE_BEST
+    """The scale that was asked for, of which there may be no record."""
+    kept: str = ""
+    """Of a smoke run: the scale of the best record that there is all the same; "" where there is none."""
 
     @property
     def is_smoke(self) -> bool:
@@ -42,7 +48,9 @@ class Measured:
     @property
     def command(self) -> str:
         """What measures it, or measures what is missing."""
-        return f"lab ablate {self.name} --scale {BEST[-1]}" if self.is_smoke else f"lab ablate {self.name} --scale {self.scale} --add"
+        if self.is_smoke:
+            return f"lab ablate {self.name} --scale {self.asked if self.asked in BEST else BEST[-1]}"
+        return f"lab ablate {self.name} --scale {self.scale} --add"
 
     @property
     def arms(self) -> dict[str, Mapping[str, Any]]:
@@ -79,13 +87,18 @@ def paired(values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, flo
 
 
 def measured(name: str, scale: str, folder: Path | None = None) -> Measured:
-    """The best record of an ablation with at least one cell, gpu before cpu; a smoke run where there is none.
+    """The record of an ablation with at least one cell, of `best` gpu before cpu; a smoke run where there is none.
 
-    scale `smoke`: the smoke run in any case. It is done in the home that BLIP_LAB_HOME names, else in a temporary
-    one, in seconds. folder: the records, by default the committed ones.
+    scale: smoke, cpu, gpu or best; InputError for another. With `smoke` the smoke run is shown in any case. It is done in
+    the home that BLIP_LAB_HOME names, else in a temporary one, in seconds. folder: the records, by default the
+    committed ones.
     """
-    found = {} if scale == SMOKE else best(read_records(folder or FOLDER))
-    return found[name] if name in found else _smoke(ablation(name).name)
+    scales, records = BEST if known_scale(scale) == THE_BEST else (scale,), read_records(folder or FOLDER)
+    found = best([one for one in records if one["result"]["scale"] in scales])
+    if name in found:
+        return found[name]
+    known = best(records)
+    return replace(_smoke(ablation(name).name), asked=scale, kept=known[name].scale if name in known else "")
 
 
 def best(records: Sequence[Mapping[str, Any]], own: Table | None = None) -> dict[str, Measured]:
@@ -104,16 +117,23 @@ def best(records: Sequence[Mapping[str, Any]], own: Table | None = None) -> dict
 
 
 def where_from(shown: Measured) -> str:
-    """One line on what is shown: seeds and command of the record, or that a smoke run says nothing."""
+    """One line on what is shown: seeds and command of the record, or that a smoke run says nothing, and what says more."""
     if shown.is_smoke:
-        return (
-            f"**A smoke run, which says nothing:** models of a few steps, one seed. "
-            f"`{shown.command}` measures it; the figures here are then those of its record."
-        )
+        return f"**A smoke run, which says nothing:** models of a few steps, one seed. {_instead(shown)}"
     counts = {len(own) for own in shown.arms.values()}
     least, most = min(counts), max(counts)
     seeds = f"{most} seeds" if least == most else f"{least} to {most} seeds an arm, so far"
     return f"{seeds}, scale `{shown.scale}`: {source(shown.record)}"
+
+
+def _instead(shown: Measured) -> str:
+    """What says more than a smoke run: the record that is there, or the command that makes one."""
+    if shown.asked == SMOKE and shown.kept:
+        return f"It decides nothing, and a record is there (scale `{shown.kept}`): {SEE} it."
+    if shown.kept:
+        return f"There is no record of scale `{shown.asked}`: `{shown.command}` makes it. One of scale `{shown.kept}` is there: {SEE} it."
+    then = f"{SEE} the figures of its record then" if shown.asked == SMOKE else "the figures here are then those of its record"
+    return f"`{shown.command}` measures it; {then}."
 
 
 def _smoke(name: str) -> Measured:

@@ -1,6 +1,7 @@
 """What the notebooks of the claims show: no record, a part of one, a whole one; figures and sentences by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,6 +102,47 @@ def test_where_there_is_no_record_the_smallest_run_is_done_and_says_nothing(smok
     for figure in (figures.claims([smoke], "x"), figures.arms(smoke, "x", (R1, STRICT))):
         assert "smoke run: says nothing" in [text.get_text() for text in figure.texts]
         figure.draw_without_rendering()
+
+
+@pytest.fixture
+def recorded(folder, smoke, monkeypatch):
+    """The record of table 13 for the cpu, and the smoke run in place of one that would be done anew."""
+    found = {arm.name: {seed: cell(0.5) for seed in range(5)} for arm in ABLATIONS["table13"].arms}
+    (folder / "table13-cpu.json").write_text(json.dumps(record("table13", found)))
+    monkeypatch.setattr("lab.claim_records._smoke", lambda name: replace(smoke, name=name, record=record(name, {}, "smoke")))
+    return folder
+
+
+def test_a_smoke_run_that_was_asked_for_does_not_deny_the_record(recorded):
+    asked = measured("table13", "smoke", recorded)
+    assert where_from(asked) == (
+        "**A smoke run, which says nothing:** models of a few steps, one seed. It decides nothing, and a record is there "
+        "(scale `cpu`): set SCALE to `best` to see it."
+    )
+    said = answer([asked])
+    assert said.count("Not decided by a smoke run.*") == sum(claim.ablation == "table13" for claim in CLAIMS)
+    assert said.endswith("A smoke run decides nothing. Records are there of `table13`: set SCALE to `best` to see what they say.")
+    assert "measure" not in said and "lab ablate" not in said + where_from(asked)
+    for one in (at_threshold, most_worth):
+        assert one(asked).endswith("A smoke run decides nothing; a record is there: set SCALE to `best` to see it.*")
+
+
+def test_a_smoke_run_without_a_record_says_what_measures_it(recorded):
+    asked = measured("table12", "smoke", recorded)
+    assert where_from(asked).endswith("`lab ablate table12 --scale cpu` measures it; set SCALE to `best` to see the figures of its record then.")
+    assert "Not measured yet." in answer([asked]) and "to measure: `lab ablate table12 --scale cpu`." in answer([asked])
+    both = answer([asked, measured("table13", "smoke", recorded)])
+    assert "to measure: `lab ablate table12 --scale cpu`.\n\nA smoke run decides nothing. Records are there of `table13`:" in both
+
+
+def test_a_scale_without_a_record_is_told_and_the_record_of_another_too(recorded):
+    assert measured("table13", "cpu", recorded).scale == measured("table13", "best", recorded).scale == "cpu"
+    asked = measured("table13", "gpu", recorded)
+    assert where_from(asked).endswith(
+        "There is no record of scale `gpu`: `lab ablate table13 --scale gpu` makes it. One of scale `cpu` is there: set SCALE to `best` to see it."
+    )
+    none = measured("table12", "gpu", recorded)
+    assert where_from(none).endswith("`lab ablate table12 --scale gpu` measures it; the figures here are then those of its record.")
 
 
 def test_beside_others_a_smoke_run_is_not_measured(smoke):
