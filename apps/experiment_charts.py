@@ -107,7 +107,7 @@ def _claim(one: Decided, reach: float) -> str:
     return (
         f'<article class="claim"><p>{escape(one.claim.says)}{note}</p>{_line(one, reach)}'
         f'<p class="found"><b>{effect}</b> <span>{interval}</span></p>'
-        f'<p class="judged"><b>{escape(verdict)}</b><span>{row["seeds"]} seeds, {escape(one.scale)}</span>{beside}</p></article>'
+        f'<p class="judged"><b>{escape(verdict)}</b><span>{row["seeds"]} seeds, {escape(one.where)}</span>{beside}</p></article>'
     )
 
 

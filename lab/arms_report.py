@@ -11,6 +11,7 @@ from lab import paper
 from lab.ablation.noted import Budgets, noted
 from lab.claims_report import SMOKE
 from lab.page_parts import markdown
+from lab.whose_record import OWN_PAIRS, WORLD, command_of, on_own_pairs, scale_of
 from lab.world.noise import KINDS
 
 METRICS = {
@@ -77,24 +78,25 @@ _BUDGET = {"samples": ",.0f", "epochs": ".2f"}
 
 
 def arms_markdown(records: Sequence[Mapping[str, Any]]) -> str:
-    """A heading and a table an ablation; shares in percent, mean and standard deviation over seeds."""
-    return "\n\n".join([_HOW, *(_section(record["result"], noted(record)) for record in _told(records))])
+    """A heading and a table a record, with the command that measures it; shares in percent, mean and standard deviation over seeds."""
+    return "\n\n".join([_HOW, *(_section(record, noted(record)) for record in _told(records))])
 
 
 def arms_csv(records: Sequence[Mapping[str, Any]]) -> str:
     """A line an arm, seed and metric, unrounded."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["ablation", "scale", "arm", "seed", "metric", "value"])
+    writer.writerow(["ablation", "scale", "pairs", "arm", "seed", "metric", "value"])
     for record in _told(records):
         result, budgets = record["result"], noted(record)
+        about = [result["ablation"], scale_of(result), OWN_PAIRS if on_own_pairs(result) else WORLD]
         for name, arm in result["arms"].items():
             for seed, found in arm["seeds"].items():
                 values = {head: _value(found, metric) for head, metric in METRICS.items()}
                 values |= budgets.get(name, {}).get(seed, {})
                 for head, value in values.items():
                     if value is not None:
-                        writer.writerow([result["ablation"], result["scale"], name, seed, head, value])
+                        writer.writerow([*about, name, seed, head, value])
     return out.getvalue()
 
 
@@ -118,8 +120,8 @@ def _told(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [one for one in records if one["result"]["scale"] != SMOKE]
 
 
-def _section(result: Mapping[str, Any], budgets: Budgets) -> str:
-    columns = {}
+def _section(record: Mapping[str, Any], budgets: Budgets) -> str:
+    result, columns = record["result"], {}
     for column, metric in METRICS.items():
         each = {
             name: [v for one in arm["seeds"].values() if (v := _value(one, metric)) is not None]
@@ -133,7 +135,8 @@ def _section(result: Mapping[str, Any], budgets: Budgets) -> str:
         for name, arm in result["arms"].items()
     ]
     about = "\n".join(f"- {name}: {arm['about']}" for name, arm in result["arms"].items())
-    title = f"## {result['question']}\n\n{result['source']}, `lab ablate {result['ablation']} --scale {result['scale']}`"
+    whose = f" ({OWN_PAIRS})" if on_own_pairs(result) else ""
+    title = f"## {result['question']}{whose}\n\n{result['source']}, `{command_of(record)}`"
     return f"{title}\n\n{markdown(head, rows)}\n\n{about}"
 
 

@@ -146,7 +146,7 @@ def _effect(axes: Axes, at: int, one: Decided, factor: float) -> None:
     inside = PAPER if said == UNDECIDED else colour
     axes.plot(effect, at, mark, color=colour, markersize=6, markerfacecolor=inside)
     seeds = f"{row['seeds']} of {row['fewest_seeds']}" if row["seeds"] < row["fewest_seeds"] else str(row["seeds"])
-    told = f"{value(one.claim, row['effect'], unit=False)}  {said}\n{seeds} seeds, {one.scale}"
+    told = f"{value(one.claim, row['effect'], unit=False)}  {said}\n{seeds} seeds, {one.where}"
     axes.annotate(told, (1.015, at), color=colour, **_BESIDE)
 
 

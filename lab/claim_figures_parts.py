@@ -12,6 +12,7 @@ from lab import claim
 from lab.claim_records import Measured
 from lab.figures import FILTERED, INK, KEPT, PAPER, QUIET
 from lab.stats import EQUIVALENT, OPPOSITE, REPRODUCED, UNDECIDED
+from lab.whose_record import OWN_PAIRS
 
 COLOURS = (KEPT, FILTERED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK)
 """Told apart by colour-blind people; each stands with a mark or a line style of its own."""
@@ -75,7 +76,7 @@ def head(figure: Figure, title: str, shown: Sequence[Measured]) -> None:
     """The title of a figure, with the mark of a smoke run or the scale of the record."""
     figure.suptitle(title, x=0.01, ha="left", size=11, color=INK, weight="bold")
     smoke = any(one.is_smoke for one in shown)
-    said = _SMOKE if smoke else ", ".join(dict.fromkeys(f"scale {one.scale}" for one in shown))
+    said = _SMOKE if smoke else ", ".join(dict.fromkeys(f"{OWN_PAIRS}, scale {one.scale}" if one.own_pairs else f"scale {one.scale}" for one in shown))
     colour, weight = (FILTERED, "bold") if smoke else (QUIET, "normal")
     below = 0.08 / figure.get_size_inches()[1]
     figure.text(0.99, 1 - below, said, ha="right", va="top", size=8, color=colour, weight=weight)

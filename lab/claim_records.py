@@ -20,6 +20,7 @@ from lab.claims_report import FOLDER, SMOKE, Decided, decided_of, read_records, 
 from lab.notebook_scale import THE_BEST, known_scale
 from lab.page_parts import source
 from lab.runs import Home
+from lab.whose_record import command_of, on_own_pairs, scale_of
 
 BEST = ("gpu", "cpu")
 """Scales whose records say something, the best first."""
@@ -46,11 +47,16 @@ class Measured:
         return self.scale == SMOKE
 
     @property
+    def own_pairs(self) -> bool:
+        """Whether it is of own pairs, and not of the generated world."""
+        return on_own_pairs(self.record["result"])
+
+    @property
     def command(self) -> str:
         """What measures it, or measures what is missing."""
         if self.is_smoke:
-            return f"lab ablate {self.name} --scale {self.asked if self.asked in BEST else BEST[-1]}"
-        return f"lab ablate {self.name} --scale {self.scale} --add"
+            return command_of(self.record, self.asked if self.asked in BEST else BEST[-1])
+        return f"{command_of(self.record)} --add"
 
     @property
     def arms(self) -> dict[str, Mapping[str, Any]]:
@@ -101,17 +107,18 @@ def measured(name: str, scale: str, folder: Path | None = None) -> Measured:
     return replace(_smoke(ablation(name).name), asked=scale, kept=known[name].scale if name in known else "")
 
 
-def best(records: Sequence[Mapping[str, Any]], own: Table | None = None) -> dict[str, Measured]:
+def best(records: Sequence[Mapping[str, Any]], own: Table | None = None, *, own_pairs: bool = False) -> dict[str, Measured]:
     """The best record of each ablation that has one with at least one cell; smoke runs are passed over.
 
-    own: arms and claims, where they are none of the lab's.
+    own: arms and claims, where they are none of the lab's. own_pairs: of the records of own pairs, in place of those
+    of the generated world.
     """
     found: dict[str, Measured] = {}
     for record in records:
         result = record["result"]
         done = any(arm["seeds"] for arm in result["arms"].values())
-        name, scale = result["ablation"], result["scale"]
-        if done and scale in BEST and (name not in found or BEST.index(scale) < BEST.index(found[name].scale)):
+        name, scale = result["ablation"], scale_of(result)
+        if done and on_own_pairs(result) == own_pairs and scale in BEST and (name not in found or BEST.index(scale) < BEST.index(found[name].scale)):
             found[name] = Measured(name, scale, record, own)
     return found
 

@@ -20,6 +20,7 @@ from lab.page_parts import markdown, percent
 from lab.records import RESULTS
 from lab.stats import OPPOSITE, REPRODUCED, UNDECIDED, all_true, mostly_true, p_value, seeds_wanted
 from lab.verdicts import Budgets, at_ceiling, read_own_words, samples_told, to_be_gained, undeclared
+from lab.whose_record import OWN_PAIRS, WORLD, on_own_pairs, scale_of
 
 FOLDER = RESULTS / "ablations"
 SMOKE = "smoke"
@@ -44,6 +45,13 @@ class Decided:
     scale: str
     doubt: str = ""
     """What is known against this measurement."""
+    own_pairs: bool = False
+    """Whether it was measured on own pairs, and not in the generated world."""
+
+    @property
+    def where(self) -> str:
+        """Where it was measured, as rows tell it: the scale, and that it is of own pairs."""
+        return f"{OWN_PAIRS}, {self.scale}" if self.own_pairs else self.scale
 
     @property
     def note(self) -> str:
@@ -66,18 +74,18 @@ def read_records(folder: Path = FOLDER, own: Table | None = None) -> list[dict[s
 
 
 def decided_of(records: Sequence[Mapping[str, Any]], own: Table | None = None) -> list[Decided]:
-    """The claims that the records decide, in the claims' order, one row a scale; smoke runs say nothing.
+    """The claims that the records decide, in the claims' order, one row a scale, those of own pairs last; smoke runs say nothing.
 
     Those of `refused_of` are left out. own: whose claims they are, where they are none of the lab's.
     """
     found = [one for one, refusal in _judged(records, own) if refusal is None]
     order = [claim.id for claim in _claims(own)]
-    return sorted(found, key=lambda one: (order.index(one.claim.id), one.scale))
+    return sorted(found, key=lambda one: (order.index(one.claim.id), one.own_pairs, one.scale))
 
 
 def refused_of(records: Sequence[Mapping[str, Any]], own: Table | None = None) -> list[str]:
     """A sentence for each claim that is not decided, since its arms differ in samples and nothing declares it."""
-    return [f"{refusal} ({one.scale})" for one, refusal in _judged(records, own) if refusal is not None]
+    return [f"{refusal} ({one.where})" for one, refusal in _judged(records, own) if refusal is not None]
 
 
 def _claims(own: Table | None) -> Sequence[Claim]:
@@ -91,13 +99,13 @@ def _judged(records: Sequence[Mapping[str, Any]], own: Table | None) -> Iterator
         result = record["result"]
         if result["scale"] == SMOKE:
             continue
-        budgets = noted(record)
+        budgets, scale, own_pairs = noted(record), scale_of(result), on_own_pairs(result)
         for row in result["claims"]:
             if row["claim"] in known:
                 claim = known[row["claim"]]
                 parts = (samples_told(claim, budgets, list(row["values"])), _doubt(claim, budgets, result["arms"], arms), cost_of(row.get("looks", [])))
                 doubt = " ".join(one for one in parts if one)
-                yield Decided(claim, row, result["scale"], doubt), undeclared(claim, budgets, list(row["values"]), arms)
+                yield Decided(claim, row, scale, doubt, own_pairs), undeclared(claim, budgets, list(row["values"]), arms)
 
 
 def _doubt(claim: Claim, budgets: Budgets, arms: Mapping[str, Any], table: Ablation | None) -> str:
@@ -118,7 +126,7 @@ def cells(one: Decided) -> list[str]:
     """A row under HEAD: effects and intervals in points, where the metric is a share."""
     row = one.row
     intervals = [_points(bounds) for bounds in (row["interval"], row["items_interval"] or (None, None))]
-    said = f"{one.claim.says} ({one.scale})"
+    said = f"{one.claim.says} ({one.where})"
     effect, margin = f"{100 * row['effect']:+.1f}", f"{100 * row['margin']:.1f}"
     return [said, published(one.claim), effect, *intervals, margin, _seeds(one), row["verdict"]]
 
@@ -144,7 +152,8 @@ def at_once(found: Sequence[Decided], *, named: bool = False) -> str:
 
 
 def _said(found: Iterable[Decided]) -> str:
-    return "; ".join(one.claim.says.removesuffix(".") for one in found)
+    whose = {False: "", True: f" ({OWN_PAIRS})"}
+    return "; ".join(f"{one.claim.says.removesuffix('.')}{whose[one.own_pairs]}" for one in found)
 
 
 def wanted_seeds(one: Decided) -> int | None:
@@ -170,16 +179,16 @@ def latex(found: Sequence[Decided]) -> str:
 
 
 def table_csv(found: Sequence[Decided]) -> str:
-    """Every number unrounded, as CSV: the claim's id, scale, bounds, effect size, the item interval, verdict."""
+    """Every number unrounded, as CSV: the claim's id, scale, whose pairs, bounds, effect size, the item interval, verdict."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = ("effect", "low", "high", "size", "items_low", "items_high", "margin", "seeds", "verdict")
-    writer.writerow(["claim", "ablation", "scale", "source", *paper.COLUMNS, *names])
+    writer.writerow(["claim", "ablation", "scale", "pairs", "source", *paper.COLUMNS, *names])
     for one in found:
         row, claim = one.row, one.claim
         own = row["items_interval"] or (None, None)
         values = [row["effect"], *row["interval"], row["size"], *own, row["margin"], row["seeds"], row["verdict"]]
-        writer.writerow([claim.id, claim.ablation, one.scale, claim.source, *(claim.published or [None] * 8), *values])
+        writer.writerow([claim.id, claim.ablation, one.scale, OWN_PAIRS if one.own_pairs else WORLD, claim.source, *(claim.published or [None] * 8), *values])
     return out.getvalue()
 
 

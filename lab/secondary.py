@@ -13,6 +13,7 @@ from lab.claim import R1, Claim, Difference
 from lab.claim_records import Measured, best
 from lab.page_parts import markdown
 from lab.stats import Effect, paired_effect
+from lab.whose_record import OWN_PAIRS
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,12 @@ def secondary(shown: Measured) -> list[Outcomes]:
 
 
 def secondary_markdown(records: Sequence[Mapping[str, Any]], own: Table | None = None) -> str:
-    """A table of all claims that R@1 decides by their outcomes, from the best record of each ablation; own as in `best`."""
-    rows = [_row(claim, effects) for shown in best(records, own).values() for claim, effects in secondary(shown)]
+    """A table of all claims that R@1 decides by their outcomes, from the best record of each ablation; own as in `best`.
+
+    Own pairs have rows of their own, which say so.
+    """
+    each = [one for own_pairs in (False, True) for one in best(records, own, own_pairs=own_pairs).values()]
+    rows = [_row(shown, claim, effects) for shown in each for claim, effects in secondary(shown)]
     return f"{HOW}\n\n{markdown(['claim', *(one.name for one in OUTCOMES)], rows)}"
 
 
@@ -77,8 +82,8 @@ def _effect(shown: Measured, claim: Claim, outcome: Outcome) -> Effect | None:
     return paired_effect(differences) if differences else None
 
 
-def _row(claim: Claim, effects: Iterable[Effect | None]) -> list[str]:
-    return [claim.says, *(_cell(effect, one) for effect, one in zip(effects, OUTCOMES, strict=True))]
+def _row(shown: Measured, claim: Claim, effects: Iterable[Effect | None]) -> list[str]:
+    return [f"{claim.says} ({OWN_PAIRS})" if shown.own_pairs else claim.says, *(_cell(effect, one) for effect, one in zip(effects, OUTCOMES, strict=True))]
 
 
 def _cell(effect: Effect | None, outcome: Outcome) -> str:

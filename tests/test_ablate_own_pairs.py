@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pickle
+import shlex
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,7 @@ from lab.cli import main
 from lab.rounds import Steps
 from lab.runs import Home, Run
 from lab.verdicts import decided
+from lab.whose_record import command_of
 
 REFUSED = {"bias", "threshold", "strictness", "nlvr", "noise", "combinations", "harder", "peers"}
 NOUNS = ("dog", "cat", "boat", "tree", "child", "horse")
@@ -419,8 +421,11 @@ def test_the_record_lies_here_and_not_among_the_committed_ones(own, done, tmp_pa
     monkeypatch.chdir(tmp_path)
     ablate(Wanted(name="table1", scale="smoke", seeds=1, only=("none",), own=own), home)
     assert "record: table1-own-smoke.json" in capsys.readouterr().err
-    written = json.loads((tmp_path / "table1-own-smoke.json").read_text())["result"]
+    record = json.loads((tmp_path / "table1-own-smoke.json").read_text())
+    written = record["result"]
     assert written["arms"] == result["arms"] and written["pairs"] == result["pairs"]
+    given = f"--data {shlex.quote(own.data)} --human {own.human} --val {own.val}"
+    assert command_of(record) == f"lab ablate table1 {given} --scale smoke"
 
 
 def test_it_runs_without_luxuries_and_finds_the_same(own, done, tmp_path):

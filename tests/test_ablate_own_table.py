@@ -1,7 +1,10 @@
 """An ablation of one's own, as docs/own-ablation.md shows it: it runs, shares runs, follows changed files, refuses."""
 
+import csv
+import io
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -11,7 +14,10 @@ from lab.ablation.command import Wanted
 from lab.ablation.own_table import table_of
 from lab.ablations import ablation
 from lab.cli import main
+from lab.commands.ablate import Options
+from lab.options import read_options
 from lab.runs import Home
+from lab.verdicts import decided
 
 PAGE = Path(__file__).parents[1] / "docs" / "own-ablation.md"
 (EXAMPLE,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -72,6 +78,60 @@ def reported(here, capsys):
     assert "The claim itm-over-words is refused: at seed 0" in capsys.readouterr().err
     assert main(["report", "--own", "table1"]) == 2
     assert "--own table1 is no Python file; give the FILE.py of lab ablate" in capsys.readouterr().err
+
+
+PLACES = {"data": "web/*.tar", "human": "human.csv", "val": "val.csv"}
+
+
+def two_records(folder):
+    """Of one ablation and scale, in the generated world and on own pairs, as lab ablate names and marks them."""
+    found = {"none": 0.4, "ITM": 0.5, "words": 0.45}
+    arms = {name: {"about": name, "seeds": {str(seed): _worth(r1 + seed / 100) for seed in range(3)}} for name, r1 in found.items()}
+    table = table_of("long_captions.py")
+    for stem, scale, gain, more in (("long_captions", "cpu", 0.0, {}), ("long_captions-own", "own-cpu", 0.2, {"pairs": {"web": {}}, "left_out": {}})):
+        own = {name: one if name != "ITM" else {**one, "seeds": {seed: _worth(float(seed) / 100 + 0.5 + gain) for seed in one["seeds"]}} for name, one in arms.items()}
+        results = {name: {int(seed): found for seed, found in one["seeds"].items()} for name, one in own.items()}
+        result = {"ablation": "long-captions", "question": table.ablation.question, "source": "our own", "scale": scale, "arms": own, "budgets": {}}
+        result |= {"claims": decided("long-captions", results, table.claims)} | more
+        options = {"name": "long_captions.py", "own": PLACES | {"vocab": None, "vocab_size": 4000, "image_column": "photo"}} if more else {"name": "long_captions.py"}
+        (folder / f"{stem}-cpu.json").write_text(json.dumps({"commit": "abc", "config": {"options": options}, "result": result}))
+
+
+def _worth(r1):
+    return {"worth": {"retrieval": {"all": {"r1": r1, "tr1": r1, "ir1": r1, "images": 20}}, "items": {"r1": "1" * 40}}}
+
+
+def test_own_pairs_are_told_apart_from_the_generated_world(here, capsys):
+    (here / "long_captions.py").write_text(EXAMPLE)
+    two_records(here)
+    assert main(["report", "--own", "long_captions.py", "--out", "report"]) == 0
+    said = capsys.readouterr().out
+    rows = [line for line in said.splitlines() if line.startswith("| Filtering")]
+    assert [row.split(" | ")[0] for row in rows] == [f"| Filtering by ITM is better than by length. ({where})" for where in ("cpu", "own pairs, cpu")]
+    assert "| +5.0 |" in rows[0] and "| +25.0 |" in rows[1]
+    told = {name: (here / "report" / name).read_text() for name in ("claims.csv", "arms.csv", "arms.md", "outcomes.md")}
+    claims = list(csv.DictReader(io.StringIO(told["claims.csv"])))
+    assert [(row["scale"], row["pairs"]) for row in claims] == [("cpu", "generated world"), ("cpu", "own pairs")]
+    arms = {(row["scale"], row["pairs"]) for row in csv.DictReader(io.StringIO(told["arms.csv"]))}
+    assert arms == {("cpu", "generated world"), ("cpu", "own pairs")}
+    question = "## Is the number of words as good a filter as ITM?"
+    assert [line for line in told["arms.md"].splitlines() if line.startswith("## ")] == [question, f"{question} (own pairs)"]
+    assert [line.split(" |")[0] for line in told["outcomes.md"].splitlines() if line.startswith("| Filtering")] == [
+        "| Filtering by ITM is better than by length.", "| Filtering by ITM is better than by length. (own pairs)",
+    ]  # fmt: skip
+    figures = {path.name for path in (here / "report").glob("long-captions*.png")}
+    assert figures == {"long-captions-cpu.png", "long-captions-own-cpu.png"}
+
+
+def test_the_commands_of_the_report_are_those_that_measure(here, capsys):
+    (here / "long_captions.py").write_text(EXAMPLE)
+    two_records(here)
+    assert main(["report", "--own", "long_captions.py", "--out", "report"]) == 0
+    first, second = re.findall(r"our own, `(lab ablate .*)`", (here / "report" / "arms.md").read_text())
+    assert first == "lab ablate long_captions.py --scale cpu"
+    assert second == "lab ablate long_captions.py --data 'web/*.tar' --human human.csv --val val.csv --image-column photo --scale cpu"
+    options = read_options("ablate", Options, shlex.split(second)[2:])
+    assert options.name == "long_captions.py" and (options.own.data, options.own.image_column) == ("web/*.tar", "photo")
 
 
 def _of_seed(rows, seed):

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 from pathlib import Path
 
 import nbformat
@@ -51,27 +52,31 @@ def test_a_notebook_shows_the_sentence_and_no_stack_trace(monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_notebook_takes_every_scale(path, monkeypatch):
+def test_every_notebook_takes_every_scale(path, monkeypatch, tmp_path):
     """Its first cell asks chosen_scale and nothing else, and what the notebook does itself has two sizes."""
     cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     code = "\n".join(line for line in "\n".join(cells).splitlines() if not line.startswith("%"))
     assert "BLIP_LAB_SCALE" not in code and "environ" not in code
     assert len(re.findall(r"chosen_scale\((?:\"cpu\")?\)", code)) == cells[0].count("chosen_scale(") == 1
-    each = {scale: sizes(code, scale, monkeypatch) for scale in ("smoke", "cpu", "gpu", "best", None)}
+    each = {scale: sizes(code, scale, monkeypatch, tmp_path) for scale in ("smoke", "cpu", "gpu", "best", None)}
     assert each["cpu"] == each["gpu"] == each["best"] == each[None]
     assert all(each["smoke"][name] < most for name, most in each["best"].items())
     with pytest.raises(InputError, match="There is no scale 'cpuu', did you mean 'cpu'"):
-        sizes(code, "cpuu", monkeypatch)
+        sizes(code, "cpuu", monkeypatch, tmp_path)
 
 
-def sizes(code, scale, monkeypatch):
+def sizes(code, scale, monkeypatch, folder):
     """What a notebook would do at a scale, of its own assignments alone."""
     monkeypatch.delenv(VARIABLE, raising=False)
     if scale is not None:
         monkeypatch.setenv(VARIABLE, scale)
-    names = {"chosen_scale": chosen_scale}
-    for line in ast.parse(code).body:
-        wanted = {one.id for one in ast.walk(line) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
-        if isinstance(line, ast.Assign) and wanted & (SIZES | {"SCALE", "SMOKE"}):
-            exec(compile(ast.Module([line], []), "notebook", "exec"), names)
+    wanted = [line for line in ast.parse(code).body if isinstance(line, ast.Assign) and stored(line) & (SIZES | {"SCALE", "SMOKE"})]
+    script = folder / "sizes.py"
+    script.write_text(ast.unparse(ast.Module(wanted, [])))
+    names = runpy.run_path(str(script), {"chosen_scale": chosen_scale})
     return {name: value for name, value in names.items() if name in SIZES}
+
+
+def stored(line):
+    """The names that a line assigns."""
+    return {one.id for one in ast.walk(line) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}

@@ -11,6 +11,7 @@ from tyro.conf import arg
 from blip.data.files import replacing
 from blip.errors import InputError
 from lab import claim_figures
+from lab.ablation.own_scales import LEVEL
 from lab.ablation.own_table import SUFFIX, Table, table_of
 from lab.arms_report import arms_csv, arms_markdown
 from lab.claim_records import Measured
@@ -27,6 +28,7 @@ from lab.claims_report import (
 )
 from lab.figures import save
 from lab.secondary import secondary_markdown
+from lab.whose_record import on_own_pairs, scale_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +84,10 @@ def _draw(record: Mapping[str, Any], out: Path) -> None:
     result = record["result"]
     if result["scale"] == SMOKE:
         return
-    path, arms = out / f"{result['ablation']}-{result['scale']}.png", result["arms"].values()
+    scale, own = scale_of(result), f"-{LEVEL}" if on_own_pairs(result) else ""
+    path, arms = out / f"{result['ablation']}{own}-{scale}.png", result["arms"].values()
     found = [one for arm in arms for one in arm["seeds"].values()]
     if found and "sweep" in found[0]:
         save(claim_figures.sweep(found[0]["sweep"]), path)
     elif any("worth" in one for one in found):
-        save(claim_figures.arms(Measured(result["ablation"], result["scale"], record), result["question"]), path)
+        save(claim_figures.arms(Measured(result["ablation"], scale, record), result["question"]), path)
