@@ -117,12 +117,8 @@ class Steps:
         prompt: words that begin every caption of the captioner, in fine-tuning and in what it says.
         """
         own: dict[str, Any] = {} if prompt == PROMPT else {"prompt": prompt}
-        captioner, matcher = self.home.run_all(
-            [
-                self._tuning("captioner", self.recipe.captioner, stages.tune_captioner, model, **own),
-                self._tuning("filter", self.recipe.filter, stages.tune_filter, model),
-            ]
-        )
+        speaking = self._tuning("captioner", self.recipe.captioner, stages.tune_captioner, model, **own)
+        captioner, matcher = self.home.run_all([speaking, self._tuning("filter", self.recipe.filter, stages.tune_filter, model)])
         return captioner, matcher
 
     def capfilt(
@@ -142,9 +138,7 @@ class Steps:
 
         def work(folder: Path) -> dict[str, Any]:
             items, models = self.web[:count], (_model(captioner), _model(matcher))
-            job, pairs = self.ground.capfilt(
-                *models, items, self.recipe, decoding=decoding, seed=self.seed, round=round
-            )
+            job, pairs = self.ground.capfilt(*models, items, self.recipe, decoding=decoding, seed=self.seed, round=round)
             with images_bar(len(pairs.images), step.id) as show:
                 ledger = run_capfilt(job, pairs, folder / LEDGER, show)
             return self.ground.summary(ledger, items)
