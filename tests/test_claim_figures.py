@@ -192,7 +192,7 @@ def test_the_table_of_verdicts_has_every_claim_and_its_notebook():
     assert "with all 5 judged at once, of the 3 effects found 3 remain if one in twenty" in said and ", and 3 if none may be false (Holm)." in said
     assert said.endswith("If none may be false: Captioner and filter together help; Both help more than the filter alone; Both help more than the captioner alone.")
     table2 = [line for line in lines if "(06_decoding.ipynb)" in line]
-    assert len(table2) == 4 and all("| not measured yet | `lab ablate table2 --scale cpu` |" in line for line in table2)
+    assert len(table2) == 6 and all("| not measured yet | `lab ablate table2 --scale cpu` |" in line for line in table2)
     assert summary([record("table1", PART)]).startswith(f"**Of {len(CLAIMS)} claims 1 are measured: 0 reproduced, 0 opposite, 0 equivalent, 1 undecided.**")
     assert "`cpu` | nano" in scales() and scales().count("\n") == 4
 
@@ -212,7 +212,7 @@ def test_arms_are_drawn_seed_by_seed_with_their_means():
 
 
 def test_claims_of_different_metrics_stand_on_axes_of_their_own():
-    table2 = {arm: {s: cell(0.5) | {"capfilt": {"kept_of_synthetic": kept}, "diversity": {"all": {"distinct_2": 0.2}}} for s in range(5)} for arm, kept in (("nucleus", 0.7), ("beam", 0.9))}
+    table2 = {arm: {s: cell(0.5) | {"capfilt": {"kept_of_synthetic": kept}, "diversity": {"all": {"distinct_2": 0.2, "different": 0.3}}} for s in range(5)} for arm, kept in (("nucleus", 0.7), ("beam", 0.9))}
     upper, middle, lower = figures.claims([shown("table2", table2)], "x").axes
     assert texts(upper.figure).count("not measured yet") == 1  # truth as the filter
     assert marks(middle, "o") + marks(middle, "D") == [[pytest.approx(20)]]  # 70% kept where beam's are kept to 90%
