@@ -20,7 +20,7 @@ from lab.engines import Engine, kind_of
 from lab.forecast import Outlook
 from lab.forecast_run import write_forecast
 from lab.ledgers import write_card
-from lab.plugins import Machine, captioner, check_prompts, filters
+from lab.plugins import Machine, captioner, check_prompts, filters, probable
 from lab.progress import images_bar
 from lab.reading import Reading
 from lab.records import as_json, record
@@ -129,7 +129,9 @@ def _check(options: Options) -> None:
     for name, numbers in (("seed", SEEDS), ("round", ROUNDS)):
         if (value := getattr(options, name)) not in numbers:
             raise InputError(f"--{name} {value} cannot be; give {numbers.start} to {numbers.stop - 1}.")
-    Policy(web=options.web_threshold, synthetic=options.synthetic_threshold)  # refuses what is no number
+    policy = Policy(web=options.web_threshold, synthetic=options.synthetic_threshold)  # refuses what is no number
+    if probable(options.filter):  # told now, since the ledger would tell only in the end
+        policy.refuse_no_probability()
     check_prompts(options.captioner, options.decoding, options.transformers_prompt)
     options.run.check(options.device)
     options.outlook.check()
