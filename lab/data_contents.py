@@ -124,7 +124,7 @@ def _texts(pairs: PairSet) -> tuple[Counter[int], dict[str, Any]]:
 
 def _reasons(rejects: list[Reject]) -> list[dict[str, Any]]:
     """Rejects by kind and reason, the most frequent first, each with the place of its first."""
-    counts, first = Counter[tuple[str, str]](), {}
+    counts, first = Counter[tuple[str, str]](), dict[tuple[str, str], str]()
     for one in rejects:
         name = one.kind, plain_reason(one.reason)
         counts[name] += 1

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import torch
 from tyro.conf import UseAppendAction, arg
 
-from blip.capfilt import Job, Policy, usual
+from blip.capfilt import Job, Ledger, Policy, usual
 from blip.capfilt.job import ROUNDS, SEEDS
 from blip.capfilt.store import store_at
 from blip.data.places import is_url
@@ -24,7 +24,7 @@ from lab.plugins import Machine, captioner, check_prompts, filters, probable
 from lab.progress import images_bar
 from lab.reading import Reading
 from lab.records import as_json, record
-from lab.report import seconds_line, summarize, table
+from lab.report import commonest_reject, seconds_line, summarize, table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class Options:
 
 
 def main(options: Options) -> int:
-    """Run, decide, and leave summary.json beside the ledger."""
+    """Run, decide, and leave summary.json beside the ledger; InputError where nothing could be captioned."""
     _check(options)
     start = time.perf_counter()
     pairs = options.reading.pairs(options.data)
@@ -102,6 +102,8 @@ def main(options: Options) -> int:
         with images_bar(len(pairs.images), "capfilt") as show:
             ledger = fill(pairs, options.out, show)
     done = time.perf_counter()
+    rejected = commonest_reject(ledger)
+    _refuse_nothing(ledger, options, rejected)
     policy = usual(ledger, Policy(web=options.web_threshold, synthetic=options.synthetic_threshold))
     summary = summarize(ledger, policy)
     summary["seconds"] = {"read and load": round(loaded - start, 2), "capfilt": round(done - loaded, 2)}
@@ -110,12 +112,23 @@ def main(options: Options) -> int:
     card = write_card(ledger, policy)
     ledger.store.write("summary.json", as_json(written | summary))
     print(table(summary))
+    if rejected:
+        print(f"commonest reason of the rejects: {rejected}")
     print(seconds_line(summary["seconds"]))
     print(f"data card: {card}")
     seen = policy.column == Policy.column and not is_url(options.out)
     look = f"lab studio {options.out}" if seen else f"lab ledger summary {options.out}"
     print(f"ledger: {options.out}   look at it with: {look}")
     return 0
+
+
+def _refuse_nothing(ledger: Ledger, options: Options, rejected: str) -> None:
+    """InputError where the ledger has no caption, neither one that came along nor a synthetic one."""
+    if not any(entry.rows for entry in ledger.entries("candidates")):
+        raise InputError(
+            f"No image of {options.data} could be captioned: {rejected}; the ledger in {options.out} keeps every "
+            "reject with its reason: mend the data and give another --out."
+        )
 
 
 def _check(options: Options) -> None:
