@@ -1,8 +1,10 @@
 """`lab capfilt`: caption and filter your own image-text pairs (paper 3.3)."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +17,7 @@ from blip.capfilt.store import store_at
 from blip.data.places import is_url
 from blip.errors import InputError
 from blip.generate import Decoding
+from blip.matching import Matcher
 from blip.tiles import TILE
 from lab.engines import Engine, kind_of
 from lab.forecast import Outlook
@@ -25,6 +28,7 @@ from lab.progress import images_bar
 from lab.reading import Reading
 from lab.records import as_json, record
 from lab.report import commonest_reject, seconds_line, summarize, table
+from lab.unknown_words import SAMPLE, check_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +96,8 @@ def main(options: Options) -> int:
     if options.first is not None:
         pairs = pairs.first(options.first)
     # The same number everywhere: that of another machine would give other bytes.
-    recipe = partial(_job, replace(options, run=replace(options.run, threads=options.run.threads_used)))
+    texts = tuple(pair.caption for pair in islice(pairs, SAMPLE))
+    recipe = partial(_job, replace(options, run=replace(options.run, threads=options.run.threads_used)), texts)
     if options.outlook.forecast:
         job = recipe(options.run.places(options.device)[0])
         print(write_forecast(job, pairs, options.outlook, options.out, loading=time.perf_counter() - start))
@@ -151,8 +156,8 @@ def _check(options: Options) -> None:
     store_at(options.out)  # a place that cannot be is told before anything is read or loaded
 
 
-def _job(options: Options, device: str) -> Job:
-    """The recipe of the job: each worker opens it on its own device."""
+def _job(options: Options, texts: Sequence[str], device: str) -> Job:
+    """The recipe of the job: each worker opens it on its own device, and says where filters do not know the texts' words."""
     machine = Machine(
         device=device,
         precision=options.precision,
@@ -164,12 +169,15 @@ def _job(options: Options, device: str) -> Job:
     torch.set_num_threads(options.run.threads_used)
     if notes["device"] == "cpu":
         notes["threads"] = options.run.threads_used
-    prompt = options.transformers_prompt
+    judges, prompt = filters(options.filter, machine), options.transformers_prompt
+    for name, judge in judges.items():
+        if isinstance(judge, Matcher):
+            check_words(judge.tokenizer, texts, f"{options.data}, filter {name}")
     first, *more = [captioner(word, options.decoding, machine, prompt=prompt) for word in options.captioner]
     return Job(
         captioner=first,
         more_captioners=more,
-        filters=filters(options.filter, machine),
+        filters=judges,
         seed=options.seed,
         round=options.round,
         images_per_shard=options.images_per_shard,
