@@ -3,7 +3,6 @@
 import sys
 
 from blip.checkpoint import Loaded
-from blip.distributed import is_main
 from lab.captioned import Gallery, Material, Training, validation
 from lab.own_pictures import known
 from lab.unknown_words import LEARNING, check_words
@@ -24,7 +23,7 @@ def held_out_for(
     if val is not None:
         check_words(begin.tokenizer, found.texts(), val, remedy=LEARNING)
     both = known(pairs.images, [image.image for image in found.images])
-    if both and is_main():
+    if both:
         print(
             f"{len(both)} of the {len(found.images)} images of {val} are images of {material.data} too, the first is "
             f"{found.images[both[0]].image_id}: what is measured on them says nothing of new images; take them out of "

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from itertools import islice
 
 from blip.data.text import clean_caption
-from blip.distributed import is_main
 from blip.errors import InputError, one_line
 from blip.tokenizer import Tokenizer
 
@@ -42,5 +41,4 @@ def check_words(tokenizer: Tokenizer, captions: Iterable[str], place: str, *, re
     )
     if remedy and share > REFUSED:
         raise InputError(f"{said}; {remedy}.")
-    if is_main():
-        print(said, file=sys.stderr)
+    print(said, file=sys.stderr)

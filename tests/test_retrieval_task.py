@@ -181,6 +181,7 @@ def test_momentum_encoders_and_queues_of_a_published_file_go_on(layout, queue, t
         raise Reached
 
     monkeypatch.setattr(retrieval, "fit", look)
+    monkeypatch.setattr("lab.unknown_words.REFUSED", 1)  # the toy vocabulary has none of these words
     model, stored, _ = stored_state(layout)
     vocab = tmp_path / "vocab.txt"
     vocab.write_text("\n".join(toy_tokenizer().vocab[: VOCAB - 2]) + "\n")
