@@ -48,8 +48,15 @@ class VisionConfig:
 
     def __post_init__(self) -> None:
         _require_numbers(self)
-        _require(self.image_size % self.patch_size == 0, "image_size must be a multiple of patch_size")
+        _require(self.image_size % self.patch_size == 0, self._no_multiple)
         _require(self.width % self.heads == 0, "vision width must be a multiple of heads")
+
+    @property
+    def _no_multiple(self) -> str:
+        below = self.image_size // self.patch_size * self.patch_size
+        nearest = " and ".join(str(side) for side in (below, below + self.patch_size) if side)
+        said = f"image_size must be a multiple of patch_size {self.patch_size}, and {self.image_size} is not"
+        return f"{said}; the nearest: {nearest}"
 
     @property
     def tokens(self) -> int:

@@ -1,11 +1,13 @@
 """Images with captions, for retrieval and captioning: your own pairs, a benchmark's file, or the generated world."""
 
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from blip.data.benchmarks.captions import (
     CaptionedImage,
@@ -17,7 +19,7 @@ from blip.data.benchmarks.captions import (
 )
 from blip.data.benchmarks.reading import Identity, read_json
 from blip.data.loading import Source
-from blip.data.pairs import Pair, Reject
+from blip.data.pairs import ImageRef, Pair, Reject, image_ref
 from blip.data.pairset import PairSet
 from blip.data.places import is_url, local
 from blip.data.readers import read_pairs
@@ -25,6 +27,7 @@ from blip.data.sources import PhotoSource
 from blip.data.text import clean_caption
 from blip.data.transforms import FINETUNE_SCALE, train_transform
 from blip.errors import InputError
+from lab.own_pictures import unreadable
 from lab.reading import several
 from lab.sources import array_source
 from lab.world.scene import Scene
@@ -54,6 +57,11 @@ class Material:
     world: str | None = None
     """The generated task in place of --data: nano, tiny, small, medium or rich."""
 
+    @property
+    def place(self) -> str:
+        """Where they come from, for a sentence."""
+        return self.data or f"--world {self.world}"
+
     def read(self, data: str) -> PairSet:
         """The pairs of a table, of tars or of a folder."""
         columns = several(self.image_column), several(self.caption_column)
@@ -68,6 +76,14 @@ class Training:
     keys: list[str]
     source: Callable[[int], Source]
     rejects: Sequence[Reject] = ()
+    pairs: PairSet | Sequence[Pair] = ()
+    """What is read from files; nothing in the generated world."""
+
+    @property
+    def images(self) -> list[ImageRef | bytes | np.ndarray]:
+        """Every image of the pairs, once."""
+        firsts = self.pairs.images if isinstance(self.pairs, PairSet) else {one.key: one for one in self.pairs}.values()
+        return [pair.image for pair in firsts]
 
 
 @dataclass(frozen=True)
@@ -80,6 +96,10 @@ class Gallery:
     images: list[CaptionedImage]
     scenes: tuple[Scene, ...] = ()
     rejects: Sequence[Reject] = ()
+
+    def texts(self) -> Iterator[str]:
+        """The captions of all images, image by image."""
+        return (caption for image in self.images for caption in image.captions)
 
     def left_out(self) -> list[str]:
         """What a user must know where rows were not used: how many, and why the first."""
@@ -101,7 +121,7 @@ def training(material: Material) -> Training:
     told = [(clean_caption(pair.caption), pair.key) for pair in pairs]
     rejects = pairs.rejects if isinstance(pairs, PairSet) else ()
     texts, keys = map(list, zip(*told, strict=True))
-    return Training(texts, keys, lambda px: PhotoSource(pairs, train_transform(px, FINETUNE_SCALE)), rejects)
+    return Training(texts, keys, lambda px: PhotoSource(pairs, train_transform(px, FINETUNE_SCALE)), rejects, pairs)
 
 
 def unused(pairs: Training, source: Source) -> list[Reject]:
@@ -140,19 +160,26 @@ def validation(material: Material, val: str | None, image_size: int) -> Gallery 
 def captioned(data: str, material: Material, split: Split) -> Gallery:
     """Images with all their captions from any file; of your own pairs one is known by its key, in COCO's form by its id.
 
-    material: where its images lie and which columns a table has; its own pairs are not looked at.
+    material: where its images lie and which columns a table has; its own pairs are not looked at. Every picture of your
+    own pairs is opened once, and one that cannot be opened is a reject as a missing one is; a benchmark stays whole.
     """
     if _is_benchmark(data, material):
         return Gallery(_benchmark(data, material, split))
     pairs, ids = material.read(data), _coco_ids(data)
+    images = pairs.with_captions(range(len(pairs.images)))
+    broken = unreadable(first for first, _ in images)
     found = [
         CaptionedImage(ids.get(first.key, first.key), first.image, tuple(pair.caption for pair in own))
-        for first, own in pairs.with_captions(range(len(pairs.images)))
+        for number, (first, own) in enumerate(images)
+        if number not in broken
     ]
-    if not found:
-        raise InputError(f"{data} has no image that can be used: {_why(pairs)}.")
     # An image without a caption is no reject where there are no captions at all.
     rejects = [reject for reject in pairs.rejects if reject.kind != "text" or len(pairs)]
+    for number, reason in broken.items():
+        first, own = images[number]
+        rejects += [Reject(first.key, image_ref(first) or first.key, reason)] * max(1, len(own))  # one a pair, as of a missing file
+    if not found:
+        raise InputError(f"{data} has no image that can be used: {unused_line(rejects) if rejects else _why(pairs)}.")
     return Gallery(found, rejects=rejects)
 
 

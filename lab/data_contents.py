@@ -1,5 +1,6 @@
 """What a data set holds before a model reads it: pictures that open, texts, equal ones, and what cannot be used."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -122,9 +123,17 @@ def _texts(pairs: PairSet) -> tuple[Counter[int], dict[str, Any]]:
 
 
 def _reasons(rejects: list[Reject]) -> list[dict[str, Any]]:
-    """Rejects by kind and reason, the most frequent first."""
-    counts = Counter((one.kind, plain_reason(one.reason)) for one in rejects)
+    """Rejects by kind and reason, the most frequent first, each with the place of its first."""
+    counts, first = Counter[tuple[str, str]](), dict[tuple[str, str], str]()
+    for one in rejects:
+        name = one.kind, plain_reason(one.reason)
+        counts[name] += 1
+        missing = _MISSING.fullmatch(one.reason)  # its ref is the row of a table
+        first.setdefault(name, missing.group(1) if missing else one.ref)
     return [
-        {"kind": kind, "reason": reason, "count": count}
+        {"kind": kind, "reason": reason, "count": count, "first": first[kind, reason]}
         for (kind, reason), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
+
+
+_MISSING = re.compile(r"the file (.*) is missing")

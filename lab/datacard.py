@@ -204,9 +204,20 @@ def _rejects(ledger: Ledger) -> Numbers:
 
 
 def plain_reason(reason: str) -> str:
-    """A reason without what belongs to one file alone: its path, and the sizes of its picture."""
-    reason = re.sub(r"'[^']*'", "the file", reason)
-    return re.sub(r"\b\d+ x \d+\b", "the picture's size", reason)
+    """A reason without what belongs to one file alone: its path, the sizes of its picture, and where it breaks off."""
+    for pattern, plain in _OF_ONE_FILE:
+        reason = re.sub(pattern, plain, reason)
+    return reason
+
+
+_OF_ONE_FILE = (
+    (r"^the file .* is missing$", "the file is missing"),
+    (r"'[^']*'|\"[^\"]*\"", "the file"),
+    (r"^(cannot be read: )?.+ ends inside the image at byte \d+$", r"\1the file ends inside the image"),
+    (r"\brow \d+ of .+ holds no image bytes$", "the row holds no image bytes"),
+    (r" \(\d+ bytes not processed\)", ""),
+    (r"\b\d+ x \d+\b", "the picture's size"),
+)
 
 
 def _made(ledger: Ledger) -> Numbers:

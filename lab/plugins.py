@@ -88,6 +88,12 @@ def filters(words: Sequence[str], machine: Machine) -> dict[str, FilterLike]:
     return found
 
 
+def probable(words: Sequence[str]) -> bool:
+    """Whether BLIP weights are among the words of filters: their match probability is what thresholds are compared with."""
+    sources = [source for _, source in map(_named, words)]
+    return any(source != _TEXT and not source.startswith(_CLIP) and not _is_function(source) for source in sources)
+
+
 def _named(word: str) -> tuple[str, str]:
     """Name and source. A path may hold a `=`, so a file or folder that exists is no name."""
     found = None if Path(word).exists() else _NAME.fullmatch(word)

@@ -1,5 +1,6 @@
 """What CapFilt did, as numbers for scripts and as a table for people."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from blip.capfilt.decide import usual, verdicts
 from blip.capfilt.override import rewritten
 from blip.capfilt.quality import against_truth
 from blip.capfilt.tolerance import Margins
+from blip.errors import one_line
+from lab.datacard import plain_reason
 
 _COLUMNS = ("row_id", "origin", "truth", "noise_kind")
 
@@ -49,6 +52,22 @@ def summarize(ledger: Ledger, policy: Policy | None = None) -> dict[str, Any]:
     scores, chosen = (np.array(rows[name].to_pylist()) for name in ("score", "kept"))
     own = np.asarray(pc.is_in(rows["row_id"], pa.array([*better], pa.string())))
     return summary | against_truth(rows, scores, chosen, own)
+
+
+def commonest_reject(ledger: Ledger) -> str:
+    """The commonest reason of a ledger's rejects, how often it came, and the first place; "" without rejects."""
+    counts, first = Counter[str](), dict[str, str]()
+    for entry in ledger.entries("rejects"):
+        rows = ledger.read("rejects", entry.shard, ["image_key", "ref", "reason"])
+        alike = rows.group_by("reason", use_threads=False)  # in the order of the rows, so that the first is the first
+        for row in alike.aggregate([([], "count_all"), ("ref", "first"), ("image_key", "first")]).to_pylist():
+            reason = plain_reason(row["reason"])
+            counts[reason] += row["count_all"]
+            first.setdefault(reason, row["ref_first"] or row["image_key_first"])
+    if not counts:
+        return ""
+    ((reason, times),) = counts.most_common(1)
+    return f"{reason} ({times:,} times, the first: {one_line(first[reason])})"
 
 
 def _synthetic(shard: pa.Table) -> np.ndarray:

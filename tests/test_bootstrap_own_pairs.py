@@ -77,7 +77,7 @@ def test_it_is_read_when_it_is_done_and_told(own, done, monkeypatch, tmp_path, c
         (("--noise", "0.5"), "--noise is of the generated world; your own pairs are taken as they are, so leave it out."),
         (("--images", "8"), "--images is of the generated world;"),
         (("--set", "web=8"), "--set web=8 cannot be; your own pairs are taken as they are, so leave it out."),
-        (("--recipe", "cell"), "There is no scale 'cell'; choose one of smoke, cpu, gpu."),
+        (("--recipe", "cell"), "There is no --recipe 'cell' for your own pairs; choose one of smoke, cpu, gpu."),
         (("--recipe", "gpu", "--set", "captioner.batch=8", "filter.batch=8"), "pairs are less than a batch of"),
     ],
 )

@@ -330,3 +330,27 @@ def test_the_pictures_of_the_demo_are_drawn_again(tmp_path):
     assert main(["ledger", "score", str(tmp_path / "ledger"), "--filter", again]) == 0
     ledger = Ledger.open(tmp_path / "ledger")
     assert ledger.table("scores/again") == ledger.table("scores/itm")
+
+
+def test_rejects_are_told_with_their_commonest_reason(place, tmp_path, capsys):
+    (tmp_path / "web.csv").write_text(f"image,text\n{place}/2.png,a\nnone.png,b\n{place}/2.png,c\n{place}/0.png,d\n")
+    words = ["--captioner", f"{WEIGHTS}/captioner.safetensors", "--filter", "text", "--max-length", "12"]
+    assert main(["capfilt", "--data", str(tmp_path / "web.csv"), "--out", str(tmp_path / "out"), *words]) == 0
+    reason = "a web page (HTML or XML), not an image"
+    assert f"commonest reason of the rejects: {reason} (2 times, the first: {place}/2.png)\n" in capsys.readouterr().out
+    (tmp_path / "good.csv").write_text(f"image,text\n{place}/0.png,d\n")
+    assert main(["capfilt", "--data", str(tmp_path / "good.csv"), "--out", str(tmp_path / "good"), *words]) == 0
+    assert "commonest reason" not in capsys.readouterr().out
+
+
+def test_data_of_which_nothing_can_be_captioned_is_one_sentence(place, tmp_path, capsys):
+    (tmp_path / "web.csv").write_text(f"image,text\n{place}/2.png,a\n{place}/2.png,b\n")
+    words = ["--captioner", f"{WEIGHTS}/captioner.safetensors", "--filter", ITM, "--out", str(tmp_path / "out")]
+    assert main(["capfilt", "--data", str(tmp_path / "web.csv"), *words]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.endswith(
+        f"lab: No image of {tmp_path / 'web.csv'} could be captioned: a web page (HTML or XML), not an image "
+        f"(2 times, the first: {place}/2.png); the ledger in {tmp_path / 'out'} keeps every reject with its reason: "
+        "mend the data and give another --out.\n"
+    )
+    assert Ledger.open(tmp_path / "out").counts()["rejected_pairs"] == 2

@@ -87,7 +87,8 @@ def test_it_needs_no_torch():
 
 def test_impossible_models_are_refused():
     for values, sentence in [
-        ({"image_size": 17}, "image_size must be a multiple of patch_size"),
+        ({"image_size": 17}, "image_size must be a multiple of patch_size 8, and 17 is not; the nearest: 16 and 24."),
+        ({"image_size": 3}, "image_size must be a multiple of patch_size 8, and 3 is not; the nearest: 8."),
         ({"heads": 5}, "vision width must be a multiple of heads"),
     ]:
         with pytest.raises(InputError, match=sentence):

@@ -94,3 +94,36 @@ def test_refusals_are_one_sentence(folder, capsys):
     for nothing in (folder / "bare.csv", write_tar(folder / "bare.tar", {})):
         assert main(["data", "check", str(nothing)]) == 2
         assert capsys.readouterr().err == f"lab: {nothing} holds no image; check the path.\n"
+
+
+def test_pictures_that_moved_are_one_line_and_nothing_usable_is_status_1(tmp_path, capsys):
+    rows = [f"/mnt/old/{n}.jpg,caption {n}" for n in range(50)]
+    (tmp_path / "moved.csv").write_text("\n".join(["image,caption", *rows]) + "\n")
+    out = tmp_path / "rejects.csv"
+    assert main(["data", "check", str(tmp_path / "moved.csv"), "--rejects", str(out)]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("0 images and 0 usable captions")
+    assert said.endswith(
+        "Nothing can be used: no picture of it opens.\nNot used:\n"
+        "         50  pictures: the file is missing, the first /mnt/old/0.jpg; --image-root says where paths start\n"
+    )
+    with out.open(newline="", encoding="utf-8") as file:
+        assert [row["reason"] for row in csv.DictReader(file)][-1] == "the file /mnt/old/49.jpg is missing"
+
+
+def test_pictures_that_are_broken_alike_are_one_reason_and_few_reasons_are_printed(folder, tmp_path, capsys):
+    for n in range(4):
+        (tmp_path / f"{n}.jpg").write_bytes(encoded(picture(n, (90, 90)))[: -200 - n])
+    rows = [f"{n}.jpg,caption {n}" for n in range(4)]
+    (tmp_path / "cut.csv").write_text("\n".join(["image,caption", *rows]) + "\n")
+    assert main(["data", "check", str(tmp_path / "cut.csv")]) == 1
+    reasons = capsys.readouterr().out.partition("Not used:\n")[2]
+    assert reasons == f"          4  pictures: cannot be decoded: image file is truncated, the first {tmp_path / '0.jpg'}\n"
+
+
+def test_the_rarest_of_many_reasons_are_counted_together(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("lab.commands.data_check._REASONS", 1)
+    (tmp_path / "page.jpg").write_bytes(b"<html>")
+    (tmp_path / "both.csv").write_text("image,caption\npage.jpg,a page\nnone.jpg,a\nnone2.jpg,b\n")
+    assert main(["data", "check", str(tmp_path / "both.csv")]) == 1
+    assert capsys.readouterr().out.endswith("where paths start\n          1  for 1 other reason; --rejects lists each\n")

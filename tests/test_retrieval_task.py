@@ -181,6 +181,7 @@ def test_momentum_encoders_and_queues_of_a_published_file_go_on(layout, queue, t
         raise Reached
 
     monkeypatch.setattr(retrieval, "fit", look)
+    monkeypatch.setattr("lab.unknown_words.REFUSED", 1)  # the toy vocabulary has none of these words
     model, stored, _ = stored_state(layout)
     vocab = tmp_path / "vocab.txt"
     vocab.write_text("\n".join(toy_tokenizer().vocab[: VOCAB - 2]) + "\n")
@@ -283,9 +284,9 @@ def test_impossible_evaluations_are_one_sentence(tmp_path, capsys, monkeypatch, 
     assert said in error and error.count("lab: ") == 1 and "Traceback" not in error
 
 
-def test_a_picture_that_cannot_be_read_is_named_and_not_left_out(tmp_path, capsys):
-    data = write_csv(tmp_path, scenes(5))
-    broken = sorted(tmp_path.glob("*.png"))[3]
+def test_a_picture_of_a_benchmark_that_cannot_be_read_is_named_and_not_left_out(tmp_path, capsys):
+    data = write_karpathy(tmp_path, scenes(5), ["test"] * 5)
+    broken = sorted(tmp_path.glob("val2014/*.png"))[3]
     broken.write_bytes(b"<html>not found</html>")
     assert run("evaluate", "retrieval", "--weights", PRETRAINED, "--data", data, "--out", tmp_path / "e") == 2
     said = capsys.readouterr().err

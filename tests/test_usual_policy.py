@@ -160,3 +160,44 @@ def test_a_ledger_of_clip_alone_is_looked_at_with_the_command_that_can(place, tm
     assert f"look at it with: lab ledger summary {out}" in capsys.readouterr().out
     assert main(["ledger", "summary", str(out)]) == 0
     assert "kept by clip.cosine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"web": 40.0}, "The threshold 40 of itm.itm_prob for web captions cannot be; give a probability from 0 to 1."),
+        ({"synthetic": -0.1}, "The threshold -0.1 of itm.itm_prob for synthetic captions cannot be; give a probability from 0 to 1."),
+        ({"union": ("itm.itm_prob:60",)}, "The threshold 60 of itm.itm_prob cannot be; give a probability from 0 to 1."),
+        ({"intersection": ("itm.itm_prob:1.5",)}, "The threshold 1.5 of itm.itm_prob cannot be; give a probability from 0 to 1."),
+    ],
+)
+def test_a_match_probability_is_compared_with_none_but_probabilities(changes, said, tmp_path):
+    with pytest.raises(InputError) as raised:
+        usual(ledger(tmp_path, itm=FakeFilter("itm")), Policy(**changes))
+    assert str(raised.value) == said
+
+
+def test_other_scores_and_all_or_nothing_have_any_threshold(tmp_path):
+    found = ledger(tmp_path / "both", clip=Cosine("clip"), itm=FakeFilter("itm"))
+    for policy in (
+        Policy(filter="clip", column="cosine", web=40.0),
+        Policy(web=float("inf"), synthetic=-float("inf")),
+        Policy(weighted_sum=("itm.itm_prob:100",), web=40.0),
+        Policy(web=0, synthetic=1, union=("itm.itc:7",)),
+    ):
+        assert usual(found, policy) == policy
+    assert usual(ledger(tmp_path / "clip", clip=Cosine("clip")), Policy(web=3.0)).web == 3.0
+
+
+def test_every_command_with_a_policy_refuses_percentages(place, tmp_path, capsys):
+    folder = ledger(tmp_path / "ledger", itm=FakeFilter("itm")).folder
+    commands = (["decide", str(folder), "--out", str(tmp_path / "v.csv")], ["summary", str(folder)], ["card", str(folder)])
+    commands += (["show", str(folder), "k0"], ["diff", str(folder), str(folder)], ["agree", str(folder), str(folder)])
+    commands += (["export", str(folder), "--out", str(tmp_path / "tars")], ["audit", str(folder), "--out", str(tmp_path / "a.csv")])
+    for command in commands:
+        assert main(["ledger", *command, "--web", "40", "--synthetic", "60"]) == 2, command
+        assert "The threshold 40 of itm.itm_prob for web captions cannot be" in capsys.readouterr().err
+    assert not list(tmp_path.glob("[vat]*"))
+    data = ["--data", str(place / "none.json"), "--captioner", "none", "--filter", ITM, "--out", str(tmp_path / "new")]
+    assert main(["capfilt", *data, "--web-threshold", "40"]) == 2  # before data and weights are looked for
+    assert "The threshold 40 of itm.itm_prob for web captions cannot be" in capsys.readouterr().err

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from blip.capfilt.duplicates import Buckets, Cap
 from blip.capfilt.ledger import Ledger
 from blip.capfilt.manifest import Entry
-from blip.capfilt.policy import Policy, Term, single
+from blip.capfilt.policy import PROBABILITY, Policy, Term, single
 from blip.capfilt.ranking import Ranked, best, cuts, image_numbers, ranks
 from blip.capfilt.reading import Scores, Shard, each_shard
 from blip.capfilt.tolerance import Margins
@@ -39,8 +39,16 @@ def usual(ledger: Ledger, policy: Policy | None = None) -> Policy:
     A policy by the filter itm is decided by the column that it names: of itm where that has it, else of the first filter
     that has. Where nobody named a column and no filter gives a match probability, the first score decides. Of a
     ledger that is finished, filters that have not scored all of it decide only where no other has.
+
+    InputError where a match probability is compared with what cannot be one, such as a percentage.
     """
-    policy, paper = policy or Policy(), Policy()
+    found = _usual(ledger, policy or Policy())
+    found.refuse_no_probability()
+    return found
+
+
+def _usual(ledger: Ledger, policy: Policy) -> Policy:
+    paper = Policy()
     if policy.weighted_sum or policy.filter != paper.filter:
         return policy
     columns = {name: _columns(ledger, name, shard) for name, shard in _deciders(ledger, paper.filter).items()}
@@ -70,7 +78,7 @@ def _deciders(ledger: Ledger, usual: str) -> dict[str, str]:
 
 def deciding_column(columns: Sequence[str]) -> str:
     """The score that thresholds are compared with: the match probability, or a filter's first column."""
-    return "itm_prob" if "itm_prob" in columns else columns[0]
+    return PROBABILITY if PROBABILITY in columns else columns[0]
 
 
 def _columns(ledger: Ledger, filter: str, shard: str) -> list[str]:

@@ -9,6 +9,9 @@ import numpy as np
 
 from blip.errors import InputError
 
+PROBABILITY = "itm_prob"
+"""The score column that is a match probability, of whatever filter."""
+
 
 def single(number: float) -> np.float32:
     """A number in the scores' own precision, so that 0.7 is kept at 0.7; infinite beyond its range."""
@@ -52,10 +55,10 @@ class Policy:
 
     filter: str = "itm"
     """The filter that decides, by its name in the ledger."""
-    column: str = "itm_prob"
+    column: str = PROBABILITY
     """Which of its scores is compared with the thresholds."""
     web: float = 0.5
-    """Threshold of captions that came with the image, human ones too."""
+    """Threshold of captions that came with the image, human ones too; of itm_prob from 0 to 1, or inf for none of them."""
     synthetic: float = 0.5
     """Threshold of generated captions."""
     weighted_sum: tuple[str, ...] = ()
@@ -115,6 +118,20 @@ class Policy:
             union=tuple(map(other, self.union)),
             intersection=tuple(map(other, self.intersection)),
         )
+
+    def refuse_no_probability(self) -> None:
+        """InputError where a match probability is compared with a number below 0 or above 1, such as a percentage.
+
+        Infinite numbers pass: they plainly mean all captions or none.
+        """
+        terms = [*map(Term.parse, self.union), *map(Term.parse, self.intersection)]
+        compared = [(f"{term.number:g} of {term.filter}.{term.column}", term.column, term.number) for term in terms]
+        if not self.weighted_sum:
+            for name, number in (("web", self.web), ("synthetic", self.synthetic)):
+                compared.append((f"{number:g} of {self.filter}.{self.column} for {name} captions", self.column, number))
+        for what, column, number in compared:
+            if column == PROBABILITY and math.isfinite(number) and not 0 <= number <= 1:
+                raise InputError(f"The threshold {what} cannot be; give a probability from 0 to 1.")
 
     @property
     def summands(self) -> tuple[Term, ...]:

@@ -14,6 +14,7 @@ from lab.ablation.ground import WORLD, Ground
 from lab.ablation.own_pairs import OwnPairs
 from lab.ablation.own_reading import Own, opened, told
 from lab.ablation.own_scales import OF_THE_WORLD
+from lab.ablation.scales import SCALES
 from lab.datacard import CARD
 from lab.finetuning import plain
 from lab.ledgers import write_card
@@ -80,7 +81,10 @@ def _chosen(options: Options) -> tuple[Recipe, Ground]:
             raise InputError(f"--{name} is of the generated world; your own pairs are taken as they are, so leave it out.")
     if fixed := next((change for change in options.set if change.partition("=")[0] in OF_THE_WORLD), None):
         raise InputError(f"--set {fixed} cannot be; your own pairs are taken as they are, so leave it out.")
-    pairs, chosen = opened(options.own, options.recipe or "cpu")
+    scale = options.recipe or "cpu"
+    if scale not in SCALES:
+        raise InputError(f"There is no --recipe {scale!r} for your own pairs; choose one of {', '.join(SCALES)}.")
+    pairs, chosen = opened(options.own, scale)
     told(options.own, pairs)
     chosen = overridden(chosen, options.set)
     device_for(chosen)

@@ -1,30 +1,34 @@
 """`lab capfilt`: caption and filter your own image-text pairs (paper 3.3)."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from tyro.conf import UseAppendAction, arg
 
-from blip.capfilt import Job, Policy, usual
+from blip.capfilt import Job, Ledger, Policy, usual
 from blip.capfilt.job import ROUNDS, SEEDS
 from blip.capfilt.store import store_at
 from blip.data.places import is_url
 from blip.errors import InputError
 from blip.generate import Decoding
+from blip.matching import Matcher
 from blip.tiles import TILE
 from lab.engines import Engine, kind_of
 from lab.forecast import Outlook
 from lab.forecast_run import write_forecast
 from lab.ledgers import write_card
-from lab.plugins import Machine, captioner, check_prompts, filters
+from lab.plugins import Machine, captioner, check_prompts, filters, probable
 from lab.progress import images_bar
 from lab.reading import Reading
 from lab.records import as_json, record
-from lab.report import seconds_line, summarize, table
+from lab.report import commonest_reject, seconds_line, summarize, table
+from lab.unknown_words import SAMPLE, check_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +89,15 @@ class Options:
 
 
 def main(options: Options) -> int:
-    """Run, decide, and leave summary.json beside the ledger."""
+    """Run, decide, and leave summary.json beside the ledger; InputError where nothing could be captioned."""
     _check(options)
     start = time.perf_counter()
     pairs = options.reading.pairs(options.data)
     if options.first is not None:
         pairs = pairs.first(options.first)
     # The same number everywhere: that of another machine would give other bytes.
-    recipe = partial(_job, replace(options, run=replace(options.run, threads=options.run.threads_used)))
+    texts = tuple(pair.caption for pair in islice(pairs, SAMPLE))
+    recipe = partial(_job, replace(options, run=replace(options.run, threads=options.run.threads_used)), texts)
     if options.outlook.forecast:
         job = recipe(options.run.places(options.device)[0])
         print(write_forecast(job, pairs, options.outlook, options.out, loading=time.perf_counter() - start))
@@ -102,6 +107,8 @@ def main(options: Options) -> int:
         with images_bar(len(pairs.images), "capfilt") as show:
             ledger = fill(pairs, options.out, show)
     done = time.perf_counter()
+    rejected = commonest_reject(ledger)
+    _refuse_nothing(ledger, options, rejected)
     policy = usual(ledger, Policy(web=options.web_threshold, synthetic=options.synthetic_threshold))
     summary = summarize(ledger, policy)
     summary["seconds"] = {"read and load": round(loaded - start, 2), "capfilt": round(done - loaded, 2)}
@@ -110,12 +117,23 @@ def main(options: Options) -> int:
     card = write_card(ledger, policy)
     ledger.store.write("summary.json", as_json(written | summary))
     print(table(summary))
+    if rejected:
+        print(f"commonest reason of the rejects: {rejected}")
     print(seconds_line(summary["seconds"]))
     print(f"data card: {card}")
     seen = policy.column == Policy.column and not is_url(options.out)
     look = f"lab studio {options.out}" if seen else f"lab ledger summary {options.out}"
     print(f"ledger: {options.out}   look at it with: {look}")
     return 0
+
+
+def _refuse_nothing(ledger: Ledger, options: Options, rejected: str) -> None:
+    """InputError where the ledger has no caption, neither one that came along nor a synthetic one."""
+    if not any(entry.rows for entry in ledger.entries("candidates")):
+        raise InputError(
+            f"No image of {options.data} could be captioned: {rejected}; the ledger in {options.out} keeps every "
+            "reject with its reason: mend the data and give another --out."
+        )
 
 
 def _check(options: Options) -> None:
@@ -129,15 +147,17 @@ def _check(options: Options) -> None:
     for name, numbers in (("seed", SEEDS), ("round", ROUNDS)):
         if (value := getattr(options, name)) not in numbers:
             raise InputError(f"--{name} {value} cannot be; give {numbers.start} to {numbers.stop - 1}.")
-    Policy(web=options.web_threshold, synthetic=options.synthetic_threshold)  # refuses what is no number
+    policy = Policy(web=options.web_threshold, synthetic=options.synthetic_threshold)  # refuses what is no number
+    if probable(options.filter):  # told now, since the ledger would tell only in the end
+        policy.refuse_no_probability()
     check_prompts(options.captioner, options.decoding, options.transformers_prompt)
     options.run.check(options.device)
     options.outlook.check()
     store_at(options.out)  # a place that cannot be is told before anything is read or loaded
 
 
-def _job(options: Options, device: str) -> Job:
-    """The recipe of the job: each worker opens it on its own device."""
+def _job(options: Options, texts: Sequence[str], device: str) -> Job:
+    """The recipe of the job: each worker opens it on its own device, and says where filters do not know the texts' words."""
     machine = Machine(
         device=device,
         precision=options.precision,
@@ -149,12 +169,15 @@ def _job(options: Options, device: str) -> Job:
     torch.set_num_threads(options.run.threads_used)
     if notes["device"] == "cpu":
         notes["threads"] = options.run.threads_used
-    prompt = options.transformers_prompt
+    judges, prompt = filters(options.filter, machine), options.transformers_prompt
+    for name, judge in judges.items():
+        if isinstance(judge, Matcher):
+            check_words(judge.tokenizer, texts, f"{options.data}, filter {name}")
     first, *more = [captioner(word, options.decoding, machine, prompt=prompt) for word in options.captioner]
     return Job(
         captioner=first,
         more_captioners=more,
-        filters=filters(options.filter, machine),
+        filters=judges,
         seed=options.seed,
         round=options.round,
         images_per_shard=options.images_per_shard,

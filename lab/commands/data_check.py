@@ -10,11 +10,12 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from blip.data.files import replacing
-from blip.errors import InputError
+from blip.errors import InputError, one_line
 from lab.data_contents import SIDES, Contents, contents, shared
 from lab.progress import images_bar
 from lab.reading import Reading
 
+_REASONS = 20  # printed, the most frequent ones
 _LOST = {"image": "pictures", "text": "captions", "file": "files, with pairs that cannot be counted"}
 
 
@@ -22,7 +23,7 @@ _LOST = {"image": "pictures", "text": "captions", "file": "files, with pairs tha
 class Options:
     """Open every picture and read every caption, and say what is there: sizes, lengths, equal ones, rejects.
 
-    No model is needed, and nothing is changed.
+    No model is needed, and nothing is changed. The exit status is 1 where no picture can be used.
     """
 
     data: Annotated[str, Positional, arg(metavar="DATA")]
@@ -40,7 +41,7 @@ class Options:
 
 
 def main(options: Options) -> int:
-    """Print what the set holds."""
+    """Print what the set holds; 1 where no picture of it can be used."""
     found = _contents(options, options.data)
     numbers: dict[str, Any] = {"data": options.data} | found.numbers
     if options.against is not None:
@@ -52,7 +53,7 @@ def main(options: Options) -> int:
         print(json.dumps(numbers, indent=1, ensure_ascii=False))
     else:
         print("\n".join(_lines(numbers)))
-    return 0
+    return 0 if numbers["pictures"]["readable"] else 1
 
 
 def _contents(options: Options, place: str) -> Contents:
@@ -74,9 +75,14 @@ def _lines(numbers: dict[str, Any]) -> list[str]:
     if "shared" in numbers:
         both = numbers["shared"]
         lines.append(f"  shared    {both['pictures']:,} pictures, byte for byte, and {both['captions']:,} captions with {both['with']}")
+    if not pictures["readable"]:
+        lines.append("Nothing can be used: no picture of it opens.")
     if not numbers["rejects"]:
         return [*lines, "Everything can be used."]
-    return [*lines, "Not used:", *(_rejected(one) for one in numbers["rejects"])]
+    lines += ["Not used:", *(_rejected(one) for one in numbers["rejects"][:_REASONS])]
+    if rest := numbers["rejects"][_REASONS:]:
+        lines.append(f"  {sum(one['count'] for one in rest):>9,}  for {_count(len(rest), 'other reason')}; --rejects lists each")
+    return lines
 
 
 def _of_pictures(pictures: dict[str, Any]) -> list[str]:
@@ -99,7 +105,8 @@ def _of_captions(captions: dict[str, Any]) -> list[str]:
 
 
 def _rejected(one: dict[str, Any]) -> str:
-    return f"  {one['count']:>9,}  {_LOST[one['kind']]}: {one['reason']}"
+    remedy = "; --image-root says where paths start" if one["reason"] == "the file is missing" else ""
+    return f"  {one['count']:>9,}  {_LOST[one['kind']]}: {one['reason']}, the first {one_line(one['first'])}{remedy}"
 
 
 def _count(number: int, name: str) -> str:

@@ -11,6 +11,7 @@ from blip.tasks.captioning import EVALUATION
 from lab.captioned import Gallery, Material, gallery
 from lab.downstream.captioning import DOMAINS, captions, java_scores, measured, table
 from lab.inference import Machine, Weights, begin_evaluation, write_summary
+from lab.unknown_words import KNOWING, check_words
 
 RESULTS = "captions.json"
 
@@ -43,6 +44,7 @@ def main(options: Options) -> int:
     side = loaded.model.config.vision.image_size
     found = gallery(options.material, side, split=options.split, domains=DOMAINS)
     scored = _have_captions(found)
+    check_words(loaded.tokenizer, found.texts(), options.material.place, remedy=KNOWING)
     begin_evaluation(options.out)
     said = captions(loaded, found, options.decoding, options.machine, seed=options.seed)
     ids = [image.image_id for image in found.images]

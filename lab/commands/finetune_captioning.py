@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from blip.tasks.captioning import PROMPT
-from lab.captioned import Material, training, unused, unused_line, validation
+from lab.captioned import Material, training, unused, unused_line
 from lab.downstream.captioning import table, tuned
 from lab.finetuning import Tuning, leave, start
 from lab.made_of import made_of
+from lab.tuning_sets import held_out_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,8 @@ def main(options: Options) -> int:
     """Train, caption held-out images before and after, save the model and summary.json."""
     pairs = training(options.material)
     begin = start(options.tuning, pairs.texts)
-    side = begin.model.config.vision.image_size
-    source, held_out = pairs.source(side), validation(options.material, options.val, side)
+    source = pairs.source(begin.model.config.vision.image_size)
+    held_out, of_val = held_out_for(begin, pairs, options.material, options.val)
     model, result = tuned(
         begin,
         source,
@@ -47,9 +48,7 @@ def main(options: Options) -> int:
         made_of=made_of(begin, zip(pairs.keys, pairs.texts, strict=True), prompt=options.prompt),
     )
     rejects = unused(pairs, source)
-    result |= {"pairs": len(pairs.texts), "rejects": len(rejects)}
-    if held_out:
-        result["val_rejects"] = len(held_out.rejects)
+    result |= {"pairs": len(pairs.texts), "rejects": len(rejects)} | of_val
     path = leave(options.out, "captioning", model, begin, result, options, prompt=options.prompt)
     for name in ("before", "after") if held_out else ():
         print(f"{name} training, on {table(result[name])}")

@@ -6,11 +6,12 @@ from typing import Any
 
 from blip.tasks.ranking import SHORTLIST
 from blip.tasks.retrieval import RETRIEVAL
-from lab.captioned import Material, training, unused, unused_line, validation
+from lab.captioned import Material, training, unused, unused_line
 from lab.downstream.reporting import table
-from lab.downstream.retrieval import tuned
+from lab.downstream.retrieval import refuse_one, tuned
 from lab.finetuning import Tuning, leave, start_with_training
 from lab.made_of import made_of
+from lab.tuning_sets import held_out_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +46,10 @@ def main(options: Options) -> int:
     """Train, measure on held-out images before and after, save the model and summary.json."""
     pairs = training(options.material)
     begin, stored = start_with_training(options.tuning, pairs.texts)
-    side = begin.model.config.vision.image_size
-    source, held_out = pairs.source(side), validation(options.material, options.val, side)
+    source = pairs.source(begin.model.config.vision.image_size)
+    held_out, of_val = held_out_for(begin, pairs, options.material, options.val)
+    if held_out:
+        refuse_one(held_out, options.val or options.material.place)
     model, result = tuned(
         begin,
         source,
@@ -61,9 +64,7 @@ def main(options: Options) -> int:
         made_of=made_of(begin, zip(pairs.keys, pairs.texts, strict=True), momentum=options.momentum),
     )
     rejects = unused(pairs, source)
-    result |= {"pairs": len(pairs.texts), "rejects": len(rejects)}
-    if held_out:
-        result["val_rejects"] = len(held_out.rejects)
+    result |= {"pairs": len(pairs.texts), "rejects": len(rejects)} | of_val
     path = leave(options.out, "retrieval", model, begin, result, options)
     if held_out:
         print("\n".join([*_before_and_after(result), *held_out.left_out()]))

@@ -104,6 +104,12 @@ def _go_on(task: Pretrain, stored: Training) -> None:
         print(f"The stored queue of {want} keys is left out, for this one holds {have}; --queue {want} goes on with it.")
 
 
+def refuse_one(held_out: Gallery, place: str) -> None:
+    """InputError where there is one image alone: every text would find it first, whatever the model."""
+    if len(held_out.images) < 2:
+        raise InputError(f"{place} has one image, and retrieval needs two or more; give more images.")
+
+
 def measured(
     model: BLIP,
     tokenizer: Tokenizer,
