@@ -199,6 +199,15 @@ def test_no_two_claims_are_decided_by_the_same_runs(tmp_path):
             assert known.setdefault(terms, claim.id) == claim.id
 
 
+@pytest.mark.parametrize("path", sorted((RESULTS / "ablations").glob("*-cpu.json")), ids=lambda path: path.stem)
+def test_the_committed_records_decide_the_claims_as_they_are_stated_now(path):
+    """A claim that is stated anew must not show what an older record says of its name."""
+    result = json.loads(path.read_text())["result"]
+    arms = {name: {int(seed): one for seed, one in arm["seeds"].items()} for name, arm in result["arms"].items()}
+    now, then = ({row["claim"]: (row["says"], row["values"], row["margin"], row["verdict"]) for row in rows} for rows in (decided(result["ablation"], arms), result["claims"]))
+    assert then == now
+
+
 def test_no_margin_is_as_large_as_what_it_judges():
     for claim in CLAIMS:
         path = RESULTS / "ablations" / f"{claim.ablation}-cpu.json"
