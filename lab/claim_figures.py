@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from lab.claim import Claim
+from lab.claim import Claim, OfTheRest
 from lab.claim_answers import gained, value
 from lab.claim_figures_parts import BAND, LOOKS, R1, Metric, dress, head, legend, not_measured, page, told_of
 from lab.claim_records import Measured, paired
@@ -111,6 +111,8 @@ def _axis(claim: Claim) -> str:
         return "correlation, the claim is to the right"
     if claim.in_recalls:
         return "effect in points of R@1 (mean of TR@1 and IR@1), the claim is to the right"
+    if isinstance(claim.value, OfTheRest):
+        return "effect in points of what the controls leave of R@1, the claim is to the right"
     metric = " and ".join(dict.fromkeys(told_of(path) for path in claim.value.metrics))
     return f"effect in points: {metric}; the claim is to the right"
 

@@ -49,6 +49,7 @@ NEAR_MISS = Metric("filter, AUC of near misses", "worth.filter.auc.near_miss", 1
 SYNTHETIC_TRUE = Metric("true synthetic captions, %", "capfilt.origins.synthetic.true_before")
 SYNTHETIC_KEPT = Metric("synthetic captions kept, %", "capfilt.kept_of_synthetic")
 BIGRAMS = Metric("different two-word sequences, %", "diversity.all.distinct_2")
+DIFFERENT = Metric("different captions, %", "diversity.all.different")
 SELF_BLEU = Metric("self-BLEU, lower is more varied", "diversity.self_bleu", 1, 2)
 TEACHER_CIDER = Metric("CIDEr-D of the captioner", "teacher.captions.all.cider", 1, 2)
 PARAMETERS = Metric("parameters, thousands", "cost.parameters", 1e-3, 0)
@@ -59,7 +60,7 @@ BIAS = Metric("confirmation bias, points", "bias.bias")
 NOISE_RATIO = Metric("dropped of its own captioner's, %", "bias.noise_ratio")
 FLAT = Metric("NLVR, drawn as the web, %", "nlvr.flat")
 SKETCH = Metric("NLVR, the other style, %", "nlvr.sketch")
-_KNOWN = (ITC_R1, SYNTHETIC_KEPT, BIGRAMS, BIAS, FLAT, SKETCH)
+_KNOWN = (SYNTHETIC_KEPT, DIFFERENT, BIAS, FLAT, SKETCH)
 
 
 def page(
@@ -96,7 +97,7 @@ def dress(axes: Axes, x: str = "", y: str = "", title: str = "") -> None:
 
 def told_of(path: str) -> str:
     """A metric of a claim by its path, as people call it, without its unit."""
-    names = {one.path: one.name.split(",")[0] for one in _KNOWN}
+    names = {one.path: one.name.split(",")[0] for one in _KNOWN} | {R1.path: "R@1", ITC_R1.path: "R@1 by ITC alone"}
     return names.get(path, path.split(".")[-1].replace("_", " "))
 
 

@@ -127,7 +127,7 @@ def _design(axes: Axes) -> None:
 
 
 def _grid(axes: Axes, name: str) -> None:
-    axes.set_title(name, loc="left", size=9.5, color=INK, weight="bold")
+    axes.set_title(name, loc="left", size=9.5 if len(name) < 20 else 8.5, color=INK, weight="bold")
     axes.set(xlim=(-0.5, 1.5), ylim=(1.5, -0.5), aspect="equal")
     axes.set_xticks([0, 1], ["captioner a", "captioner b"])
     axes.set_yticks([0, 1], ["filter a", "filter b"], rotation=90, va="center")
