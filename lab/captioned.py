@@ -209,21 +209,30 @@ def _is_benchmark(data: str, material: Material) -> bool:
 
     Without a look the images of Karpathy's test split would be trained on, and all splits would be evaluated on.
     """
-    if Path(data).suffix != ".json" or material.images is not None:
+    if material.images is not None:
         return Path(data).suffix == ".json"
-    try:
-        content = read_json(data)
-    except InputError:  # which the reader of pairs says better
-        return False
-    return isinstance(content, dict) and {"split", "sentences"} <= _first(content).keys()
+    content = _json_object(data)
+    return content is not None and {"split", "sentences"} <= _first(content).keys()
 
 
 def _coco_ids(data: str) -> dict[str, Identity]:
     """Ids by the keys of images, of a COCO captions file: what COCO's tools and servers know an image by."""
-    if Path(data).suffix != ".json" or not isinstance(content := read_json(data), dict):
+    content = _json_object(data)
+    if content is None or not isinstance(content.get("images"), list):
         return {}
     images = [one for one in content["images"] if isinstance(one, dict) and isinstance(one.get("file_name"), str)]
     return {os.path.splitext(one["file_name"])[0]: one["id"] for one in images if isinstance(one.get("id"), (int, str))}
+
+
+def _json_object(data: str) -> dict[str, Any] | None:
+    """The object that a .json file holds; None of all else, and of what cannot be read (the reader of pairs says why)."""
+    if Path(data).suffix != ".json":
+        return None
+    try:
+        content = read_json(data)
+    except InputError:
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _first(content: Any) -> Mapping[str, Any]:

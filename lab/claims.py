@@ -1,8 +1,8 @@
 """The paper's claims, and what the field asked next, as data: each is decided by one number a seed.
 
 Everything here was stated before its cells ran: the primary metric, the direction, the smallest effect that counts and
-the fewest seeds. A claim that other results suggested says so in its note. A share of 0.01 is a point of the paper's
-tables.
+the fewest seeds. A claim that other results suggested, or that was stated otherwise at first, says so in its note. A
+share of 0.01 is a point of the paper's tables.
 """
 
 from collections.abc import Sequence
@@ -115,7 +115,6 @@ _ONE_MODEL = (
     "One model is fine-tuned with all three losses of pre-training on as many samples as a captioner, two apart with the losses "
     "and samples of each: so the arms differ in more than in sharing."
 )
-
 _TWINS = "Twins are fine-tuned as the one model is, from the same pre-trained model, and differ from one another in order and draws alone."
 _AFTER_PROMPT = "Stated after other captioners were seen to say more that is true without it, before these arms ran."
 _AFTER_TWINS = "Stated after twins were seen to be as biased as one model, before these arms ran."

@@ -81,7 +81,7 @@ def at_ceiling(claim: Claim, found: Mapping[str, Mapping[str, Mapping[str, Any]]
 def to_be_gained(claim: Claim, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> tuple[str, float] | None:
     """The arm to beat, and what it leaves of a share to be gained, by its mean over the seeds of all arms.
 
-    Of a claim about two gains, the one of the two arms to beat that leaves less. None where the claim compares no arms
+    Of a claim about two gains (terms: treated, control, treated, control) the one to beat that leaves less. None where the claim compares no arms
     two by two by a share. found as in `at_ceiling`.
     """
     value = claim.value

@@ -303,3 +303,4 @@ def test_only_karpathys_file_is_taken_for_one_and_may_lie_at_a_url(tmp_path):
     found = captioned(str(own), Material(), "test")
     assert (len(found.images), len(found.rejects)) == (4, 1)
     assert [image.image_id for image in found.images] == [0, 1, 2, 3]  # COCO's own, which its servers want
+    assert len(captioned(str(tmp_path / "ow?.json"), Material(), "test").images) == 4

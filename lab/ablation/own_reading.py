@@ -134,7 +134,7 @@ def opened(own: Own, scale: str) -> tuple[OwnPairs, Recipe]:
     seen, shown, kept = (_digests(pairs, place) for pairs, place in zip((web, human, measured), places, strict=True))
     known = set(kept) - {""}
     _refuse_leak(own, human, shown, known)
-    closed = tuple(_closed(pairs, place) for pairs, place in zip((web, human), places, strict=False))
+    closed = tuple(_closed(pairs, place) for pairs, place in zip((web, human), places[:2], strict=True))
     prints = {"web": _fingerprint(web, seen), "human": _fingerprint(human, shown), "val": _fingerprint(measured, kept)}
     found = OwnPairs(
         web, human, held_out, vocabulary, side, prints, sum(digest in known for digest in seen), start, tuple(val.rejects),
