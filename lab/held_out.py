@@ -44,7 +44,7 @@ def held_out_losses(model: BLIP, batch: PairBatch, precision_name: str) -> dict[
     """ITC, ITM and LM of a batch in eval mode, within the batch alone: no queue, no soft targets."""
     plain = ObjectiveConfig(queue=0, momentum=None, alpha=0.0, negatives="online")
     was_training = model.training
-    task = Pretrain(model, plain).eval()
+    task = Pretrain(model, plain).to(batch.images.device).eval()
     with precision(batch.images.device, precision_name):
         losses = task(batch, 0.0)
     model.train(was_training)

@@ -224,11 +224,13 @@ class Bootstrap:
     quality: Run
 
 
-def bootstrap(steps: Steps, rounds: int, *, images: int | None = None, continued: bool = False) -> Bootstrap:
+def bootstrap(
+    steps: Steps, rounds: int, *, images: int | None = None, continued: bool = False, prompt: str = PROMPT
+) -> Bootstrap:
     """Do so many rounds, or read those that are done.
 
     images: web images a CapFilt pass covers, from the first one on. continued: each model goes on from the one
-    before with a schedule that begins anew, in place of a new one (paper Table 13).
+    before with a schedule that begins anew, in place of a new one (paper Table 13). prompt: of every captioner.
     """
     if rounds < 1:
         raise InputError(f"{rounds} rounds cannot be; give 1 or more.")
@@ -236,7 +238,7 @@ def bootstrap(steps: Steps, rounds: int, *, images: int | None = None, continued
         raise InputError(f"{images} images cannot be; give 1 to {steps.recipe.web}, the web of this recipe.")
     done, model = [], steps.pretrain()
     for number in range(1, rounds + 1):
-        captioner, matcher = steps.tune(model)
+        captioner, matcher = steps.tune(model, prompt)
         capfilt = steps.capfilt(captioner, matcher, round=number, images=images)
         done.append(
             Round(

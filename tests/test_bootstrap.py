@@ -19,6 +19,7 @@ from blip.checkpoint import Card, load, save
 from blip.data.pairset import PairSet
 from blip.generate import Decoding
 from blip.model import BLIP
+from blip.tasks.captioning import PROMPT
 from lab.bootstrap import bootstrapped, world_job
 from lab.cli import main
 from lab.recipes import SMOKE, overridden
@@ -229,6 +230,15 @@ def test_continued_models_go_on_from_the_one_before(unbroken, tmp_path, monkeypa
     steps = Steps(Home(home), RECIPE)
     kept, started = (steps.home.read(first[name]) for name in ("capfilt", "model"))
     assert steps.pretrain(kept, started).id == final
+
+
+def test_captioners_without_a_prompt_share_all_runs_before_them(unbroken, tmp_path, monkeypatch):
+    home, prompted = unbroken
+    summary = start(home, tmp_path, "--rounds", "1", "--prompt", "", monkeypatch=monkeypatch)
+    own, usual = summary["rounds"][0]["runs"], prompted["rounds"][0]["runs"]
+    assert {name for name in own if own[name] != usual[name]} == {"captioner", "capfilt", "tuned_quality"}
+    cards = [load(home / "runs" / runs["captioner"] / MODEL).card for runs in (own, usual)]
+    assert [card.prompt for card in cards] == ["", PROMPT]
 
 
 def test_a_share_of_the_images_and_another_noise_are_other_runs(unbroken, tmp_path, monkeypatch):

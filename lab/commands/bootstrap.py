@@ -9,6 +9,7 @@ from blip.capfilt import Ledger, Policy
 from blip.capfilt.diff import diff
 from blip.config import to_json
 from blip.errors import InputError
+from blip.tasks.captioning import PROMPT
 from lab.ablation.command import device_for
 from lab.ablation.ground import WORLD, Ground
 from lab.ablation.own_pairs import OwnPairs
@@ -42,6 +43,9 @@ class Options:
     """Web images that a CapFilt pass covers, from the first one on; by default all, and of your own always all."""
     continued: bool = False
     """Train each model on from the one before, in place of a new one (paper Table 13)."""
+    prompt: str = PROMPT
+    """Words that every caption of the captioners begins with, in fine-tuning and in what they say, as published; ""
+    for none, as claim no-prompt has it."""
     seed: int = 0
     """Of initial weights, order and draws; the world itself is always that of seed 0."""
     out: Path | None = None
@@ -55,7 +59,7 @@ def main(options: Options) -> int:
     home = Home.default()
     chosen, ground = _chosen(options)
     steps = Steps(home, chosen, options.seed, ground)
-    done = bootstrap(steps, options.rounds, images=options.images, continued=options.continued)
+    done = bootstrap(steps, options.rounds, images=options.images, continued=options.continued, prompt=options.prompt)
     summary = _summary(done)
     if isinstance(ground, OwnPairs):
         summary["own_pairs"] = ground.about()

@@ -1,0 +1,123 @@
+"""Every command on a GPU that is pretended: nothing is left on the CPU by mistake, and what comes out is what the CPU gives."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from caption_files import scenes, write_csv
+from plugin_models import captioning_folder, clip_folder
+from pretended_gpu import pretended_gpu
+
+from blip.capfilt import Ledger
+from blip.checkpoint import Card, save
+from blip.tasks.nlvr import nlvr_from
+from blip.tasks.vqa import vqa_from
+from lab.cli import main
+from lab.commands import finetune_nlvr, finetune_visdial, finetune_vqa
+from lab.downstream import captioning
+from lab.weights import shipped
+
+PRETRAINED, CAPTIONER, FILTER = (f"blip/weights/{name}.safetensors" for name in ("pretrained", "captioner", "filter"))
+SMALL = ("--steps", 3, "--batch", 8, "--workers", 1)
+NEW = ("pretrain", "--data", "PAIRS", "--held-out", 8, "--size", "nano", "--image-size", 32, "--vocab-size", 200, *SMALL)
+FROM = ("--weights", PRETRAINED, "--batch", 8)
+PAIRS = ("--data", "PAIRS")
+COMMANDS = {
+    "pretrain": (*NEW, "--queue", 8, "--save-seconds", 0),
+    "pretrain bf16": (*NEW, "--queue", 8, "--precision", "bf16"),
+    "pretrain in parts": (*NEW, "--queue", 0, "--accumulate", 2, "--keyed-dropout", "--checkpoint-blocks", 1),
+    "pretrain locally": (*NEW, "--queue", 8, "--local-negatives", "--teacher-start", 0),
+    "finetune retrieval": ("finetune", "retrieval", *PAIRS, *FROM, *SMALL, "--queue", 8, "--val", "PAIRS"),
+    "finetune captioning": ("finetune", "captioning", *PAIRS, *FROM, *SMALL, "--val", "PAIRS"),
+    "finetune vqa": ("finetune", "vqa", *FROM, *SMALL, "--world", "nano", "--world-scenes", 30),
+    "finetune nlvr": ("finetune", "nlvr", *FROM, *SMALL, "--world", "nano", "--world-statements", 40),
+    "finetune visdial": ("finetune", "visdial", *FROM, *SMALL, "--world", "nano", "--world-dialogs", 12),
+    "evaluate retrieval": ("evaluate", "retrieval", *PAIRS, *FROM),
+    "evaluate captioning, beam": ("evaluate", "captioning", *PAIRS, "--weights", CAPTIONER, "--repetition-penalty", 1.1),
+    "evaluate captioning, nucleus": ("evaluate", "captioning", *PAIRS, "--weights", CAPTIONER, "--strategy", "nucleus"),
+    "evaluate vqa, ranked": ("evaluate", "vqa", "--weights", "VQA", "--world", "nano", "--world-scenes", 8),
+    "evaluate vqa, generated": ("evaluate", "vqa", "--weights", "VQA", "--world", "nano", "--world-scenes", 4, "--generate"),
+    "evaluate nlvr": ("evaluate", "nlvr", "--weights", "NLVR", "--world", "nano", "--world-statements", 20),
+    "evaluate visdial": ("evaluate", "visdial", *FROM, "--world", "nano", "--world-dialogs", 4),
+    "evaluate video-retrieval": ("evaluate", "video-retrieval", *FROM, "--world", "nano", "--world-clips", 8),
+    "evaluate video-qa": ("evaluate", "video-qa", "--weights", "VQA", "--world", "nano", "--world-clips", 4),
+    "embed": ("embed", *PAIRS, *FROM),
+    "classify": ("classify", *PAIRS, *FROM, "--labels", "a dog", "a cat"),
+}
+TOLD = ("seconds", "device", "options", "config", "command", "date", "finished", "started", "weights", "out")
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory) -> dict[str, str]:
+    """What the words in capitals stand for: 12 scenes with three captions each, and models of two tasks."""
+    folder, loaded = tmp_path_factory.mktemp("given"), shipped("pretrained")
+    models = {"VQA": vqa_from(loaded.model), "NLVR": nlvr_from(loaded.model)}
+    found = {
+        name: save(folder / f"{name}.safetensors", model, loaded.tokenizer, Card(stage=name.lower()))
+        for name, model in models.items()
+    }
+    return {name: str(path) for name, path in found.items()} | {"PAIRS": str(write_csv(folder, scenes(12)))}
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    """Little is held out, and no Java machine is started."""
+    for module in (finetune_vqa, finetune_nlvr, finetune_visdial):
+        monkeypatch.setattr(module, "HELD_OUT", 6)
+    monkeypatch.setattr(captioning, "meteor", lambda *words: "skipped: a test without Java")
+
+
+def both(folder: Path, places: dict[str, str], words) -> tuple[Path, Path]:
+    """The folders that a command wrote on the CPU and on the pretended GPU; OUT stands for them."""
+    def done(device: str) -> Path:
+        known = places | {"OUT": str(folder / device)}
+        assert main([known.get(str(word), str(word)) for word in (*words, "--device", device)]) == 0
+        return folder / device
+
+    here = done("cpu")
+    with pretended_gpu() as gpu:
+        there = done("cuda")
+    assert gpu.operations > 50, "nothing was done on the GPU"
+    return here, there
+
+
+def said(path: Path) -> object:
+    """What a file of results holds, without times, places and settings."""
+    def told(value):
+        if isinstance(value, dict):
+            return {name: told(part) for name, part in value.items() if name not in TOLD and "second" not in name}
+        return [told(part) for part in value] if isinstance(value, list) else value
+
+    if path.suffix == ".json":
+        return told(json.loads(path.read_text()))
+    if path.suffix == ".jsonl":
+        return [told(json.loads(line)) for line in path.read_text().splitlines()]
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_gives_on_the_gpu_what_it_gives_on_the_cpu(name, places, tmp_path):
+    here, there = both(tmp_path, places, [*COMMANDS[name], "--out", "OUT"])
+    files = [path.relative_to(here) for path in here.rglob("*") if path.is_file() and path.suffix != ".pt"]
+    assert files
+    for file in files:
+        a, b = said(here / file), said(there / file)
+        if a != b:
+            print("DIFFERS", file, str(a)[:600], str(b)[:600], sep="\n")
+    assert all(said(here / file) == said(there / file) for file in files)
+
+
+def test_capfilt(places, tmp_path):
+    """Two captioners, three filters; then one more filter over the ledger, and its index."""
+    clip, captioner = clip_folder(tmp_path / "clip"), captioning_folder(tmp_path / "captioner")[0]
+    models = ["--captioner", CAPTIONER, "--captioner", f"transformers:{captioner}"]
+    models += ["--filter", FILTER, "--filter", f"open_clip:{clip}", "--filter", "text"]
+    ledgers = both(tmp_path, places, ["capfilt", *PAIRS, *models, "--out", "OUT", "--workers", 1])
+    score = ["ledger", "score", "OUT", "--filter", f"again={PRETRAINED}"]
+    both(tmp_path, places, score)
+    a, b = (Ledger.open(folder).table("candidates").to_pylist() for folder in ledgers)
+    assert a == b and len(a) > 12
+    a, b = (Ledger.open(folder).scores().to_pylist() for folder in ledgers)
+    assert a == b
+    both(tmp_path / "index", places, ["ledger", "embed", str(ledgers[0]), "--weights", PRETRAINED, "--out", "OUT"])
