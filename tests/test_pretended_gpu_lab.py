@@ -1,0 +1,122 @@
+"""Ablations, benches and resumed training on a GPU that is pretended."""
+
+import json
+import os
+import signal
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import torch
+from data_files import encoded, picture, write_tar
+from pretended_gpu import pretended_gpu
+
+from lab.ablation.command import Wanted, ablate
+from lab.ablation.scales import SCALES
+from lab.bench import capfilt, encoder, generate, growth, growth_capfilt, matching, pretrain, rerank
+from lab.cli import main
+from lab.commands import world
+from lab.runs import Home
+
+BENCHES = {
+    "encoder": (encoder, {"batch": 2}),
+    "generate": (generate, {"image_size": 32, "batch": 1, "large_batch": 2, "length": 6}),
+    "matching": (matching, {"image_size": 32, "images": 2, "texts": 3}),
+    "rerank": (rerank, {"image_size": 32, "images": 4, "texts": 10, "k": 2, "texts_at_once": 4}
+               | {"questions": 2, "answers": 40, "k_answers": 12}),
+}  # fmt: skip
+ARMS = {
+    "table1": ("both",),
+    "table4": ("shared",),
+    "nlvr": ("both",),
+    "filters": ("CLIP",),
+    "objectives": ("no momentum",),
+    "peers": ("CoCa",),
+}
+
+
+@contextmanager
+def in_this_process(kind, setting):
+    side = kind(setting)
+    yield lambda name, *values: getattr(side, name)(*values)
+
+
+def recorded(bench, folder, **given):
+    """The result of a small bench on the pretended GPU."""
+    out = folder / "record.json"
+    with pretended_gpu() as gpu:
+        bench.main(bench.Options(size="nano", device="cuda", out=out, **{"rounds": 1} | given))
+    assert gpu.operations > 50
+    return json.loads(out.read_text())["result"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("name", BENCHES)
+def test_a_bench_has_both_sides_on_the_gpu(name, precision, tmp_path, monkeypatch):
+    bench, small = BENCHES[name]
+    monkeypatch.setattr(encoder, "SIDES", (32,))
+    result = recorded(bench, tmp_path, precision=precision, **small)
+    assert result["device"] == "cuda" and result["precision"] == precision
+
+
+def test_the_bench_of_training_has_both_sides_on_the_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain, "product_flops", lambda *words: 1e12)  # products of a size for a real one
+    result = recorded(pretrain, tmp_path, image_size=32, batch=2, queue=4)
+    assert result["cases"]["float32"]["agreement"]["agree"] is True
+
+
+def test_the_bench_of_capfilt_has_both_sides_on_the_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(capfilt, "_apart", in_this_process)
+    members = {}
+    for number in range(3):
+        members |= {f"{number}.jpg": encoded(picture(number, (40, 32))), f"{number}.txt": b"two dogs on a beach"}
+    data = str(write_tar(tmp_path / "web.tar", members))
+    result = recorded(capfilt, tmp_path, data=data, image_size=32, images=3, batch=2, rounds=2)
+    assert result["agreement"]["greedy_captions_the_same"] == 3
+
+
+def test_the_bench_of_growth_runs_on_the_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(growth_capfilt, "alone", lambda ask, *words: {"seconds": 0.0, "found": ask(*words)})
+    sweeps = {"batches": (1, 2), "image_sizes": (16, 24, 32), "texts": (4, 6, 8), "queues": (0, 8)}
+    point = {"batch": 2, "image_size": 16, "text": 4, "queue": 4}
+    own = {"images": (8, 16), "candidates": (1, 2), "workers": (1,), "tiles": (8,), "plot": tmp_path / "growth.png"}
+    result = recorded(growth, tmp_path, **sweeps, **point, **own)
+    assert [len(sweep["points"]) for sweep in result["steps"].values()] == [2, 3, 3, 2]
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_an_ablation_gives_on_the_gpu_what_it_gives_on_the_cpu(name, tmp_path, monkeypatch):
+    def cells(device):
+        monkeypatch.setitem(SCALES, "smoke", replace(SCALES["smoke"], device=device))
+        out = tmp_path / f"{device}.json"
+        ablate(Wanted(name=name, scale="smoke", seeds=1, only=ARMS[name], out=out), Home(tmp_path / device))
+        arms = json.loads(out.read_text())["result"]["arms"]
+        return {arm: arms[arm]["seeds"]["0"] for arm in ARMS[name]}
+
+    here = cells("cpu")
+    with pretended_gpu() as gpu:
+        there = cells("cuda")
+    assert gpu.operations > 50 and here == there
+
+
+def test_a_training_that_is_stopped_on_the_gpu_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    world.main(world.Options(level="nano", pairs=60, tars=tmp_path / "tars", out=tmp_path / "sheet.png", count=1))
+    small = ["--size=nano", "--steps=4", "--batch=8", "--queue=16", "--vocab-size=300", "--held-out=8", "--device=cuda"]
+    step, numbers = torch.optim.AdamW.step, []
+
+    def signalled(self, *rest):
+        if numbers:
+            os.kill(os.getpid(), numbers.pop())
+        return step(self, *rest)
+
+    def status(name):
+        return main(["pretrain", f"--data={tmp_path / 'tars'}", f"--out={tmp_path / name}", *small])
+
+    with pretended_gpu():
+        assert status("whole") == 0
+        monkeypatch.setattr(torch.optim.AdamW, "step", signalled)
+        numbers.append(signal.SIGTERM)
+        assert status("parts") == 143
+        assert status("parts") == 0
+    one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts"))
+    assert one == other
