@@ -46,6 +46,7 @@ class Captioner:
         self.decoding.check_room(len(prompt), loaded.model.config.text.max_positions)
         self.id, self.device, self.dtype, self.tile = loaded.fingerprint, torch.device(device), dtype, tile
         self._transform = eval_transform(loaded.model.config.vision.image_size)
+        self.reads = ("blip", loaded.model.config.vision.image_size)
 
     def prepare(self, image: Image.Image) -> Tensor:
         """What the model reads of an image: (3, H, W). Safe to call from threads."""

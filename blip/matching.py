@@ -40,6 +40,7 @@ class Matcher:
         self.model, self.tokenizer = loaded.model.to(device), loaded.tokenizer
         self.id, self.device, self.dtype, self.tile = loaded.fingerprint, torch.device(device), dtype, tile
         self._transform = eval_transform(loaded.model.config.vision.image_size)
+        self.reads = ("blip", loaded.model.config.vision.image_size)
 
     def prepare(self, image: Image.Image) -> Tensor:
         """What the model reads of an image: (3, H, W). Safe to call from threads."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from fake_models import FakeCaptioner, FakeFilter
 from blip.capfilt import Job, Ledger, Policy, decide, decide_duckdb, kept, override, run, verify
 from blip.capfilt.identity import data_sha256
 from blip.capfilt.quality import against_truth, auc
+from blip.capfilt.scoring import score
 from blip.data.collect import PairCollector
 from blip.data.pairs import ImageRef, Pair, Reject
 from blip.data.pairset import PairSet, PairTable
@@ -260,6 +262,35 @@ def test_bad_inputs_become_rejects_and_the_rest_goes_on(tmp_path):
     assert [r["origin"] for r in rows if r["image_key"] == "untold"] == ["synthetic"]
     assert len(rows) == 6 * 2 + 1
     assert broken(ledger) == []
+
+
+class Reading:
+    """Makes `prepare` of a fake model one that says what it reads, and remembers where it was asked."""
+
+    def __init__(self, model, reads, asked):
+        self.model, self.reads, self.asked = model, reads, asked
+
+    def prepare(self, image):
+        self.asked.append(threading.current_thread())
+        return self.model.prepare(image)
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def __call__(self, *given, **named):
+        return self.model(*given, **named)
+
+
+def test_pictures_are_prepared_by_threads_and_once_for_models_that_read_the_same(done, tmp_path):
+    asked, other = [], []
+    filters = {"itm": Reading(FakeFilter(), "brightness", asked), "more": Reading(FakeFilter("more"), "else", other)}
+    own = job(captioner=Reading(FakeCaptioner(), "brightness", asked), filters={"itm": filters["itm"]})
+    ledger = run(own, pairs(), tmp_path / "ledger")
+    assert len(asked) == 50 and threading.main_thread() not in asked
+    for name in ("candidates", "scores/itm"):
+        assert ledger.table(name).equals(done.table(name))
+    score(ledger, filters, images={pair.key: pair for pair in as_pairs(ITEMS, 32)})
+    assert len(asked) == 50 and len(other) == 50 and threading.main_thread() not in other
 
 
 def test_captions_beyond_those_that_can_be_numbered_are_rejects(tmp_path):

@@ -17,7 +17,7 @@ IMAGES_PER_SHARD = 512
 
 
 class CaptionerLike(Protocol):
-    """What captions: see `blip.captioner.Captioner`."""
+    """What captions: see `blip.captioner.Captioner`. It is a `preparing.Reader`."""
 
     id: str
     tile: int

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
 import pyarrow as pa
-from PIL import Image
 
+from blip.capfilt.preparing import Ready
 from blip.capfilt.schema import CANDIDATES_OF_AN_IMAGE, row_id
 from blip.data.pairs import Pair, Reject, image_ref
 from blip.data.text import normalized_text_hash
@@ -15,12 +15,12 @@ from blip.generate.decoding import Caption
 
 @dataclass(frozen=True)
 class Opened:
-    """An image of a shard: its pair, its captions, and the picture or why there is none."""
+    """An image of a shard: its pair, its captions, and the picture with what models read of it, or why there is none."""
 
     pair: Pair
     texts: list[Pair]
     digest: str = ""
-    picture: Image.Image | None = None
+    ready: Ready | None = None
     reason: str = ""
 
 

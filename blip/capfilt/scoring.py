@@ -8,6 +8,7 @@ import pyarrow as pa
 from PIL import Image
 
 from blip.capfilt.ledger import Ledger
+from blip.capfilt.preparing import Ready, ready
 from blip.capfilt.rows import table
 from blip.capfilt.schema import scores_schema
 from blip.data.images import BadImage, open_image
@@ -19,7 +20,7 @@ Rows = list[dict[str, Any]]
 
 
 class FilterLike(Protocol):
-    """What scores: see `blip.matching.Matcher`. `columns` are the names of its values."""
+    """What scores: see `blip.matching.Matcher`. `columns` are the names of its values. It is a `preparing.Reader`."""
 
     @property
     def id(self) -> str: ...
@@ -31,11 +32,11 @@ class FilterLike(Protocol):
     ) -> list[list[tuple[float, ...]]]: ...
 
 
-def score_rows(used: FilterLike, pictures: Sequence[Image.Image], rows: Sequence[Rows]) -> Rows:
+def score_rows(used: FilterLike, pictures: Sequence[Ready], rows: Sequence[Rows]) -> Rows:
     """Score rows of the candidate rows of each picture, in their order."""
     if not pictures:
         return []
-    prepared = [used.prepare(picture) for picture in pictures]
+    prepared = [picture.of(used) for picture in pictures]
     values = used(prepared, [[row["caption"] for row in own] for own in rows])
     return [
         {"row_id": row["row_id"]} | dict(zip(used.columns, value, strict=True))
@@ -107,7 +108,7 @@ def _shard(
     keys = list(groups)
     tile = ledger.about["tile"]
     tiles = [keys[start : start + tile] for start in range(0, len(keys), tile)]
-    opened = _ahead(pool, tiles, lambda key: _open(homes[key], images))
+    opened = _ahead(pool, tiles, lambda key: ready(_open(homes[key], images), filters.values()))
     for names, pictures in zip(tiles, opened, strict=True):
         for name, used in filters.items():
             found[name] += score_rows(used, pictures, [groups[key] for key in names])
@@ -116,10 +117,10 @@ def _shard(
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, tiles: list[list[str]], opening: Callable[[str], Image.Image]
-) -> Iterator[list[Image.Image]]:
+    pool: ThreadPoolExecutor, tiles: list[list[str]], opening: Callable[[str], Ready]
+) -> Iterator[list[Ready]]:
     """The pictures of each tile, opened by threads a little ahead."""
-    waiting: list[list[Future[Image.Image]]] = []
+    waiting: list[list[Future[Ready]]] = []
     for tile in tiles:
         waiting.append([pool.submit(opening, key) for key in tile])
         if len(waiting) > _TILES_AHEAD:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from blip.capfilt.job import CaptionerLike, Job
+from blip.capfilt.preparing import Reader, ready
 from blip.capfilt.rows import (
     Maker,
     Opened,
@@ -31,7 +32,7 @@ from blip.data.pairs import Pair, image_bytes, image_sha256
 from blip.errors import InputError
 from blip.generate.decoding import Caption
 
-_TILES_AHEAD = 2  # so many tiles of opened images wait in memory
+_TILES_AHEAD = 2  # so many tiles of opened and prepared images wait in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +70,9 @@ def make(job: Job, task: Task, progress: Callable[[int], None] = lambda images: 
     written = None if task.written is None else _rows_before(task, task.written)
     found = _Found({name: [] for name in task.filters})
     with ThreadPoolExecutor(max(1, job.workers)) as pool:
-        for tile in _tiles(task.images, job.tile, pool):
-            good = [opened for opened in tile if opened.picture is not None]
-            pictures = [opened.picture for opened in tile if opened.picture is not None]
+        for tile in _tiles(task.images, job.tile, pool, _readers(job, task)):
+            good = [opened for opened in tile if opened.ready is not None]
+            pictures = [opened.ready for opened in tile if opened.ready is not None]
             rows = _written(written, tile) if written is not None else found.caption(job, tile, good)
             for name in task.filters:
                 found.scores[name] += score_rows(job.filters[name], pictures, rows)
@@ -102,7 +103,7 @@ class _Found:
         self.images += len(good)
         self.failed += len(failures)
         self.rejects += [failure_row(row) for row in failures]
-        self.rejects += [row for opened in tile if opened.picture is None for row in lost_rows(opened)]
+        self.rejects += [row for opened in tile if opened.ready is None for row in lost_rows(opened)]
         self.rejects += [row for opened in good for row in crowded_rows(opened)]
         self.candidates += [row for own in rows for row in own]
         return rows
@@ -137,7 +138,7 @@ def _written(written: dict[str, Rows], tile: list[Opened]) -> list[Rows]:
     """The rows an earlier run wrote for a tile's images, for a filter that comes later."""
     for opened in tile:
         rows = written.get(opened.pair.key)
-        if rows and opened.picture is None:
+        if rows and opened.ready is None:
             raise InputError(
                 f"The image {opened.pair.key} was captioned before but cannot be opened now "
                 f"({opened.reason}); restore it and run again."
@@ -146,31 +147,38 @@ def _written(written: dict[str, Rows], tile: list[Opened]) -> list[Rows]:
             raise InputError(
                 f"The image {opened.pair.key} is not the one that was captioned; restore it and run again."
             )
-    return [written.get(opened.pair.key, []) for opened in tile if opened.picture is not None]
+    return [written.get(opened.pair.key, []) for opened in tile if opened.ready is not None]
+
+
+def _readers(job: Job, task: Task) -> list[Reader]:
+    """The models that the pictures of a task are for."""
+    captioners = job.captioners if task.written is None else ()
+    return [*captioners, *(job.filters[name] for name in task.filters)]
 
 
 def _tiles(
-    images: Sequence[tuple[Pair, Sequence[Pair]]], size: int, pool: ThreadPoolExecutor
+    images: Sequence[tuple[Pair, Sequence[Pair]]], size: int, pool: ThreadPoolExecutor, readers: Sequence[Reader]
 ) -> Iterator[list[Opened]]:
-    """The shard's images in tiles, opened ahead by threads."""
+    """The shard's images in tiles, opened and prepared ahead by threads."""
     ahead: list[list[Future[Opened]]] = []
     for start in range(0, len(images), size):
-        ahead.append([pool.submit(_open, pair, texts) for pair, texts in images[start : start + size]])
+        ahead.append([pool.submit(_open, pair, texts, readers) for pair, texts in images[start : start + size]])
         if len(ahead) > _TILES_AHEAD:
             yield [task.result() for task in ahead.pop(0)]
     for tasks in ahead:
         yield [task.result() for task in tasks]
 
 
-def _open(pair: Pair, texts: Sequence[Pair]) -> Opened:
+def _open(pair: Pair, texts: Sequence[Pair], readers: Sequence[Reader]) -> Opened:
     try:
         # Read once: over a network each read is a request.
         held = pair if isinstance(pair.image, np.ndarray) else replace(pair, image=image_bytes(pair))
-        return Opened(pair, list(texts), image_sha256(held), open_image(held))
+        digest, picture = image_sha256(held), open_image(held)
     except BadImage as error:
         return Opened(pair, list(texts), reason=error.reason)
     except OSError as error:
         return Opened(pair, list(texts), reason=f"the image cannot be read ({error.strerror or error})")
+    return Opened(pair, list(texts), digest, ready(picture, readers))
 
 
 def _caption(job: Job, tile: list[Opened]) -> list[Rows]:
@@ -186,5 +194,5 @@ def _caption(job: Job, tile: list[Opened]) -> list[Rows]:
 def _captions(used: CaptionerLike, job: Job, tile: list[Opened]) -> Iterator[list[Caption]]:
     for start in range(0, len(tile), used.tile):
         part = tile[start : start + used.tile]
-        prepared = [used.prepare(opened.picture) for opened in part if opened.picture is not None]
+        prepared = [opened.ready.of(used) for opened in part if opened.ready is not None]
         yield from used(prepared, [opened.digest for opened in part], seed=job.seed, round=job.round)

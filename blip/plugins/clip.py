@@ -35,6 +35,7 @@ class ClipFilter:
     def __init__(self, source: str, *, device: str = "cpu", dtype: str = "float32", tile: int = TILE) -> None:
         self.model, self._transform, self._tokenizer = _opened(source)
         self.id = _fingerprint(self.model, self.model.visual.preprocess_cfg)
+        self.reads = ("clip", self.id)
         self.model.eval().to(device)
         self.device, self.dtype, self.tile = torch.device(device), dtype, tile
 
