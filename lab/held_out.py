@@ -1,5 +1,8 @@
 """Pairs kept out of training, and the losses on them before and after."""
 
+from collections.abc import Iterator
+from itertools import islice
+
 import numpy as np
 import torch
 
@@ -18,12 +21,9 @@ from blip.train import precision
 
 def split_held_out(pairs: PairSet, count: int) -> tuple[Selection, list[Pair]]:
     """Training pairs, and one pair of each of the last `count` images that can be opened, none of them in training."""
-    held: dict[str, Pair] = {}
-    for row in range(len(pairs) - 1, -1, -1):
-        pair = pairs[row]
-        if len(held) < count and pair.key not in held and _opens(pair):
-            held[pair.key] = pair
-    rows = np.array([row for row in range(len(pairs)) if pairs[row].key not in held], dtype=np.int64)
+    images = pairs.image_of_row[pairs.pairs.index]
+    held = dict(islice(_opened(pairs, images), count))
+    rows = np.flatnonzero(~np.isin(images, list(held)))
     if len(held) < max(2, count) or len(rows) < 2:
         raise InputError(
             f"{len(pairs)} pairs are too few to hold {count} out; give more data or a smaller --held-out."
@@ -49,6 +49,16 @@ def held_out_losses(model: BLIP, batch: PairBatch, precision_name: str) -> dict[
         losses = task(batch, 0.0)
     model.train(was_training)
     return {name: float(loss) for name, loss in losses.parts.items()}
+
+
+def _opened(pairs: PairSet, images: np.ndarray) -> Iterator[tuple[int, Pair]]:
+    """From the end on, the number of each image that can be opened and its last pair; no more is read than is asked for."""
+    tried: set[int] = set()
+    for row in range(len(images) - 1, -1, -1):
+        if (image := int(images[row])) not in tried:
+            tried.add(image)
+            if _opens(pair := pairs[row]):
+                yield image, pair
 
 
 def _opens(pair: Pair) -> bool:
