@@ -9,9 +9,10 @@ import pytest
 from data_files import encoded, picture, write_tar
 from PIL import Image
 
+import blip.data.tars
 from blip.data.pairs import ImageRef, Pair, image_bytes
 from blip.data.readers import read_pairs
-from blip.data.tars import CutTar, tar_members
+from blip.data.tar_members import CutTar, tar_members
 from blip.data.writers import write_tars
 from blip.errors import InputError
 
@@ -229,6 +230,22 @@ def test_members_agree_with_tarfile_in_every_format(tmp_path, form):
         truth = [(m.name, m.offset_data, m.size) for m in tar.getmembers() if m.isreg()]
     with open(path, "rb") as file:
         assert [(m.name, m.offset, m.size) for m in tar_members(file)] == truth
+
+
+def test_a_tar_is_read_once_from_front_to_back(tmp_path, monkeypatch):
+    """Over a network whatever is read a second time is fetched a second time."""
+    path = write_tar(tmp_path / "00000.tar", sample("000000", 0, b"A dog.") | sample("000001", 1, b"A cat."))
+    places: list[int] = []
+
+    class Watched(io.FileIO):
+        def read(self, size=-1):
+            places.append(self.tell())
+            return super().read(size)
+
+    monkeypatch.setattr(blip.data.tars, "open_file", lambda path: Watched(path))
+    pairs = read_pairs(path)
+    assert [pair.caption for pair in pairs] == ["A dog.", "A cat."]
+    assert places[1:] == sorted(places[1:]) and len(places) > 6  # behind the look at how it begins
 
 
 def test_size_beyond_eight_gigabytes_is_read(tmp_path):

@@ -23,7 +23,7 @@ from blip.data.images import BadImage, decode_image
 from blip.data.jsons import parse_json
 from blip.data.pairs import ImageRef
 from blip.data.readers import read_pairs
-from blip.data.tars import CutTar, tar_members
+from blip.data.tar_members import CutTar, tar_members
 from blip.data.text import clean_caption, decode_caption
 from blip.errors import InputError, one_line
 from lab.bench import fuzz

@@ -1,13 +1,12 @@
 """WebDataset tars (img2dataset's `key.jpg key.txt key.json`) as an index of byte ranges.
 
-The headers are read by our own walk, which touches nothing but headers and texts; images are looked at only
-where samples that follow each other give one key, unless our writer made the tar. A tar that was cut gives its
+The headers are read by our own walk (`tar_members`), which touches nothing but headers and texts; images are looked at
+only where samples that follow each other give one key, unless our writer made the tar. A tar that was cut gives its
 complete members. Members of one sample may lie apart, as a plain `tar cf` leaves them: those with one name up to
 its last dot belong together. A text that then lacks its image goes to that of a shorter name
 (`x.jpg x.caption.txt`), or to the only one whose name up to the first dot is its own.
 """
 
-import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,32 +17,15 @@ from blip.data.files import IMAGE_EXTENSIONS
 from blip.data.jsons import parse_json
 from blip.data.pairs import ImageRef
 from blip.data.places import open_file
+from blip.data.tar_members import CutTar, Member, tar_members
 from blip.data.text import MAX_CAPTION_BYTES
 
 TEXT_EXTENSIONS = frozenset({"txt", "text", "caption"})
 _MAX_JSON_BYTES = 4_000_000
-_BLOCK = 512
-_MOST_DIGITS = 20  # of a member's size
-_AT_ONCE = 2**20  # bytes of what follows an end mark
-_FILE, _LONG_NAME, _PAX = (b"0", b"\0", b"7"), b"L", b"x"
-_NO_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
+_HELD_BYTES = 2**16
+"""Texts up to this size are kept as the walk meets them, so that a tar is read once, front to back, also over a network."""
 _OURS = tarfile.TarInfo.create_pax_global_header(KEYED)  # a tar of our writer begins with it
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstandard"}
-
-
-class CutTar(ValueError):
-    """The tar ends or breaks before its end mark; the members before are complete."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A regular file in a tar: its bytes are file[offset : offset + size]."""
-
-    name: str
-    offset: int
-    size: int
-    archive: int = 0
-    """Number of the end marks before it: of which tar it is in a file of several, as `cat a.tar b.tar` makes it."""
 
 
 @dataclass(slots=True)
@@ -55,47 +37,6 @@ class _Sample:
     json: Member | None = None
 
 
-def tar_members(file: BinaryIO) -> Iterator[Member]:
-    """The complete regular files of a tar (ustar, GNU, pax), or of several in a row; CutTar where one ends too early."""
-    end = file.seek(0, os.SEEK_END)
-    at, archive, long_name = 0, 0, None
-    pax: dict[str, str] = {}
-    while True:
-        file.seek(at)
-        header = file.read(_BLOCK)
-        if len(header) < _BLOCK:
-            raise CutTar(f"ends at byte {end:,} without the end mark")
-        if header.count(0) == _BLOCK:
-            at, archive = _behind_zeros(file, at), archive + 1
-            if at == end:
-                return
-            continue
-        kind, size = header[156:157], _size(header, at)
-        size = int(pax.get("size", size)) if kind in _FILE else 0 if kind in _NO_DATA else size
-        name = pax.get("path") or long_name or _name(header)
-        data, at = at + _BLOCK, at + _BLOCK + -(-size // _BLOCK) * _BLOCK
-        if data + size > end:
-            raise CutTar(f"is cut inside the member {name!r} at byte {end:,}")
-        if kind == _LONG_NAME:
-            long_name = _text(file.read(size).rstrip(b"\0"))
-        elif kind == _PAX:
-            pax = _pax_records(file.read(size))
-        else:
-            if kind in _FILE:
-                yield Member(name, data, size, archive)
-            long_name, pax = None, {}
-
-
-def _behind_zeros(file: BinaryIO, at: int) -> int:
-    """The first block from `at` on that is not all zeros; the end of the file where there is none."""
-    file.seek(at)
-    while block := file.read(_AT_ONCE):
-        if rest := block.lstrip(b"\0"):
-            return (at + len(block) - len(rest)) // _BLOCK * _BLOCK
-        at += len(block)
-    return at
-
-
 def read_tar(path: str, into: PairCollector) -> None:
     """Adds every sample of one tar; what the tar lacks becomes rejects."""
     with open_file(path) as file:
@@ -104,14 +45,31 @@ def read_tar(path: str, into: PairCollector) -> None:
             reason = f"compressed with {compression}, so that no image has a place in it: unpack it"
             into.lose(path, path, reason, whole_file=True)
             return
-        samples, fault = _samples(file)
+        held: dict[int, bytes] = {}
+        samples, fault = _samples(file, held)
         for sample in samples:
-            _add(sample, path, file, into, compare=begin != _OURS)
+            _add(sample, path, _Texts(file, held), into, compare=begin != _OURS)
     if fault:
         into.lose(path, path, f"the tar {fault}; its complete members are used", whole_file=True)
 
 
-def _samples(file: BinaryIO) -> tuple[list[_Sample], str | None]:
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The bytes of texts: those that the walk kept, by offset, and of longer ones the file."""
+
+    file: BinaryIO
+    held: dict[int, bytes]
+
+    def read(self, member: Member, limit: int) -> bytes:
+        """The first `limit` bytes, and one more where there are more."""
+        if (kept := self.held.get(member.offset)) is not None:
+            return kept[: limit + 1]
+        self.file.seek(member.offset)
+        return self.file.read(min(member.size, limit + 1))
+
+
+def _samples(file: BinaryIO, held: dict[int, bytes]) -> tuple[list[_Sample], str | None]:
+    """The samples of a tar, and what is wrong with it; puts the bytes of short texts into `held`."""
     archives: dict[int, list[_Sample]] = {}
     latest: dict[tuple[int, str, str], _Sample] = {}
     fault = None
@@ -130,6 +88,9 @@ def _samples(file: BinaryIO) -> tuple[list[_Sample], str | None]:
                 sample = latest[member.archive, key, stem] = _Sample(key, stem)
                 archives.setdefault(member.archive, []).append(sample)
             setattr(sample, part, member)
+            if part != "image" and member.size <= _HELD_BYTES:
+                file.seek(member.offset)
+                held[member.offset] = file.read(member.size)
     except CutTar as error:
         fault = str(error)
     return [sample for own in archives.values() for sample in _joined(own)], fault
@@ -180,9 +141,9 @@ def _part(extension: str) -> str | None:
     return "text" if extension in TEXT_EXTENSIONS else "json" if extension == "json" else None
 
 
-def _add(sample: _Sample, path: str, file: BinaryIO, into: PairCollector, *, compare: bool) -> None:
-    record = _json_record(file, sample.json)
-    texts = [_read(file, sample.text, MAX_CAPTION_BYTES)] if sample.text else captions(record)
+def _add(sample: _Sample, path: str, held: _Texts, into: PairCollector, *, compare: bool) -> None:
+    record = _json_record(held, sample.json)
+    texts = [held.read(sample.text, MAX_CAPTION_BYTES)] if sample.text else captions(record)
     if sample.image is None:
         into.lose(sample.key, path, "no image goes with this text", pairs=max(1, len(texts)))
         return
@@ -190,59 +151,11 @@ def _add(sample: _Sample, path: str, file: BinaryIO, into: PairCollector, *, com
     into.add(sample.key, ref, texts, record=record, compare=compare)
 
 
-def _json_record(file: BinaryIO, member: Member | None) -> dict:
+def _json_record(held: _Texts, member: Member | None) -> dict:
     if member is None or member.size > _MAX_JSON_BYTES:
         return {}
     try:
-        record = parse_json(_read(file, member, _MAX_JSON_BYTES).decode("utf-8-sig", "surrogateescape"))
+        record = parse_json(held.read(member, _MAX_JSON_BYTES).decode("utf-8-sig", "surrogateescape"))
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}
-
-
-def _read(file: BinaryIO, member: Member, limit: int) -> bytes:
-    file.seek(member.offset)
-    return file.read(min(member.size, limit + 1))
-
-
-def _size(header: bytes, at: int) -> int:
-    try:
-        checksum = int(header[148:156].strip(b"\0 ") or b"0", 8)
-        size = header[124:136]
-        value = (
-            int.from_bytes(size[1:], "big")
-            if size[0] & 0x80
-            else int(size.strip(b"\0 ") or b"0", 8)
-        )
-    except ValueError:
-        checksum = value = -1
-    if value < 0 or checksum != sum(header) - sum(header[148:156]) + 8 * ord(" "):
-        raise CutTar(f"has no valid header at byte {at:,}")
-    return value
-
-
-def _name(header: bytes) -> str:
-    name = _text(header[:100].partition(b"\0")[0])
-    prefix = header[345:500].partition(b"\0")[0] if header[257:263] == b"ustar\0" else b""
-    return f"{_text(prefix)}/{name}" if prefix else name
-
-
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", "backslashreplace")
-
-
-def _pax_records(data: bytes) -> dict[str, str]:
-    records = {}
-    while data:
-        try:
-            length = int(data.partition(b" ")[0])
-            name, equals, value = (
-                data[:length].partition(b" ")[2].removesuffix(b"\n").partition(b"=")
-            )
-        except ValueError:
-            equals = b""
-        if not equals or (name == b"size" and not (value.isdigit() and len(value) <= _MOST_DIGITS)):
-            raise CutTar("has a broken pax header")
-        records[_text(name)] = _text(value)
-        data = data[length:]
-    return records

@@ -18,7 +18,7 @@ from blip.data.files import IMAGE_EXTENSIONS
 from blip.data.images import BadImage, open_image
 from blip.data.pairset import PairSet
 from blip.data.readers import read_pairs
-from blip.data.tars import CutTar, tar_members
+from blip.data.tar_members import CutTar, tar_members
 from lab.bench.fuzz_case import Seed, Tally, Target
 from lab.bench.fuzz_data import encoded, picture
 

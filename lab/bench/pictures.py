@@ -12,7 +12,7 @@ from PIL import Image
 
 from blip.data.images import decode_image, open_image
 from blip.data.pairs import ImageRef, Pair
-from blip.data.tars import tar_members
+from blip.data.tar_members import tar_members
 from blip.errors import InputError
 from lab.bench.alone import alone
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from blip.capfilt import Ledger
 from blip.data.pairs import ImageRef
-from blip.data.tars import tar_members
+from blip.data.tar_members import tar_members
 from blip.data.text import clean_caption
 from lab.bench.pictures import drawn_jpeg
 from lab.bench.simulated_ledger import EACH, simulate
