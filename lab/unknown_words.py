@@ -16,6 +16,7 @@ TOLD, REFUSED = 0.05, 0.9
 English captions of photos have 0.4 to 1.2% even in the smallest vocabulary that comes along; captions in a script that it
 lacks have 100%."""
 KNOWING = "give --weights whose vocabulary knows the language (of a published .pth its own --vocab)"
+NEW = "leave --vocab out, so that a vocabulary is learnt from the captions, or give one of their language"
 LEARNING = f"{KNOWING}, or leave --weights and --vocab out, so that a new model learns a vocabulary from the captions"
 
 
@@ -36,7 +37,7 @@ def check_words(tokenizer: Tokenizer, captions: Iterable[str], place: str, *, re
     if share <= TOLD:
         return
     said = (
-        f"{place}: {100 * share:.0f}% of the captions' tokens are unknown to the vocabulary of these weights, "
+        f"{place}: {100 * share:.0f}% of the captions' tokens are unknown to the vocabulary, "
         f"the first caption with one: {one_line(first)}"
     )
     if remedy and share > REFUSED:

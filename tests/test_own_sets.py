@@ -18,7 +18,7 @@ WEIGHTS = "blip/weights"
 PRETRAINED = ("--weights", f"{WEIGHTS}/pretrained.safetensors", "--device", "cpu")
 SMALL = ("--steps", 1, "--batch", 4, "--workers", 1)
 STRANGE = ("一只红色的球", "قطة تجلس على الطاولة", "🐶🐶 🎾")
-UNKNOWN = "of the captions' tokens are unknown to the vocabulary of these weights, the first caption with one: "
+UNKNOWN = "of the captions' tokens are unknown to the vocabulary, the first caption with one: "
 
 
 def run(*words):
@@ -46,6 +46,23 @@ def test_a_share_of_unknown_tokens_is_told_from_a_twentieth_on(capsys):
     check_words(tokenizer, [], "here", remedy="mend it")
     check_words(tokenizer, ["a red ball"] * 1000 + ["球"] * 9000, "here", remedy="mend it")  # behind the sample
     assert capsys.readouterr().err == ""
+
+
+def test_pretraining_refuses_a_vocabulary_of_another_language(tmp_path, capsys):
+    (tmp_path / "vocab.txt").write_text("\n".join(Tokenizer.train(["a red ball"] * 9, 40).vocab))
+    words = ("pretrain", "--held-out", 2, "--size", "nano", "--image-size", 32, "--device", "cpu", *SMALL)
+    data = strange(tmp_path / "all")
+    assert run(*words, "--data", data, "--vocab", tmp_path / "vocab.txt", "--out", tmp_path / "none") == 2
+    assert f"{data}: 100% {UNKNOWN}{STRANGE[0]}; leave --vocab out" in capsys.readouterr().err
+
+
+def test_scoring_a_ledger_tells_words_that_a_filter_lacks(tmp_path, capsys):
+    data, ledger = strange(tmp_path / "all"), tmp_path / "ledger"
+    models = ("--captioner", f"{WEIGHTS}/captioner.safetensors", "--filter", "text", "--device", "cpu", "--workers", 1)
+    assert run("capfilt", "--data", data, *models, "--out", ledger) == 0
+    assert UNKNOWN not in capsys.readouterr().err
+    assert run("ledger", "score", ledger, "--filter", f"{WEIGHTS}/filter.safetensors", "--device", "cpu") == 0
+    assert f"{ledger}, filter itm: " in (said := capsys.readouterr().err) and UNKNOWN in said
 
 
 @pytest.mark.parametrize("command", ["finetune captioning", "finetune retrieval", "evaluate captioning", "evaluate retrieval"])

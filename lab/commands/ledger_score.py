@@ -1,6 +1,6 @@
 """`lab ledger score`: add filters to a ledger that is there; nothing is captioned again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -14,10 +14,12 @@ from blip.capfilt.scoring import score
 from blip.capfilt.tolerance import Running
 from blip.data.pairs import Pair
 from blip.errors import InputError
+from blip.matching import Matcher
 from lab.engines import kind_of
 from lab.plugins import Machine, filters
 from lab.progress import images_bar
 from lab.reading import Reading
+from lab.unknown_words import check_words
 from lab.world.sets import World, as_pairs
 
 
@@ -70,6 +72,9 @@ def main(options: Options) -> int:
     )
     used = filters(options.filter, machine)
     _check_running(ledger, used, machine)
+    for name, one in used.items():
+        if isinstance(one, Matcher):
+            check_words(one.tokenizer, _first_captions(ledger), f"{options.ledger}, filter {name}")
     if kind_of(machine.device) == "cpu":
         # Those of the first run, where it says so: other numbers give other last digits.
         torch.set_num_threads(ledger.about["notes"].get("threads", torch.get_num_threads()))
@@ -93,6 +98,12 @@ def _check_running(ledger: Ledger, used: Iterable[str], machine: Machine) -> Non
                 f"The filter {name} of {ledger.folder} was scored in {then}, not in {now}; give the new scores a "
                 f"name of their own, as in --filter {name}-{machine.precision}=SOURCE."
             )
+
+
+def _first_captions(ledger: Ledger) -> Iterator[str]:
+    """The captions of the ledger, shard by shard, read as they are asked for."""
+    for entry in ledger.entries("candidates"):
+        yield from ledger.read("candidates", entry.shard, ["caption"])["caption"].to_pylist()
 
 
 def _images(options: Options, ledger: Ledger) -> dict[str, Pair]:

@@ -30,6 +30,7 @@ from lab.made_of import made_of, of_training
 from lab.progress import bar
 from lab.reading import Reading
 from lab.records import SUMMARY, begin_in, record, write_record
+from lab.unknown_words import NEW, check_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +176,9 @@ def _origin(options: Options, begin: Loaded, pairs: PairSet) -> dict[str, Any]:
 
 def _tokenizer(options: Options, training: Selection) -> Tokenizer:
     if options.vocab is not None:
-        return Tokenizer.from_vocab(options.vocab)
+        known = Tokenizer.from_vocab(options.vocab)
+        check_words(known, (pair.caption for pair in training), options.data, remedy=NEW)
+        return known
     captions = (clean_caption(training[row].caption) for row in range(len(training)))
     return Tokenizer.train(captions, options.vocab_size)
 
