@@ -446,3 +446,10 @@ def test_the_export_is_that_of_the_command_and_decisions_show_it(opened, reviews
     expect(page.locator(".card").first.locator(".verdict").first).to_have_text("kept by a person", timeout=MS)
     expect(page.locator(".card").first.locator("del")).to_have_text(STRANGE[0])
     expect(page.locator(".card").first.locator(".text").first).to_have_text(TALL)
+
+
+def test_on_a_phone_captions_come_before_what_is_set_once(opened):
+    page = opened(width=420)
+    order = ("#reviewer", "#review-queue", "#review-focus", "#review-web", "#review-agreement")
+    tops = [page.locator(name).bounding_box()["y"] for name in order]
+    assert tops == sorted(tops)
