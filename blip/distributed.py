@@ -6,9 +6,10 @@ carry different counts (`over_all`), so that the mean over the processes is the 
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -18,6 +19,8 @@ from blip.errors import InputError
 
 BUCKET = 2**24  # gradients summed in one message: enough to be quick, and no second copy of all of them
 _TOLD = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}  # what torchrun says to each process
+
+Made = TypeVar("Made")
 
 
 class LostProcess(RuntimeError):
@@ -147,6 +150,23 @@ def told_by_main(value: str | None) -> str | None:
     with _talking():
         dist.broadcast_object_list(told)
     return told[0]
+
+
+def main_first(work: Callable[[], Made]) -> Made | None:
+    """What the main process makes of `work`, however long that takes; the others wait for it, and get None.
+
+    InputError in these where the main process ends before it is done.
+    """
+    if world_size() == 1:
+        return work()
+    patient = dist.new_group(backend="gloo", timeout=timedelta(days=30))
+    made = work() if is_main() else None
+    try:
+        with _talking():
+            dist.barrier(patient)  # type: ignore[arg-type]  # all processes are in it
+    except LostProcess:
+        raise InputError("Another process of this run ended before the training began; see what it said.") from None
+    return made
 
 
 def told_by_all(values: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Dropout, whose draws can belong to samples: then they are the same on any number of processes, with one exception.
 
-Plain dropout takes the next numbers of torch's generator. Inside `keyed` each draw is a pure function of
+Plain dropout takes the next numbers of torch's generator; of several processes each begins every micro-batch with a seed
+of its own (`own_draws`), so that a run that goes on needs no other process's generator. Inside `keyed` each draw is a pure function of
 (seed, step, which call of the forward, row of the global batch, place in the row), and the padding of a
 batch changes none of them. The exception are tasks with several texts an image, VQA and visual dialog: texts
 are grouped by image and the groups are padded, so the row of a text hangs on what else its process has.
@@ -16,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from blip.distributed import rank, world_size
 from blip.draws import uniform
 
 _AXIS_BITS = 20  # places are numbered axis by axis, so that a longer axis moves none; at most three axes
@@ -43,6 +45,15 @@ def keyed(seed: int, step: int, first_row: int, rows: int) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def own_draws(seed: int, step: int) -> None:
+    """Begin a micro-batch's draws from torch's generator at (seed, step, this process's rank).
+
+    step: micro-batches before it. Alone, a process goes on with its generator, whose state is in the checkpoints.
+    """
+    if world_size() > 1:
+        torch.manual_seed(int(float(uniform(seed, step, rank())) * 2**53))
 
 
 def same_draws() -> tuple[AbstractContextManager, AbstractContextManager]:
@@ -77,10 +88,10 @@ def draws(shape: torch.Size | tuple[int, ...], device: torch.device) -> Tensor:
     if keys is None:
         return torch.rand(shape, device=device)
     keys.calls += 1
-    row = torch.arange(shape[0])
+    row = torch.arange(shape[0], device=device)  # there, too: a copy to a GPU would wait for all that it has to do
     of_row = uniform(keys.seed, keys.step, keys.calls, row // keys.rows, keys.first_row + row % keys.rows)
     # 53 random bits as the key of a row: the small part is drawn once, only the rest for every place.
-    key = (of_row * 2.0**53).long().to(device).view(-1, *[1] * (len(shape) - 1))
+    key = (of_row * 2.0**53).long().view(-1, *[1] * (len(shape) - 1))
     place = torch.zeros((), dtype=torch.int64, device=device)
     for axis, size in enumerate(shape[:0:-1]):
         place = place + (torch.arange(size, device=device) << _AXIS_BITS * axis).view(-1, *[1] * axis)

@@ -14,30 +14,29 @@ ASKING = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def stop_signals(noting: bool) -> Iterator[Callable[[], int]]:
-    """Within it SIGTERM and SIGINT are only noted; what is yielded gives the number of the one noted, 0 before.
+    """Within it SIGTERM and SIGINT are only noted; what is yielded gives the number of the first, 0 before.
 
-    A second signal acts as it did before. Unless `noting`, and in another thread than the main one, all do.
+    After the first of either, SIGINT acts as it did before, so that a second Ctrl+C does not wait. Every further SIGTERM
+    changes nothing: where a scheduler signals all processes of a job, torchrun passes its own on to workers that have
+    one already. Unless `noting`, and in another thread than the main one, both act as before from the beginning.
     """
     if not noting or threading.current_thread() is not threading.main_thread():
         yield lambda: 0
         return
-    noted = [0]
+    noted: list[int] = []
     before = {number: signal.getsignal(number) for number in ASKING}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
     def note(number: int, frame: FrameType | None) -> None:
         noted.append(number)
-        restore()
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
 
     for number in ASKING:
         signal.signal(number, note)
     try:
-        yield lambda: noted[-1]
+        yield lambda: noted[0] if noted else 0
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def stopped(step: int, number: int) -> BaseException:

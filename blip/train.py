@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from blip.distributed import average_gradients, begin_equal, first_row, largest, mean, world_size
-from blip.dropout import keyed
+from blip.dropout import keyed, own_draws
 from blip.errors import InputError
 from blip.guard import POLICIES, Guard, NotFinite
 from blip.log import Clock, append, earlier_rows, log_row
@@ -20,6 +20,7 @@ from blip.resume import Keeper, kept_if_lost
 from blip.schedules import Schedule
 from blip.signals import stop_signals, stopped
 from blip.tasks.batch import Losses, TaskBatch
+from blip.vision import ImageEncoder
 
 PRECISIONS = ("float32", "bf16")
 
@@ -47,6 +48,8 @@ class TrainConfig:
     precision: str = "float32"
     """float32, or bf16 autocast with float32 weights, losses, ITC features and ITM logits; the other logits
     are rounded to bf16."""
+    checkpoint_blocks: int = 0
+    """Last blocks of every image encoder that are recomputed in the backward pass: less memory, more time."""
     seed: int = 0
     log_every: int = 10
     save_seconds: float = 120.0
@@ -59,8 +62,8 @@ class TrainConfig:
     """Steps skipped in a row; one more stops the run."""
     keyed_dropout: bool = False
     """Dropout drawn for each sample by (seed, step, row): the same on any number of processes, but for VQA
-    and visual dialog, whose texts are grouped by image and padded, which moves their draws. Several processes
-    always draw so; one draws in sequence, which is faster."""
+    and visual dialog, whose texts are grouped by image and padded, which moves their draws. Otherwise each process
+    draws from torch's generator, which is far faster on a GPU, and other numbers of processes draw otherwise."""
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -69,6 +72,10 @@ class TrainConfig:
             )
         if not 0 <= self.weight_decay < math.inf:
             raise InputError(f"A weight decay of {self.weight_decay:g} cannot be; give a finite number, 0 or more.")
+        if self.clip is not None and not 0 < self.clip < math.inf:
+            raise InputError(f"A gradient's norm of at most {self.clip:g} cannot be; give a number above 0, or none.")
+        if self.checkpoint_blocks < 0:
+            raise InputError(f"{self.checkpoint_blocks} recomputed blocks cannot be; give 0 or more.")
         if self.accumulate < 1:
             raise InputError(f"{self.accumulate} micro-batches a step cannot be; give 1 or more.")
         if self.kept < 1:
@@ -102,6 +109,7 @@ def train(
     InputError where one of them is lost.
     """
     torch.manual_seed(config.seed)
+    recompute_blocks(task, config.checkpoint_blocks)
     optimizer = build_optimizer(task, config)
     guard = Guard(config.not_finite, config.most_skipped, out)
     keeper = Keeper(out, task, optimizer, feed, guard, kept=config.kept, made_of=made_of)
@@ -137,6 +145,13 @@ def train(
                 keeper.save()
                 raise stopped(step, number)
     return rows
+
+
+def recompute_blocks(task: nn.Module, last: int) -> None:
+    """Have the last blocks of all image encoders of a task recomputed; 0 leaves them as the task has them."""
+    for part in task.modules():
+        if last and isinstance(part, ImageEncoder):
+            part.checkpoint_gradients(last)
 
 
 def take_step(
@@ -206,10 +221,8 @@ def forward_backward(
     """One micro-batch: losses, and their gradients added to the parameters'."""
     device = next(task.parameters()).device
     batch = batch.to(device)
-    keyed_dropout = config.keyed_dropout or world_size() > 1
     rows = len(batch.ids)
-    draws = keyed(config.seed, batch.step, first_row(rows), rows) if keyed_dropout else contextlib.nullcontext()
-    with precision(device, config.precision), draws:
+    with precision(device, config.precision), _draws(config, batch.step, rows):
         losses = task(batch, alpha)
     # All processes or none: the backward pass talks to the others.
     if largest(int(not torch.isfinite(losses.total))):
@@ -218,6 +231,14 @@ def forward_backward(
         raise NotFinite(named, bad, [batch] if bad else [])
     (losses.total / config.accumulate).backward()
     return losses, rows
+
+
+def _draws(config: TrainConfig, step: int, rows: int) -> contextlib.AbstractContextManager:
+    """What dropout draws from in a micro-batch of so many rows here."""
+    if config.keyed_dropout:
+        return keyed(config.seed, step, first_row(rows), rows)
+    own_draws(config.seed, step)
+    return contextlib.nullcontext()
 
 
 def precision(device: torch.device, name: str) -> contextlib.AbstractContextManager:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -13,18 +14,22 @@ from blip.checkpoint.opening import open_any
 from blip.checkpoint.own import Opened, require_blip
 from blip.checkpoint.stored import Model, Training
 from blip.config import SIZE_NAMES, named, to_json
-from blip.distributed import choose_gpu, is_main, process_group
+from blip.distributed import choose_gpu, is_main, main_first, process_group
 from blip.errors import InputError
 from blip.model import BLIP
 from blip.resume import refuse_another
 from blip.schedules import Schedule
 from blip.tokenizer import Tokenizer
 from blip.train import Feed, TrainConfig, train
+from lab.before import measured_before
 from lab.made_of import of_training
 from lab.progress import bar
 from lab.records import SUMMARY, begin_in, record, write_record
 
 WAIT_SECONDS = 600.0  # that a process of torchrun may keep the others waiting before the run ends
+
+Clip = float | Literal["none"]
+"""The largest norm of a gradient as an option takes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +61,19 @@ class Tuning:
     """Steps of linear warm-up (published: none)."""
     weight_decay: float = 0.05
     """Weight decay of matrices."""
+    clip: Clip = 1.0
+    """Largest norm of the gradient, or none, as the published code."""
     precision: str = "float32"
     """float32 or bf16 (autocast)."""
+    checkpoint_blocks: int = 0
+    """Last image encoder blocks recomputed in the backward pass: less memory, more time (published retrieval: 4 of
+    base, 10 to 12 of large)."""
+    keyed_dropout: bool = False
+    """Dropout drawn by sample: the same on any number of processes; slow on a GPU."""
+    save_seconds: float = 120.0
+    """Seconds between resumable checkpoints."""
+    kept: int = 2
+    """Checkpoints kept, the last ones."""
     workers: int = 2
     """Threads that decode and augment images."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
@@ -73,6 +89,7 @@ class Tuning:
         for name in ("batch", "accumulate", "workers", "vocab_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)} cannot be; give 1 or more.")
+        self.config(1)
 
     def schedule(self, batches: int, *, alpha: float = 0.0) -> Schedule:
         """The schedule for data of so many micro-batches an epoch; alpha ramps over one epoch, as published."""
@@ -87,10 +104,20 @@ class Tuning:
         return TrainConfig(
             schedule=self.schedule(batches, alpha=alpha),
             weight_decay=self.weight_decay,
+            clip=limit(self.clip),
             accumulate=self.accumulate,
+            checkpoint_blocks=self.checkpoint_blocks,
+            keyed_dropout=self.keyed_dropout,
+            save_seconds=self.save_seconds,
+            kept=self.kept,
             precision=self.precision,
             seed=self.seed,
         )
+
+
+def limit(clip: Clip) -> float | None:
+    """The largest norm of a gradient as a training takes it."""
+    return clip if isinstance(clip, float | int) else None
 
 
 def start(tuning: Tuning, texts: Iterable[str]) -> Loaded:
@@ -130,12 +157,14 @@ def fit(
     evaluate: Callable[[], dict[str, Any]] | None = None,
     evaluate_start: Callable[[], dict[str, Any]] | None = None,
     made_of: Mapping[str, Any] | None = None,
+    measured_on: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train a task with a progress bar, resumable in `out`; the last row, and what `evaluate` finds before and after.
 
     evaluate_start: in place of `evaluate` before, for weights that are then used in another way. made_of: what else
-    than the configuration the training is made of; InputError where `out` holds one of anything else. Of several
-    processes only the main one goes on behind the training.
+    than the configuration the training is made of; InputError where `out` holds one of anything else. measured_on: what
+    else decides on what is found before, as JSON values; where it is given, `out` keeps that, and it is not measured again.
+    Of several processes only the main one measures, and goes on behind the training.
     """
     if out is not None and is_main():
         begin_in(out, f"finetune {name}")
@@ -143,8 +172,9 @@ def fit(
     first, origin = evaluate_start or evaluate, {**(made_of or {}), **of_training(config)}
     if out is not None and first:
         refuse_another(out, origin)
-    before = first() if first else None
+    told_by = None if measured_on is None else {"training": origin, "measured on": dict(measured_on)}
     with process_group(next(task.parameters()).device.type, WAIT_SECONDS):
+        before = main_first(partial(measured_before, out, told_by, first)) if first else None
         if is_main():
             with bar(config.schedule.steps, name) as progress:
                 rows = train(task, feed, config, out=out, progress=progress, made_of=origin)

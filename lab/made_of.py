@@ -20,10 +20,10 @@ def made_of(start: Loaded | Opened, rows: Iterable[object], **settings: Any) -> 
     Weights may move, and data whose names do not say where they lie. Rows are JSON values, or what `str` tells apart.
     """
     return {
-        "data": _digest(rows),
+        "data": digest(rows),
         "vocabulary": start.tokenizer.fingerprint,
         "starting weights": start.fingerprint or "new",
-        "model": _digest([to_json(start.model.config)]),
+        "model": digest([to_json(start.model.config)]),
     } | {name.replace("_", " "): value for name, value in settings.items()}
 
 
@@ -34,7 +34,8 @@ def of_training(config: TrainConfig) -> dict[str, Any]:
     return {name.replace("_", " "): value for name, value in plain.items()}
 
 
-def _digest(rows: Iterable[object]) -> str:
+def digest(rows: Iterable[object]) -> str:
+    """A hash of rows: JSON values, or what `str` tells apart."""
     found = hashlib.sha256()
     for row in rows:
         found.update(json.dumps(row, default=str).encode() + b"\n")

@@ -20,6 +20,7 @@ _SENTENCES = (
     (r"invalid choice '(.*)' for argument '(.+?)'\. Expected one of \((.+?),?\)\.", r"has no \2 '\1': choose \3"),
     (rf"{_NONE_FITS} \{{None\}}\|INT could be instantiated from \[(.+?)\]\..*", r"needs a whole number for \1, not \2"),
     (rf"{_NONE_FITS} \{{None\}}\|FLOAT could be instantiated from \[(.+?)\]\..*", r"needs a number for \1, not \2"),
+    (rf"{_NONE_FITS} FLOAT\|\{{none\}} could be instantiated from \[(.+?)\]\..*", r"needs a number or none for \1, not \2"),
     (rf"{_NONE_FITS} (.+) could be instantiated from \[(.+?)\]\..*", r"cannot use \3 for \1; it takes \2"),
     (r"Error parsing (\S+): invalid literal for int\(\).*: (.+)", r"needs a whole number for \1, not \2"),
     (r"Error parsing (\S+): could not convert string to float: (.+)", r"needs a number for \1, not \2"),

@@ -13,7 +13,7 @@ import torch
 from blip.config import BlipConfig, TextConfig, VisionConfig
 from blip.data.loading import Loader
 from blip.data.sources import ArraySource
-from blip.distributed import average_gradients, is_main, mean, process_group, rank, world_size
+from blip.distributed import average_gradients, is_main, main_first, mean, process_group, rank, world_size
 from blip.errors import InputError
 from blip.feed import PairFeed
 from blip.guard import NotFinite
@@ -60,9 +60,9 @@ def _noise(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return images // 2 + torch.randint(0, 99, (len(images), 1, 1, 1), generator=generator, dtype=torch.uint8)
 
 
-def pretrain(**changes) -> Pretrain:
+def pretrain(*, recompute: bool = False, **changes) -> Pretrain:
     """Pre-training with a queue of ten keys."""
-    return Pretrain(model(), ObjectiveConfig(**({"queue": 10} | changes)))
+    return Pretrain(model(recompute=recompute), ObjectiveConfig(**({"queue": 10} | changes)))
 
 
 class Poisoned:
@@ -136,6 +136,16 @@ def resumed(out: Path) -> dict[str, dict[str, torch.Tensor]]:
     return states
 
 
+def drawn_apart(out: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """The states of runs without keyed dropout: unbroken, stopped and resumed, and with recomputed image blocks."""
+    config, tasks = replace(CONFIG, keyed_dropout=False), (pretrain(), pretrain(), pretrain(recompute=True))
+    train(tasks[0], feed(), config)
+    train(pretrain(), feed(), config, out=out / "apart", stop_at=2)
+    train(tasks[1], feed(), config, out=out / "apart")
+    train(tasks[2], feed(), config)
+    return dict(zip(("unbroken", "resumed", "recomputed"), (task.state_dict() for task in tasks), strict=True))
+
+
 def start(words: list[str], processes: int, **named) -> list[subprocess.Popen]:
     """The processes of a group on this machine, as torchrun would start them."""
     port = str(_free_port())
@@ -162,11 +172,23 @@ def endless(out: Path) -> None:
         os._exit(2)  # not through the group, whose other process may be stopped
 
 
+def refused() -> None:
+    """The main process ends in what it does first, and the others say so."""
+    try:
+        main_first(lambda: sys.exit("refused"))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        os._exit(2)
+
+
 if __name__ == "__main__":
     folder, what, wait = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
     with process_group("cpu", wait):
         if what == "endless":
             endless(folder)
-        everything = results(folder) | {"resumed": resumed(folder)}
+        if what == "refused":
+            refused()
+        main_first((folder / f"measured-{rank()}").touch)
+        everything = results(folder) | {"resumed": resumed(folder), "drawn apart": drawn_apart(folder)}
         if is_main():
             torch.save(everything, folder / "results.pt")

@@ -11,11 +11,14 @@ import distributed_jobs as jobs
 import pytest
 import torch
 from distributed_jobs import CONFIG, SCENARIOS, feed, pretrain
+from pretended_gpu import pretended_gpu
+from torch.overrides import TorchFunctionMode
 
 import blip.distributed
+import blip.dropout
 from blip.data.pictures import PictureBatch
 from blip.distributed import choose_gpu, over_all, part_of_batch, process_group
-from blip.dropout import draws, dropped, keyed
+from blip.dropout import draws, dropped, keyed, own_draws
 from blip.errors import InputError
 from blip.tasks.nlvr_training import Judged, StatementBuilder
 from blip.tasks.pretrain import ObjectiveConfig, Pretrain
@@ -117,6 +120,13 @@ def test_a_run_goes_on_bit_for_bit_on_as_many_and_to_tolerance_on_others(folder,
     assert steps == [1, 2, 3, 4]
 
 
+def test_without_keyed_dropout_a_run_goes_on_bit_for_bit_on_as_many(one, two):
+    unbroken, resumed, recomputed = (two["drawn apart"][name] for name in ("unbroken", "resumed", "recomputed"))
+    assert all(torch.equal(value, resumed[name]) for name, value in unbroken.items())
+    assert worst(unbroken, recomputed) < 1e-5
+    assert worst(unbroken, one["momentum"]["state"]) > 1e-4, "the draws are others than those by sample"
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_lost_process_ends_the_run_with_a_sentence_and_a_checkpoint(number, tmp_path):
     processes = jobs.start([SCRIPT, str(tmp_path), "endless", "8"], 2, stderr=subprocess.PIPE, text=True)
@@ -137,6 +147,16 @@ def test_a_lost_process_ends_the_run_with_a_sentence_and_a_checkpoint(number, tm
     schedule = replace(CONFIG.schedule, steps=10**6)
     rows = train(task, feed(), replace(CONFIG, schedule=schedule), out=tmp_path, stop_at=step + 1)
     assert rows[-1]["step"] == step + 1 == len(rows)
+
+
+def test_what_the_main_process_does_first_the_others_wait_for(folder, two):
+    assert [path.name for path in folder.glob("measured-*")] == ["measured-0"]
+
+
+def test_a_main_process_that_ends_in_it_ends_the_others_with_a_sentence(tmp_path):
+    main, other = finished(jobs.start([SCRIPT, str(tmp_path), "refused", "60"], 2, stderr=subprocess.PIPE, text=True))
+    assert main == (1, "refused\n") and other[0] == 2
+    assert other[1].endswith("Another process of this run ended before the training began; see what it said.\n")
 
 
 def until(true, processes, seconds=240):
@@ -170,8 +190,9 @@ def test_processes_that_do_not_meet_are_told_so(monkeypatch):
 
 
 def as_process(monkeypatch, rank, world=2):
-    monkeypatch.setattr(blip.distributed, "rank", lambda: rank)
-    monkeypatch.setattr(blip.distributed, "world_size", lambda: world)
+    for module in (blip.distributed, blip.dropout):
+        monkeypatch.setattr(module, "rank", lambda: rank)
+        monkeypatch.setattr(module, "world_size", lambda: world)
 
 
 def test_parts_of_a_batch_are_the_batch(monkeypatch):
@@ -239,6 +260,37 @@ def test_keyed_dropout_drops_its_share_and_keeps_the_mean():
     plain = dropped(torch.ones(4, 5), 0.3)
     torch.manual_seed(0)
     assert torch.equal(plain, torch.nn.functional.dropout(torch.ones(4, 5), 0.3))
+
+
+def test_every_process_and_micro_batch_has_its_own_draws(monkeypatch):
+    before = torch.get_rng_state()
+    own_draws(7, 3)
+    assert torch.equal(torch.get_rng_state(), before), "alone a process goes on with its generator"
+    found, ones = [], torch.ones(50)
+    for seed, step, rank in ((7, 3, 0), (7, 3, 1), (7, 4, 0), (8, 3, 0)):
+        as_process(monkeypatch, rank)
+        own_draws(seed, step)
+        found.append(dropped(ones, 0.5))
+        torch.rand(9)
+        own_draws(seed, step)
+        assert torch.equal(dropped(ones, 0.5), found[-1])
+    assert len(torch.stack(found).unique(dim=0)) == 4
+
+
+class NoCopy(TorchFunctionMode):
+    """Refuses to move a tensor to another device, which waits for a GPU."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        assert func not in (torch.Tensor.to, torch.Tensor.cuda)
+        return func(*args, **(kwargs or {}))
+
+
+def test_keyed_draws_are_made_where_they_are_used():
+    with keyed(1, 2, 3, 4):
+        expected = draws((8, 5), torch.device("cpu"))
+    with pretended_gpu(), NoCopy(), keyed(1, 2, 3, 4):
+        found = draws((8, 5), torch.device("cuda"))
+    assert found.is_cuda and torch.equal(found.cpu(), expected)
 
 
 def test_dropout_of_rate_0_neither_draws_nor_copies():

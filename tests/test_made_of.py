@@ -76,6 +76,7 @@ OF_PRETRAINING = {
     "model": ("--shared", "none"),
     "momentum": ("--momentum", 0.9),
     "accumulate": ("--accumulate", 2),
+    "clip": ("--clip", "none"),
     "precision": ("--precision", "bf16"),
     "weight decay": ("--weight-decay", 0.1),
     "seed": ("--seed", 1),

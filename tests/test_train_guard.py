@@ -227,6 +227,39 @@ def test_the_second_signal_does_not_wait():
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.fixture
+def terminated():
+    """The SIGTERMs that nobody notes, in place of this process's end."""
+    unnoted = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: unnoted.append(number))
+    yield unnoted
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_second_sigterm_waits_for_the_save(tmp_path, terminated):
+    class Twice(Signalled):
+        def __next__(self):
+            if self.inner.step == self.at:
+                os.kill(os.getpid(), self.number)
+            return super().__next__()
+
+    with pytest.raises(Stopped, match="Stopped by SIGTERM after step 2, which is saved"):
+        train(pretrain(), Twice(signal.SIGTERM, 1), CONFIG, out=tmp_path)
+    assert terminated == [] and len(list((tmp_path / "checkpoints").iterdir())) == 1
+    signal.raise_signal(signal.SIGTERM)
+    assert terminated == [signal.SIGTERM], "after the save it acts as before"
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_does_not_wait_for_what_sigterm_began(terminated):
+    with pytest.raises(KeyboardInterrupt), stop_signals(True) as noted:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert noted() == signal.SIGTERM
+        signal.raise_signal(signal.SIGINT)
+    assert terminated == []
+
+
 def test_without_a_folder_and_in_other_threads_signals_are_left_alone():
     before, seen = signal.getsignal(signal.SIGINT), []
 

@@ -52,7 +52,7 @@ def test_a_difference_of_one_bit_is_found(tmp_path):
 
 
 def test_torchrun_is_stopped_by_a_signal_and_one_process_goes_on(tmp_path, capsys):
-    """`torchrun lab pretrain` on two processes, SIGTERM, the same command in this process."""
+    """`torchrun lab pretrain` on two processes, SIGTERM to it and to both, the same command in this process."""
     world.main(world.Options(level="nano", pairs=60, tars=tmp_path / "tars", out=tmp_path / "sheet.png", count=1))
 
     def words(out, *more):
@@ -66,7 +66,10 @@ def test_torchrun_is_stopped_by_a_signal_and_one_process_goes_on(tmp_path, capsy
         while not (tmp_path / "out" / "metrics.jsonl").exists():
             assert child.poll() is None and time.monotonic() < end, (tmp_path / "said").read_text()
             time.sleep(0.02)
-        child.send_signal(signal.SIGTERM)
+        workers = subprocess.run(["pgrep", "-P", str(child.pid)], capture_output=True, text=True, check=True).stdout.split()
+        assert len(workers) == 2
+        for process in [*map(int, workers), child.pid]:  # as PBS does; torchrun then passes on its own
+            os.kill(process, signal.SIGTERM)
         assert child.wait(timeout=120) != 0
     text = (tmp_path / "said").read_text()
     sentences = re.findall(r"lab: Stopped by SIGTERM after step (\d+), which is saved; the same command continues", text)

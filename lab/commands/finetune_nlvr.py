@@ -10,7 +10,7 @@ from lab.downstream.nlvr_rows import StatementSet, file_statements, world_statem
 from lab.downstream.reporting import table
 from lab.finetuning import Tuning, leave, start_any
 from lab.inference import Machine
-from lab.made_of import made_of
+from lab.made_of import digest, made_of
 from lab.world.sets import World
 
 
@@ -60,6 +60,7 @@ def main(options: Options) -> int:
         evaluate=evaluate,
         out=options.out,
         made_of=made_of(begin, training.rows(), share_swapped=options.swapped, drop_path=options.drop_path),
+        measured_on={"statements": digest(held_out.rows())} if held_out else None,
     )
     if held_out:
         result["chance"] = held_out.chance()

@@ -21,7 +21,7 @@ from lab.downstream.vqa import (
 from lab.downstream.vqa_rows import QuestionSet, file_questions, world_questions
 from lab.finetuning import Tuning, leave, start_any
 from lab.inference import Machine
-from lab.made_of import made_of
+from lab.made_of import digest, made_of
 from lab.world.questions import answer_list
 from lab.world.sets import World
 
@@ -90,6 +90,7 @@ def main(options: Options) -> int:
         evaluate=evaluate,
         out=options.out,
         made_of=made_of(begin, training.rows(), label_smoothing=options.smoothing, drop_path=options.drop_path),
+        measured_on={"questions": digest(held_out.rows()), "answers": digest(answers)} if held_out else None,
     )
     write_answer_list(options.out / ANSWERS, answers)
     if held_out:

@@ -25,6 +25,7 @@ from blip.tokenizer import Tokenizer
 from blip.train import TrainConfig, train
 from lab import pretrained
 from lab.ablation.start import Start, refuse_other_words
+from lab.finetuning import Clip, limit
 from lab.held_out import held_out_batch, held_out_losses, split_held_out
 from lab.made_of import made_of, of_training
 from lab.progress import bar
@@ -85,6 +86,8 @@ class Options:
     """Factor an epoch of schedule decay: 0.9 in the published code, 0.85 in the paper's text."""
     weight_decay: float = 0.05
     """Weight decay of matrices."""
+    clip: Clip = 1.0
+    """Largest norm of the gradient, or none, as the published code."""
     precision: str = "float32"
     """float32 or bf16 (autocast)."""
     checkpoint_blocks: int = 0
@@ -96,7 +99,7 @@ class Options:
     local_negatives: bool = False
     """Draw hard negatives from a process's own pairs, as published, not from those of all processes."""
     keyed_dropout: bool = False
-    """Dropout drawn by sample: the same on any number of processes. Several processes always draw so."""
+    """Dropout drawn by sample: the same on any number of processes; slow on a GPU."""
     not_finite: str = "stop"
     """What a loss or gradient that is not finite does: stop, or skip the step. Its batch is saved in both cases."""
     save_seconds: float = 120.0
@@ -204,7 +207,6 @@ def _model(options: Options, tokenizer: Tokenizer, begin: Start) -> BLIP:
     torch.manual_seed(options.seed)
     model = BLIP(_config(options, len(tokenizer)))
     begin.fill(model)
-    model.image_encoder.checkpoint_gradients(options.checkpoint_blocks)
     return model
 
 
@@ -246,7 +248,9 @@ def _training(options: Options, batches: int) -> TrainConfig:
     return TrainConfig(
         schedule=schedule,
         weight_decay=options.weight_decay,
+        clip=limit(options.clip),
         accumulate=options.accumulate,
+        checkpoint_blocks=options.checkpoint_blocks,
         precision=options.precision,
         seed=options.seed,
         save_seconds=options.save_seconds,

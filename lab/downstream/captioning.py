@@ -21,6 +21,7 @@ from blip.metrics.results import group_means
 from blip.metrics.words import Words, caption_words
 from blip.model import BLIP
 from blip.tasks.captioning import EVALUATION, MAX_TOKENS, PROMPT, Captioning, captioning_model
+from lab.before import of_images
 from lab.captioned import Gallery, Material, gallery, training
 from lab.downstream.spread import Items, intervals
 from lab.finetuning import Tuning, fit
@@ -74,15 +75,18 @@ def tuned(
     task = Captioning(model, prompt_length=len(start.tokenizer.prompt(prompt)))
     loader = Loader(source, tuning.batch, seed=tuning.seed, workers=tuning.workers)
     feed = PairFeed(loader, start.tokenizer, prompt=prompt, max_length=MAX_TOKENS)
-    before = after = None
+    before = after = on = None
     if held_out is not None:
         machine = Machine(device=tuning.device, precision=tuning.precision, workers=tuning.workers)
         own = replace(start, model=model)
         trained = replace(own, card=Card(stage="captioning", prompt=prompt))
+        on = {"images": of_images(held_out.images), "prompt": start.card.prompt}
         before, after = (partial(_scored, loaded, held_out, machine) for loaded in (own, trained))
     config = tuning.config(len(loader))
     task.to(tuning.device)
-    result = fit("captioning", task, feed, config, out, evaluate=after, evaluate_start=before, made_of=made_of)
+    result = fit(
+        "captioning", task, feed, config, out, evaluate=after, evaluate_start=before, made_of=made_of, measured_on=on
+    )
     return model, result
 
 

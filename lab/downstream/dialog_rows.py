@@ -63,6 +63,13 @@ class DialogSet:
         yield from self.names
         yield from self.texts()
 
+    def told(self) -> Iterator[object]:
+        """What decides on measures, beside the pictures: `rows`, candidates and relevance."""
+        yield from self.rows()
+        for row, name in enumerate(self.names):
+            known = self.relevance.get(name)
+            yield [list(self.asked[row].candidates), None if known is None else known.tolist()]
+
     def by_image(self) -> Iterator[list[int]]:
         """The rows of each image."""
         for _, rows in groupby(range(len(self.names)), key=lambda row: self.names[row][0]):

@@ -80,6 +80,7 @@ def tuned(
     evaluate: Callable[[], dict[str, Any]] | None = None,
     out: Path | None = None,
     made_of: Mapping[str, Any] | None = None,
+    measured_on: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train the model on statements whose truth is known; what `fit` reports of it."""
     pictures = training.pictures(image_size, True)
@@ -87,7 +88,8 @@ def tuned(
     known = [Judged(text, bool(truth)) for text, truth in zip(training.texts, training.truths, strict=True)]
     feed = BuiltFeed(loader, StatementBuilder(known, tokenizer, swapped=swapped, seed=tuning.seed))
     task = NLVRTraining(model.to(tuning.device))
-    return fit("nlvr", task, feed, tuning.config(len(loader)), out, evaluate=evaluate, made_of=made_of)
+    config = tuning.config(len(loader))
+    return fit("nlvr", task, feed, config, out, evaluate=evaluate, made_of=made_of, measured_on=measured_on)
 
 
 def judged(

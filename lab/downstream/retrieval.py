@@ -32,6 +32,7 @@ from blip.tasks.retrieval import (
 )
 from blip.tokenizer import Tokenizer
 from blip.train import precision
+from lab.before import of_images
 from lab.captioned import Gallery, Material, gallery, training
 from lab.downstream.spread import Items, intervals
 from lab.finetuning import Tuning, fit
@@ -89,7 +90,8 @@ def tuned(
     machine = Machine(device=tuning.device, precision=tuning.precision, workers=tuning.workers)
     evaluate = partial(measured, model, start.tokenizer, held_out, k=k, machine=machine) if held_out else None
     config = tuning.config(len(loader), alpha=alpha)
-    result = fit("retrieval", task.to(tuning.device), feed, config, out, evaluate=evaluate, made_of=made_of)
+    on, task = {"images": of_images(held_out), "k": k}, task.to(tuning.device)
+    result = fit("retrieval", task, feed, config, out, evaluate=evaluate, made_of=made_of, measured_on=on)
     return model, result
 
 

@@ -35,6 +35,7 @@ from lab.downstream.dialog_rows import DialogSet, Made, Name, world_dialogs
 from lab.downstream.spread import Intervals, Items, intervals
 from lab.finetuning import Tuning, fit
 from lab.inference import Machine, pixels
+from lab.made_of import digest
 
 TRAINING, HELD_OUT = 3_000, 300  # dialogs of the generated world
 STEPS, BATCH, PEAK = 400, 32, 1e-3  # of the comparison at nano
@@ -84,7 +85,8 @@ def tuned(
     judge = partial(scored, task.model, start.tokenizer, machine=machine, max_tokens=max_tokens)
     evaluate = (lambda: measures(held_out, judge(held_out))) if held_out else None
     feed, config = BuiltFeed(loader, builder), tuning.config(len(loader))
-    result = fit("visdial", task, feed, config, out, evaluate=evaluate, made_of=made_of)
+    on = {"dialogs": digest(held_out.told())} if held_out else None
+    result = fit("visdial", task, feed, config, out, evaluate=evaluate, made_of=made_of, measured_on=on)
     return task.model, result
 
 

@@ -86,13 +86,15 @@ def tuned(
     evaluate: Callable[[], dict[str, Any]] | None = None,
     out: Path | None = None,
     made_of: Mapping[str, Any] | None = None,
+    measured_on: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train the model on questions that all have an answer; what `fit` reports of it."""
     task = VQATraining(model.to(tuning.device), smoothing=smoothing)
     pictures = training.pictures(image_size, True)
     loader = Loader(pictures, tuning.batch, seed=tuning.seed, workers=tuning.workers)
     feed = BuiltFeed(loader, QuestionBuilder(training.asked, tokenizer))
-    return fit("vqa", task, feed, tuning.config(len(loader)), out, evaluate=evaluate, made_of=made_of)
+    config = tuning.config(len(loader))
+    return fit("vqa", task, feed, config, out, evaluate=evaluate, made_of=made_of, measured_on=measured_on)
 
 
 def answered(
