@@ -165,10 +165,10 @@ def refuse_another(out: Path, made_of: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def kept_if_lost(keeper: Keeper) -> Iterator[None]:
-    """Within it a process that is lost ends the run: the marked step is saved, InputError says so."""
+def kept_if_lost(keeper: Keeper) -> Iterator[Keeper]:
+    """Within it a process that is lost ends the run: the marked step is saved, InputError says so. Yields the keeper."""
     try:
-        yield
+        yield keeper
     except LostProcess as error:
         if keeper.folder is None:
             raise InputError("Another process of this run was lost; give an output folder to be able to continue.") from error

@@ -5,11 +5,12 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
+from blip.ahead import read_ahead
 from blip.distributed import average_gradients, begin_equal, first_row, largest, mean, world_size
 from blip.dropout import keyed, own_draws
 from blip.errors import InputError
@@ -19,18 +20,10 @@ from blip.profiling import profiled
 from blip.resume import Keeper, kept_if_lost
 from blip.schedules import Schedule
 from blip.signals import stop_signals, stopped
-from blip.tasks.batch import Losses, TaskBatch
+from blip.tasks.batch import Feed, Losses, TaskBatch
 from blip.vision import ImageEncoder
 
 PRECISIONS = ("float32", "bf16")
-
-
-class Feed(Protocol):
-    """Where batches come from: endless, and its position can be saved and set."""
-
-    def __next__(self) -> TaskBatch: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,20 +94,23 @@ def train(
 ) -> list[dict[str, float]]:
     """Train a task to the end of its schedule and return the logged rows.
 
-    With `out`, rows go to `metrics.jsonl` and resumable checkpoints to `checkpoints/`; a run that
-    finds one continues from it exactly, on any number of processes. SIGTERM and SIGINT end the step,
-    save and raise `Stopped`. `stop_at` ends early at that step, checkpoint written. profile: a folder
-    for a trace of a few steps. made_of: what decides on the result, by readable names with plain values;
-    a checkpoint made of anything else is refused. In a process group every process calls this with the same arguments;
-    InputError where one of them is lost.
+    With `out`, rows go to `metrics.jsonl` and resumable checkpoints to `checkpoints/`; a run that finds one continues from it
+    exactly, on any number of processes. SIGTERM and SIGINT end the step, save and raise `Stopped`. `stop_at` ends early at
+    that step, checkpoint written. profile: a folder for a trace of a few steps. made_of: what decides on the result, by
+    readable names with plain values; a checkpoint made of anything else is refused. In a process group every process calls
+    this with the same arguments; InputError where one of them is lost.
     """
     torch.manual_seed(config.seed)
     recompute_blocks(task, config.checkpoint_blocks)
     optimizer = build_optimizer(task, config)
     guard = Guard(config.not_finite, config.most_skipped, out)
-    keeper = Keeper(out, task, optimizer, feed, guard, kept=config.kept, made_of=made_of)
     end = min(stop_at or config.schedule.steps, config.schedule.steps)
-    with kept_if_lost(keeper), profiled(profile) as traced, stop_signals(out is not None) as signalled:
+    with (
+        read_ahead(feed, next(task.parameters()).device) as served,
+        kept_if_lost(Keeper(out, task, optimizer, served, guard, kept=config.kept, made_of=made_of)) as keeper,
+        profiled(profile) as traced,
+        stop_signals(out is not None) as signalled,
+    ):
         begin_equal(task)
         step = keeper.resume() if out else 0
         rows = earlier_rows(out, step)
@@ -124,7 +120,7 @@ def train(
         while step < end:
             rate, alpha = set_rate(optimizer, config.schedule, step), config.schedule.soft_target_weight(step)
             try:
-                parts, norm = take_step(task, optimizer, feed, alpha, config, clock)
+                parts, norm = take_step(task, optimizer, served, alpha, config, clock)
                 guard.passed()
             except NotFinite as found:
                 optimizer.zero_grad(set_to_none=True)

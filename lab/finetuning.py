@@ -19,8 +19,9 @@ from blip.errors import InputError
 from blip.model import BLIP
 from blip.resume import refuse_another
 from blip.schedules import Schedule
+from blip.tasks.batch import Feed
 from blip.tokenizer import Tokenizer
-from blip.train import Feed, TrainConfig, train
+from blip.train import TrainConfig, train
 from lab.before import measured_before
 from lab.made_of import of_training
 from lab.progress import bar

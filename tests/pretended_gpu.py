@@ -6,6 +6,7 @@ here as it would on a GPU, and code that does not gives the CPU's bytes. Kernels
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,13 +55,22 @@ class Pretended(TorchFunctionMode):
         return called(func, args, kwargs or {})
 
 
+class Threads(ThreadPoolExecutor):
+    """Threads that have the GPU, too: a mode is on in the thread that enters it alone."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, initializer=lambda: Pretended().__enter__(), **named)
+
+
 @contextmanager
 def pretended_gpu() -> Iterator[Pretended]:
-    """A machine with one GPU, for the thread that asks."""
+    """A machine with one GPU, for the thread that asks and for those that read ahead for it."""
     autocast, apply = torch.autocast, nn.Module._apply
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "autocast", lambda kind, **more: autocast("cpu", **more))
         patch.setattr(torch.optim.Optimizer, "_accelerator_graph_capture_health_check", lambda self: None, raising=False)
+        patch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
+        patch.setattr("blip.ahead.ThreadPoolExecutor", Threads)
         patch.setattr(nn.Module, "_apply", lambda module, move, recurse=True: moved_module(module, move, recurse, apply))
         patch.setattr(torch.cuda, "get_rng_state", lambda *_: torch.zeros(16, dtype=torch.uint8))
         for name, value in NUMBERS.items():
@@ -79,8 +89,6 @@ def called(func: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any
             raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first.")
     if func in (Tensor.to, Tensor.cuda, Tensor.cpu):
         return moved(func, *args, **kwargs)
-    if func is Tensor.pin_memory:
-        return args[0]
     return computed(func, args, kwargs)
 
 

@@ -24,6 +24,14 @@ class TaskBatch(Protocol):
     def to(self, device: torch.device | str) -> Self: ...
 
 
+class Feed(Protocol):
+    """Where batches come from: endless, and its position can be saved and set."""
+
+    def __next__(self) -> TaskBatch: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
 @dataclass(frozen=True)
 class PairBatch:
     """B image-text pairs: images (B, 3, H, W) float, tokens led by [CLS], ids (B,) int64.
