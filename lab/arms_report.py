@@ -9,6 +9,9 @@ import numpy as np
 
 from lab import paper
 from lab.ablation.noted import Budgets, noted
+from lab.ablation.own_table import Table
+from lab.arm_metrics import chosen, path_of, without
+from lab.claim_records import Measured
 from lab.claims_report import SMOKE
 from lab.page_parts import markdown
 from lab.whose_record import OWN_PAIRS, WORLD, command_of, on_own_pairs, scale_of
@@ -68,7 +71,8 @@ _TABLES = {
 }
 _NLVR2 = {"both": "14M, C and F"}  # without CapFilt the paper has none
 _HOW = (
-    "Mean ± standard deviation over seeds. Samples and epochs are those of the student's pre-training. Shares are in "
+    "Mean ± standard deviation over seeds; seeds that chose an arm's learning rate, or its world, count only where it has no other "
+    "(arms.csv has them all). Samples and epochs are those of the student's pre-training. Shares are in "
     "percent; CIDEr-D is from 0 to 10 (the paper's is 100 times as large), AUC and different bigrams from 0 to 1. NLVR "
     "is accuracy."
 )
@@ -77,22 +81,25 @@ _WHOLE = {"parameters", "saved bytes", "operations a sample"}
 _BUDGET = {"samples": ",.0f", "epochs": ".2f"}
 
 
-def arms_markdown(records: Sequence[Mapping[str, Any]]) -> str:
-    """A heading and a table a record, with the command that measures it; shares in percent, mean and standard deviation over seeds."""
-    return "\n\n".join([_HOW, *(_section(record, noted(record)) for record in _told(records))])
+def arms_markdown(records: Sequence[Mapping[str, Any]], own: Table | None = None) -> str:
+    """A heading and a table a record, with the command that measures it; shares in percent, mean and standard deviation over seeds.
+
+    own: arms and claims, where they are none of the lab's.
+    """
+    return "\n\n".join([_HOW, *(_section(_measured(record, own), noted(record)) for record in _told(records))])
 
 
-def arms_csv(records: Sequence[Mapping[str, Any]]) -> str:
-    """A line an arm, seed and metric, unrounded."""
+def arms_csv(records: Sequence[Mapping[str, Any]], own: Table | None = None) -> str:
+    """A line an arm, seed and metric, unrounded; own as in `arms_markdown`."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["ablation", "scale", "pairs", "arm", "seed", "metric", "value"])
     for record in _told(records):
-        result, budgets = record["result"], noted(record)
+        result, budgets, table = record["result"], noted(record), _measured(record, own).table
         about = [result["ablation"], scale_of(result), OWN_PAIRS if on_own_pairs(result) else WORLD]
         for name, arm in result["arms"].items():
             for seed, found in arm["seeds"].items():
-                values = {head: _value(found, metric) for head, metric in METRICS.items()}
+                values = {head: _value(found, path_of(table, name, metric)) for head, metric in METRICS.items()}
                 values |= budgets.get(name, {}).get(seed, {})
                 for head, value in values.items():
                     if value is not None:
@@ -120,19 +127,24 @@ def _told(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [one for one in records if one["result"]["scale"] != SMOKE]
 
 
-def _section(record: Mapping[str, Any], budgets: Budgets) -> str:
-    result, columns = record["result"], {}
+def _measured(record: Mapping[str, Any], own: Table | None) -> Measured:
+    return Measured(record["result"]["ablation"], scale_of(record["result"]), record, own)
+
+
+def _section(shown: Measured, budgets: Budgets) -> str:
+    record, result, columns = shown.record, shown.record["result"], {}
+    seeds = {name: without(own, chosen(shown.claims)) or own for name, own in shown.arms.items()}
     for column, metric in METRICS.items():
         each = {
-            name: [v for one in arm["seeds"].values() if (v := _value(one, metric)) is not None]
-            for name, arm in result["arms"].items()
+            name: [v for one in own.values() if (v := _value(one, path_of(shown.table, name, metric))) is not None]
+            for name, own in seeds.items()
         }
         if any(each.values()):
             columns[column] = each
     head = ["arm", "seeds", *_BUDGET, *columns, "paper: COCO TR@1 / IR@1 / CIDEr"]
     rows = [
-        [name, str(len(arm["seeds"])), *_spent(budgets.get(name, {})), *(_cell(head, own[name]) for head, own in columns.items()), published(result["ablation"], name)]
-        for name, arm in result["arms"].items()
+        [name, str(len(seeds[name])), *_spent(budgets.get(name, {})), *(_cell(head, own[name]) for head, own in columns.items()), published(result["ablation"], name)]
+        for name in result["arms"]
     ]
     about = "\n".join(f"- {name}: {arm['about']}" for name, arm in result["arms"].items())
     whose = f" ({OWN_PAIRS})" if on_own_pairs(result) else ""
@@ -156,7 +168,9 @@ def _cell(head: str, values: Sequence[float]) -> str:
     return f"{factor * np.mean(values):.{digits}f}{spread}"
 
 
-def _value(found: Mapping[str, Any], metric: str) -> float | None:
+def _value(found: Mapping[str, Any], metric: str | None) -> float | None:
+    if metric is None:
+        return None
     value: Any = found
     for name in metric.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None

@@ -107,6 +107,8 @@ class Claim:
     note: str = ""
     chosen_on: tuple[int, ...] = ()
     """Seeds by which its arms were chosen among others, and which therefore do not count."""
+    chose: str = "the arms"
+    """What these seeds chose, as figures say it."""
     unequal: str = ""
     """Why its arms may differ in samples; without it only an arm's own field may make them differ."""
 

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from lab.arm_metrics import chosen, told_by, without
 from lab.claim import Claim, OfTheRest
 from lab.claim_answers import gained, value
 from lab.claim_figures_parts import BAND, LOOKS, R1, Metric, dress, head, legend, not_measured, page, told_of
-from lab.claim_records import Measured, paired
+from lab.claim_records import Measured, counted
 from lab.claims import CLAIMS
 from lab.claims_report import Decided
 from lab.figures import FILTERED, INK, KEPT, PAPER, QUIET
@@ -24,6 +25,8 @@ _WRAP = 48  # characters of a claim's line
 _BESIDE: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "linespacing": 1.1, "size": 7.5, "annotation_clip": False}
 Row = tuple[Claim, Decided | None]
 """A claim with what decides it, if it is measured."""
+Values = Mapping[str, Mapping[str, float]]
+"""A metric by arm and seed."""
 
 
 def effects(found: Sequence[Decided]) -> Figure:
@@ -51,25 +54,28 @@ def claims(shown: Sequence[Measured], title: str, only: Sequence[str] = ()) -> F
 
 def arms(shown: Measured, title: str, metrics: Sequence[Metric] = (R1,), among: Sequence[str] = ()) -> Figure:
     """A panel a metric: each arm's value by seed (dots, joined where the seed is equal), and its mean over the seeds
-    that all arms share; the dots of other seeds are hollow.
+    that all arms share and that claims count; the dots of other seeds are hollow.
 
-    among: only these arms; by default all. Arms that have no such metric have an empty line.
+    among: only these arms; by default all. Arms that have no such metric have an empty line. One that a claim sets
+    against others by another metric is drawn by that, and its label says so.
     """
     names = list(among or shown.arms)
+    others = {metric: told_by(shown.claims, metric.path) for metric in metrics}
     size = (_WIDTH, 1.15 + 0.4 * len(names))
     figure, panels = page(title, [shown], size, len(metrics), sharey=True)
-    each = [{name: own for name, own in shown.of(metric.path).items() if name in names} for metric in metrics]
+    each = [_values(shown, names, metric, others[metric]) for metric in metrics]
     for axes, metric, values in zip(panels, metrics, each, strict=True):
         dress(axes, metric.name)
-        _dots(axes, names, values, metric)
+        _dots(axes, names, values, counted(shown, values), metric)
         for at, name in enumerate(names):
             if name not in values:
                 said = "-" if shown.arms[name] else "not measured yet"
                 axes.annotate(said, (0.5, at), xycoords=("axes fraction", "data"), size=7.5, color=QUIET, style="italic", ha="center", va="center")
-    panels[0].set_yticks(range(len(names)), names)
+    named = {arm: f"{arm}\n({told_of(path)})" for other in others.values() for arm, path in other.items()}
+    panels[0].set_yticks(range(len(names)), [named.get(name, name) for name in names])
     panels[0].set_ylim(len(names) - 0.5, -0.5)
-    if any(paired(values) != values for values in each):
-        figure.supxlabel("hollow: a seed that not every arm has; the bar, a mean, leaves it out", size=7, color=QUIET)
+    if hollow := _hollow(shown, each):
+        figure.supxlabel(f"hollow: {hollow}; not in the mean", size=7, color=QUIET)
     return figure
 
 
@@ -152,16 +158,33 @@ def _effect(axes: Axes, at: int, one: Decided, factor: float) -> None:
     axes.annotate(told, (1.015, at), color=colour, **_BESIDE)
 
 
-def _dots(axes: Axes, names: Sequence[str], values: Mapping[str, Mapping[str, float]], metric: Metric) -> None:
-    shared = paired(values)
+def _values(shown: Measured, names: Sequence[str], metric: Metric, others: Mapping[str, str]) -> Values:
+    """A metric by arm and seed; of some arms another one, by its path."""
+    found = shown.of(metric.path)
+    found |= {arm: own for arm, path in others.items() if (own := shown.of(path).get(arm))}
+    return {name: own for name, own in found.items() if name in names}
+
+
+def _hollow(shown: Measured, each: Sequence[Values]) -> str:
+    """Which dots are hollow, in words; "" where none is."""
+    left_out = {
+        seed for values in each for arm, own in values.items() for seed in without(own, counted(shown, values).get(arm, {}))
+    }
+    chose = {seed: what for seed, what in chosen(shown.claims).items() if seed in left_out}
+    seeds = f"the {'seed' if len(chose) == 1 else 'seeds'} that chose {' and '.join(dict.fromkeys(chose.values()))}"
+    more = "a seed that not every arm has"
+    return " or ".join([*([seeds] if chose else []), *([more] if left_out - set(chose) else [])])
+
+
+def _dots(axes: Axes, names: Sequence[str], values: Values, shared: Values, metric: Metric) -> None:
     for seed in sorted({seed for own in values.values() for seed in own}, key=int):
         rows = [n for n, name in enumerate(names) if seed in values.get(name, {})]
         found = [metric.factor * values[names[n]][seed] for n in rows]
         axes.plot(found, rows, color=QUIET, linewidth=0.6, alpha=0.6)
-        inside = [QUIET if seed in shared[names[n]] else PAPER for n in rows]
+        inside = [QUIET if seed in shared.get(names[n], {}) else PAPER for n in rows]
         axes.scatter(found, rows, s=11, facecolors=inside, edgecolors=QUIET, linewidths=0.7, zorder=3)
     for at, name in enumerate(names):
-        if name in values:
+        if name in shared:
             mean = float(np.mean(list(shared[name].values())))
             axes.plot([metric.factor * mean] * 2, [at - 0.28, at + 0.28], color=KEPT, linewidth=2.4, solid_capstyle="butt")
             axes.annotate(metric.told(mean), (metric.factor * mean, at), xytext=(5, 5), textcoords="offset points", size=7.5, color=KEPT)

@@ -14,7 +14,10 @@ from typing import Any
 from lab.ablation.command import Wanted, ablate
 from lab.ablation.engine import quiet
 from lab.ablation.own_table import Table
-from lab.ablations import ablation
+from lab.ablation.table import Ablation
+from lab.ablations import ABLATIONS, ablation
+from lab.arm_metrics import chosen, path_of, without
+from lab.claim import Claim
 from lab.claims import CLAIMS
 from lab.claims_report import FOLDER, SMOKE, Decided, decided_of, read_records, refused_of
 from lab.notebook_scale import THE_BEST, known_scale
@@ -64,6 +67,16 @@ class Measured:
         return {name: arm["seeds"] for name, arm in self.record["result"]["arms"].items()}
 
     @property
+    def table(self) -> Ablation | None:
+        """Its arms as they are defined; None where nobody knows them."""
+        return self.own.ablation if self.own else ABLATIONS.get(self.name)
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """What is claimed of its arms."""
+        return self.own.claims if self.own else [one for one in CLAIMS if one.ablation == self.name]
+
+    @property
     def decided(self) -> list[Decided]:
         """The claims that have a value, in their order; those that are refused are left out."""
         if not self.is_smoke:
@@ -77,10 +90,20 @@ class Measured:
         return refused_of([self.record], self.own)
 
     def of(self, metric: str) -> dict[str, dict[str, float]]:
-        """A metric by its path, by arm and seed; arms and seeds that were not measured so are left out."""
-        each = {arm: {seed: _at(found, metric) for seed, found in own.items()} for arm, own in self.arms.items()}
+        """A metric by its path, by arm and seed; arms and seeds that were not measured so, or not noted, are left out."""
+        paths = {arm: path_of(self.table, arm, metric) for arm in self.arms}
+        each = {arm: {seed: _at(self.arms[arm][seed], path) for seed in self.arms[arm]} for arm, path in paths.items() if path}
         known = {arm: {s: v for s, v in own.items() if v is not None} for arm, own in each.items()}
         return {arm: own for arm, own in known.items() if own}
+
+
+def counted(shown: Measured, values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Values by arm and seed of which means are made: as `paired`, without the seeds that no claim counts.
+
+    An arm that has no other is left out.
+    """
+    each = {arm: without(own, chosen(shown.claims)) for arm, own in values.items()}
+    return paired({arm: own for arm, own in each.items() if own})
 
 
 def paired(values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:

@@ -9,6 +9,8 @@ _STRICT = "worth.captions.all.strictly_true"
 NO_PROMPT = (
     "Neither captioner has a prompt, as one model has none; first stated with the published prompt in one of them alone, which tells them apart too."
 )
+RATE = "the learning rate"
+"""What seed 0 chose for many arms."""
 BY_ITC = "worth.retrieval.all.itc_r1"
 _RATE = (
     "At one learning rate for all, the best for the whole with seed 0 (lab ablate rates), which does not count; a part of it may want another."
@@ -46,7 +48,7 @@ def _beyond() -> Sequence[Claim]:
     found = [
         Claim(
             id=name, ablation=ablation, says=says, value=value, margin=POINT, source=source, note=_noted(name, ablation),
-            chosen_on=(0,) if ablation == "objectives" else (),
+            chosen_on=(0,) if ablation == "objectives" else (), chose=RATE,
         )
         for name, ablation, says, value, source in rows
     ]
@@ -84,7 +86,7 @@ def _peers() -> Sequence[Claim]:
         ("blip-over-coca", "BLIP retrieves better than CoCa", "CoCa", R1),
         ("blip-over-coca-captions", "BLIP says more that is strictly true than CoCa", "CoCa", _STRICT),
     )
-    claim = partial(Claim, ablation="peers", margin=POINT, source="beyond the paper", chosen_on=(0,), note=_ITS_OWN)
+    claim = partial(Claim, ablation="peers", margin=POINT, source="beyond the paper", chosen_on=(0,), chose=RATE, note=_ITS_OWN)
     equal = [
         claim(id=name, says=f"{says}, at equal samples.", value=over("BLIP", peer, metric))
         for name, says, peer, metric in rows
@@ -132,6 +134,7 @@ def _harder() -> Sequence[Claim]:
             source="a harder world",
             note=f"{_ROOM} {NO_PROMPT}" if name == "decoupled" else _ROOM,
             chosen_on=(0,),
+            chose="the world",
         )
         for name, seeds, says, treated, control in rows
     ]

@@ -13,11 +13,15 @@ from lab import claim_figures_sharing as sharing
 from lab import decoding_views
 from lab.ablation.ledger_arms import swept
 from lab.ablations import ABLATIONS
+from lab.arm_metrics import path_of, told_by
+from lab.arms_report import arms_markdown
+from lab.claim import Difference
 from lab.claim_answers import answer, at_threshold, most_worth, scales, summary, verdicts
 from lab.claim_figures_arms import against, along
-from lab.claim_figures_parts import BIAS, R1, STRICT, Metric
+from lab.claim_figures_parts import BIAS, R1, STRICT, SYNTHETIC_KEPT, Metric
 from lab.claim_records import Measured, best, measured, paired, where_from
 from lab.claims import CLAIMS
+from lab.records import RESULTS
 from lab.stats import UNDECIDED
 from lab.tour import TOUR, chapter_of
 from lab.verdicts import decided
@@ -304,6 +308,71 @@ def test_seeds_that_the_mean_leaves_out_are_hollow_and_a_line_says_so():
     assert figure.get_supxlabel().startswith("hollow: a seed that not every arm has")
     assert figures.arms(shown("table1", FULL), "x", among=("none", "both")).get_supxlabel() == ""
 
+
+def test_seeds_that_chose_the_arms_are_hollow_and_in_no_mean():
+    found = {"BLIP": {0: cell(0.9), 1: cell(0.5), 2: cell(0.6)}, "CLIP": {0: cell(0.8), 1: cell(0.3), 2: cell(0.4)}}
+    figure = figures.arms(shown("peers", found), "x", among=("BLIP", "CLIP"))
+    filled = [[tuple(face) == tuple(dots.get_edgecolors()[0]) for face in dots.get_facecolors()] for dots in figure.axes[0].collections]
+    assert texts(figure) == ["55.0", "35.0"] and [any(one) for one in filled] == [False, True, True]
+    assert figure.get_supxlabel() == "hollow: the seed that chose the learning rate; not in the mean"
+    harder = {arm: {0: cell(0.9), 1: cell(0.5)} for arm in ("none", "both")} | {"beam": {0: cell(0.9)}}
+    figure = figures.arms(shown("harder", harder), "x", among=("none", "both", "beam"))
+    assert texts(figure) == ["50.0", "50.0"]  # beam has only the seed that chose
+    assert figure.get_supxlabel() == "hollow: the seed that chose the world; not in the mean"
+    both = figures.arms(shown("peers", {"BLIP": {0: cell(0.9), 1: cell(0.5), 2: cell(0.6)}, "CLIP": {1: cell(0.3)}}), "x")
+    assert both.get_supxlabel() == "hollow: the seed that chose the learning rate or a seed that not every arm has; not in the mean"
+
+
+@pytest.mark.parametrize("path", sorted((RESULTS / "ablations").glob("*-cpu.json")), ids=lambda path: path.stem)
+def test_two_arms_of_a_picture_differ_by_what_their_claim_says(path):
+    """In the committed records: bars are means over the seeds, and of the metric, that the claim is decided by."""
+    of = measured(path.stem.removesuffix("-cpu"), "cpu")
+    for one in of.decided:
+        value = one.claim.value
+        if isinstance(value, Difference) and len(value.terms) == 2 and value.metrics[0] == R1.path:
+            (axes,) = figures.arms(of, "x", among=value.arms).axes
+            treated, control = (line.get_xdata()[0] for line in axes.lines if line.get_linewidth() == 2.4)
+            assert treated - control == pytest.approx(100 * one.row["effect"]), one.claim.id
+
+
+def test_an_arm_is_drawn_by_the_metric_of_its_claim_and_says_so():
+    one = cell(0.7)
+    without_itm = cell(0.1)
+    without_itm["worth"]["retrieval"]["all"]["itc_r1"] = 0.4
+    figure = figures.arms(shown("objectives", {"ITC + ITM + LM": {1: one}, "no ITM": {1: without_itm}}), "x", (R1, STRICT), among=("ITC + ITM + LM", "no ITM"))
+    assert texts(figure) == ["70.0", "40.0", "50.0", "50.0"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["ITC + ITM + LM", "no ITM\n(R@1 by ITC alone)"]
+    assert told_by([claim for claim in CLAIMS if claim.ablation == "nlvr"], "nlvr.flat") == {}  # each arm by both metrics
+
+
+def test_no_arm_shows_what_another_policy_keeps():
+    kept = {"capfilt": {"kept_of_synthetic": 0.7, "origins": {"synthetic": {"true_before": 0.8}}}}
+    strictness = {arm: {1: cell(0.5) | kept} for arm in ("0.5", "synthetic 0.8")}
+    figure = figures.arms(shown("strictness", strictness), "x", (SYNTHETIC_KEPT,))
+    assert texts(figure) == ["70.0", "-", "not measured yet"]
+    filters_ = {arm: {1: cell(0.5) | kept} for arm in ("ITM", "ITC", "CLIP", "truth")}
+    assert shown("filters", filters_).of(SYNTHETIC_KEPT.path) == {"ITM": {"1": 0.7}, "ITC": {"1": 0.7}, "CLIP": {"1": 0.7}, "truth": {"1": 0.8}}
+    table2 = {arm: {1: cell(0.5) | kept} for arm in ("nucleus", "nucleus, truth", "beam, truth")}
+    assert shown("table2", table2).of(SYNTHETIC_KEPT.path) == {"nucleus": {"1": 0.7}, "nucleus, truth": {"1": 0.8}, "beam, truth": {"1": 0.8}}
+    for claim in CLAIMS:
+        for arm, metric, _ in claim.value.terms if isinstance(claim.value, Difference) else ():
+            assert path_of(ABLATIONS[claim.ablation], arm, metric) == metric, claim.id
+
+
+def test_the_table_of_arms_leaves_out_what_their_pictures_do():
+    kept = {"capfilt": {"kept_of_synthetic": 0.7, "origins": {"synthetic": {"true_before": 0.8}}}}
+    strictness = record("strictness", {arm: {1: cell(0.5) | kept} for arm in ("0.5", "synthetic 0.8")})
+    peers = record("peers", {"BLIP": {0: cell(0.9), 1: cell(0.5), 2: cell(0.7)}, "CLIP": {0: cell(0.8)}})
+    for one in (strictness, peers):
+        one["result"]["source"] = "beyond the paper"
+    head, of_05, of_08, blip, clip = (table_row(arms_markdown([strictness, peers]), name) for name in ("arm", "0.5", "synthetic 0.8", "BLIP", "CLIP"))
+    at = head.index("synthetic kept")
+    assert (of_05[at], of_08[at]) == ("70.0", "-")
+    assert (blip[1], blip[4]) == ("2", "60.0 ± 14.1") and (clip[1], clip[4]) == ("1", "80.0")  # CLIP has no other seed
+
+
+def table_row(text, name):
+    return next(line for line in text.splitlines() if line.startswith(f"| {name} |")).strip("| ").split(" | ")
 
 
 def test_draws_without_choice_are_all_alike_and_warm_ones_are_not():

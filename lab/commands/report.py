@@ -55,7 +55,7 @@ def main(options: Options) -> int:
         raise InputError(next(iter(refused), none))
     said = "\n\n".join(filter(None, [table(found), at_once(found, named=True)]))
     texts = {"claims.md": "\n\n".join([said, *refused]), "claims.tex": latex(found), "claims.csv": table_csv(found)}
-    texts |= {"outcomes.md": secondary_markdown(records, own), "arms.md": arms_markdown(records), "arms.csv": arms_csv(records)}
+    texts |= {"outcomes.md": secondary_markdown(records, own), "arms.md": arms_markdown(records, own), "arms.csv": arms_csv(records, own)}
     for name, text in texts.items():
         with replacing(options.out / name) as file:
             file.write((text.rstrip("\n") + "\n").encode())
@@ -65,7 +65,7 @@ def main(options: Options) -> int:
         if drawn:
             save(claim_figures.effects(drawn), options.out / name)
     for record in records:
-        _draw(record, options.out)
+        _draw(record, own, options.out)
     print(said)
     print(f"\ntables and figures: {options.out}")
     for sentence in refused:
@@ -79,15 +79,15 @@ def _own(path: Path) -> Table:
     return table_of(str(path))
 
 
-def _draw(record: Mapping[str, Any], out: Path) -> None:
+def _draw(record: Mapping[str, Any], own: Table | None, out: Path) -> None:
     """The picture of an ablation: its sweep, or its arms where they were measured by the one protocol."""
     result = record["result"]
     if result["scale"] == SMOKE:
         return
-    scale, own = scale_of(result), f"-{LEVEL}" if on_own_pairs(result) else ""
-    path, arms = out / f"{result['ablation']}{own}-{scale}.png", result["arms"].values()
+    scale, pairs = scale_of(result), f"-{LEVEL}" if on_own_pairs(result) else ""
+    path, arms = out / f"{result['ablation']}{pairs}-{scale}.png", result["arms"].values()
     found = [one for arm in arms for one in arm["seeds"].values()]
     if found and "sweep" in found[0]:
         save(claim_figures.sweep(found[0]["sweep"]), path)
     elif any("worth" in one for one in found):
-        save(claim_figures.arms(Measured(result["ablation"], scale, record), result["question"]), path)
+        save(claim_figures.arms(Measured(result["ablation"], scale, record, own), result["question"]), path)
