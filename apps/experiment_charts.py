@@ -1,12 +1,14 @@
 """Claims and training curves as HTML and SVG text; colours come from the style sheet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from apps.experiments import Curve, Question, Training
-from lab.claims_report import PAPERS_COLUMNS, Decided, at_once, published, wanted_seeds
+from lab.claims_report import at_once, counts, wanted_seeds
+from lab.decided import PAPERS_COLUMNS, Decided, published
+from lab.outcomes import OUTCOMES, Outcome, leaves_out_0, told
 from lab.runs import DONE, RUNNING
-from lab.secondary import HOW, OUTCOMES, Outcome, Outcomes, leaves_out_0, told
+from lab.secondary import HOW, Outcomes
 from lab.stats import EQUIVALENT, OPPOSITE, REPRODUCED, UNDECIDED, Effect
 
 _WIDE, _TALL = 240, 26  # of a claim's line, in units of its view box
@@ -21,6 +23,7 @@ _READ = (
     "interval over seeds. The band is the smallest difference that counts; a filled mark is a verdict, a hollow one is undecided. "
     f"Axes are equal within a question. Beside it the paper's own differences: {PAPERS_COLUMNS}."
 )
+_GROUPS = ("With a number in the paper", "The field's questions, our own, or the paper's where it has no such number", "Still open")
 _UNDECIDED = '<circle class="hollow" cx="{x}" cy="13" r="5"/>'
 
 
@@ -30,14 +33,18 @@ def claims(questions: Sequence[Question]) -> str:
 
 
 def summary(questions: Sequence[Question]) -> str:
-    """How many claims came out how, and how many effects remain when all are judged at once."""
+    """How many claims came out how, those with a number in the paper first, and how many effects remain when all are judged at once."""
     decided = [one for question in questions for one in question.decided]
-    verdicts = [one.row["verdict"] for one in decided]
     unmeasured = sum(len(question.open) for question in questions)
-    counts = {name: verdicts.count(name) for name in dict.fromkeys((REPRODUCED, OPPOSITE, EQUIVALENT, *verdicts))}
+    found = counts(decided)
+    groups = zip(_GROUPS, (found[True], found[False], {"not measured": unmeasured}), strict=True)
+    tallies = "".join(f'<p class="quiet">{escape(name)}</p>{_tally(own)}' for name, own in groups)
+    return f'{tallies}<p class="quiet">{escape(_READ)}</p><p class="quiet">{escape(at_once(decided))}</p>'
+
+
+def _tally(counts: Mapping[str, int]) -> str:
     said = "".join(f"<div><dt>{escape(name)}</dt><dd>{count}</dd></div>" for name, count in counts.items())
-    tally = f'<dl class="tally">{said}<div><dt>not measured</dt><dd>{unmeasured}</dd></div></dl>'
-    return f'{tally}<p class="quiet">{escape(_READ)}</p><p class="quiet">{escape(at_once(decided))}</p>'
+    return f'<dl class="tally">{said}</dl>'
 
 
 def runs(trainings: Sequence[Training]) -> str:
@@ -107,7 +114,7 @@ def _claim(one: Decided, reach: float) -> str:
     return (
         f'<article class="claim"><p>{escape(one.claim.says)}{note}</p>{_line(one, reach)}'
         f'<p class="found"><b>{effect}</b> <span>{interval}</span></p>'
-        f'<p class="judged"><b>{escape(verdict)}</b><span>{row["seeds"]} seeds, {escape(one.where)}</span>{beside}</p></article>'
+        f'<p class="judged"><b>{escape(one.judged)}</b><span>{row["seeds"]} seeds, {escape(one.where)}</span>{beside}</p></article>'
     )
 
 
@@ -127,7 +134,7 @@ def _line(one: Decided, reach: float) -> str:
     mark = _MARKS.get(row["verdict"], _UNDECIDED).format(x=x, l=x - 5)
     band = f'<rect class="margin" x="{at(-margin)}" width="{at(margin) - at(-margin):.1f}" y="3" height="20"/>'
     zero = f'<line class="zero" x1="{at(0)}" x2="{at(0)}" y1="0" y2="{_TALL}"/>'
-    label = f"effect {100 * row['effect']:+.1f} points, {row['verdict']}"
+    label = f"effect {100 * row['effect']:+.1f} points, {one.judged}"
     return f'<svg class="forest" role="img" aria-label="{escape(label)}" viewBox="0 0 {_WIDE} {_TALL}">{band}{zero}{bounds}{mark}</svg>'
 
 

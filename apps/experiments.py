@@ -13,7 +13,8 @@ from blip.log import read_rows
 from lab.ablations import ablation
 from lab.claim_records import best
 from lab.claims import CLAIMS
-from lab.claims_report import FOLDER, Decided, decided_of, read_records
+from lab.claims_report import FOLDER, decided_of, read_records
+from lab.decided import Decided
 from lab.runs import DONE, INTERRUPTED, RUNNING, Home
 from lab.secondary import Outcomes, secondary
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from blip.capfilt import Policy
 from lab.ablation.arms import Arm
@@ -47,6 +47,14 @@ def told_by(claims: Sequence[Claim], path: str) -> dict[str, str]:
             own = {arm: [metric for name, metric, _ in value.terms if name == arm] for arm in value.arms}
             found |= {arm: metrics[0] for arm, metrics in own.items() if path not in metrics}
     return found
+
+
+def at(found: Mapping[str, Any], path: str | None) -> float | None:
+    """A metric of one arm and seed by its path, as in worth.retrieval.all.r1; None where it has none."""
+    value: Any = found if path else None
+    for name in (path or "").split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _keeps_as_itm(mix: Mix) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from lab import paper
 from lab.ablation.noted import Budgets, noted
 from lab.ablation.own_table import Table
-from lab.arm_metrics import chosen, path_of, without
+from lab.arm_metrics import at, chosen, path_of, without
 from lab.claim_records import Measured
 from lab.claims_report import SMOKE
 from lab.page_parts import markdown
@@ -99,7 +99,7 @@ def arms_csv(records: Sequence[Mapping[str, Any]], own: Table | None = None) -> 
         about = [result["ablation"], scale_of(result), OWN_PAIRS if on_own_pairs(result) else WORLD]
         for name, arm in result["arms"].items():
             for seed, found in arm["seeds"].items():
-                values = {head: _value(found, path_of(table, name, metric)) for head, metric in METRICS.items()}
+                values = {head: at(found, path_of(table, name, metric)) for head, metric in METRICS.items()}
                 values |= budgets.get(name, {}).get(seed, {})
                 for head, value in values.items():
                     if value is not None:
@@ -136,7 +136,7 @@ def _section(shown: Measured, budgets: Budgets) -> str:
     seeds = {name: without(own, chosen(shown.claims)) or own for name, own in shown.arms.items()}
     for column, metric in METRICS.items():
         each = {
-            name: [v for one in own.values() if (v := _value(one, path_of(shown.table, name, metric))) is not None]
+            name: [v for one in own.values() if (v := at(one, path_of(shown.table, name, metric))) is not None]
             for name, own in seeds.items()
         }
         if any(each.values()):
@@ -166,12 +166,3 @@ def _cell(head: str, values: Sequence[float]) -> str:
         return f"{np.mean(values):,.0f}"
     spread = f" ± {factor * np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
     return f"{factor * np.mean(values):.{digits}f}{spread}"
-
-
-def _value(found: Mapping[str, Any], metric: str | None) -> float | None:
-    if metric is None:
-        return None
-    value: Any = found
-    for name in metric.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value

@@ -9,26 +9,28 @@ from lab.ablations import ablation
 from lab.claim import R1, Claim
 from lab.claim_records import BEST, SEE, Measured, best, paired
 from lab.claims import CLAIMS
-from lab.claims_report import PAPERS_COLUMNS, SMOKE, Decided, at_once, published, wanted_seeds
+from lab.claims_report import SMOKE, at_once, tally, wanted_seeds
+from lab.decided import PAPERS_COLUMNS, Decided, published
 from lab.page_parts import markdown, percent
 from lab.stats import EQUIVALENT, OPPOSITE, REPRODUCED
 from lab.tour import TOUR, chapter_of
 
-_HEAD = ("claim", "in the paper", "effect", "95% interval", "counts from", "seeds", "verdict", "notebook")
+_HEAD = ("claim", "in the paper", "effect", "95% interval", "smallest effect of interest", "seeds", "verdict", "notebook")
 _MEANS = {
     REPRODUCED: "the interval lies above 0",
     OPPOSITE: "the interval lies below 0",
     EQUIVALENT: "the interval is smaller than what counts",
 }
+_FOUND = {REPRODUCED: "reproduced or found to hold", OPPOSITE: "found to be the other way", EQUIVALENT: "without a difference that counts"}
 
 
 def answer(shown: Sequence[Measured], only: Sequence[str] = ()) -> str:
-    """The answer of the ablations shown, as Markdown: a line a claim, its verdict first; only these claims if given.
+    """The answer of the ablations shown, as Markdown: in short, then a line a claim, its verdict first; only these claims if given.
 
     A claim whose arms are not done says what measures it, and so does one of a smoke run; where a record is there all
     the same, how to see it.
     """
-    lines = [line for one in shown for line in _lines(one, only)]
+    lines = [*opening(shown, only), *claim_lines(shown, only)]
     smoke = [f"`{one.command}`" for one in shown if one.is_smoke and not one.kept]
     if smoke:
         lines.append(f"Nothing can be said from a smoke run; to measure: {', '.join(smoke)}.")
@@ -36,6 +38,38 @@ def answer(shown: Sequence[Measured], only: Sequence[str] = ()) -> str:
     if kept:
         lines.append(f"A smoke run decides nothing. Records are there of {', '.join(kept)}: {SEE} what they say.")
     return "\n\n".join(lines)
+
+
+def opening(shown: Sequence[Measured], only: Sequence[str] = ()) -> list[str]:
+    """The verdicts in one sentence, with what is found and what makes no difference by name; none where nothing is decided."""
+    decided = [one for each in shown if not each.is_smoke for one in each.decided if not only or one.claim.id in only]
+    if not decided:
+        return []
+    groups = {name: [one for one in decided if one.row["verdict"] == name] for name in (REPRODUCED, OPPOSITE, EQUIVALENT)}
+    each = [f"{_are(len(own))} {_FOUND[name]} ({'; '.join(map(_named, own))})" for name, own in groups.items() if own]
+    undecided = len(decided) - sum(map(len, groups.values()))
+    each += [f"{_are(undecided)} undecided"] if undecided else []
+    return [f"**In short:** of the {len(decided)} {'claim' if len(decided) == 1 else 'claims'} measured here, {_listed(each)}."]
+
+
+def _are(count: int) -> str:
+    return f"{count} {'is' if count == 1 else 'are'}"
+
+
+def _named(one: Decided) -> str:
+    """What a claim says, within a sentence, and what its verdict alone would hide."""
+    more = ["smaller than what counts"] if one.is_small else []
+    more += [f"the other way: {', '.join(outcome.name for outcome, _ in one.contrary)}"] if one.contrary else []
+    return " ".join([one.claim.says.removesuffix("."), *([f"[{'; '.join(more)}]"] if more else [])])
+
+
+def _listed(each: Sequence[str]) -> str:
+    return ", and ".join(filter(None, [", ".join(each[:-1]), each[-1]]))
+
+
+def claim_lines(shown: Sequence[Measured], only: Sequence[str] = ()) -> list[str]:
+    """A line a claim of the ablations shown, its verdict first, or why it has none."""
+    return [line for one in shown for line in _lines(one, only)]
 
 
 def sentence(one: Decided) -> str:
@@ -47,7 +81,7 @@ def sentence(one: Decided) -> str:
     own = "" if claim.published is None else f" In the paper {published(claim)} ({PAPERS_COLUMNS})."
     said = f"{value(claim, row['effect'])} ({interval(claim, row)}; {seeds}, scale `{one.scale}`)"
     note = f" *{one.note}*" if one.note else ""
-    return f"**{row['verdict'].capitalize()}: {claim.says}** {said}{'; ' + why if why else ''}.{own}{note}"
+    return f"**{one.judged.capitalize()}: {claim.says}** {said}{'; ' + why if why else ''}.{own}{note}"
 
 
 def _wanting(one: Decided) -> str:
@@ -81,11 +115,8 @@ def verdicts(records: Sequence[Mapping[str, Any]]) -> str:
 def summary(records: Sequence[Mapping[str, Any]], *, named: bool = False) -> str:
     """How many claims have which verdict, and how many keep it when all are judged at once; named: and which do not."""
     decided = [one for measured in best(records).values() for one in measured.decided]
-    found = [one.row["verdict"] for one in decided]
-    each = [f"{found.count(name)} {name}" for name in dict.fromkeys((REPRODUCED, OPPOSITE, EQUIVALENT, *found))]
-    told = f": {', '.join(each)}" if found else ""
-    said = f"**Of {len(CLAIMS)} claims {len(found)} are measured{told}.** The others name the command that measures them."
-    return f"{said} {at_once(decided, named=named)}".strip()
+    said = f"Of {len(CLAIMS)} claims {len(decided)} are measured. The others name the command that measures them."
+    return " ".join(filter(None, [said, *([f"**{tally(decided)}**"] if decided else []), at_once(decided, named=named)]))
 
 
 def most_worth(shown: Measured) -> str:
@@ -173,4 +204,4 @@ def _row(claim: Claim, found: Decided | None, shown: Measured | None) -> list[st
     row = found.row
     bounds = interval(claim, row).removeprefix("95% interval ")
     said = f"{claim.says} ({found.scale})"
-    return [said, published(claim), value(claim, row["effect"], unit=False), bounds, margin, str(row["seeds"]), f"**{row['verdict']}**", link]
+    return [said, published(claim), value(claim, row["effect"], unit=False), bounds, margin, str(row["seeds"]), f"**{found.cell}**", link]

@@ -16,7 +16,7 @@ from lab.claim_answers import gained, value
 from lab.claim_figures_parts import BAND, LOOKS, R1, Metric, dress, head, legend, not_measured, page, told_of
 from lab.claim_records import Measured, counted
 from lab.claims import CLAIMS
-from lab.claims_report import Decided
+from lab.decided import Decided
 from lab.figures import FILTERED, INK, KEPT, PAPER, QUIET
 from lab.stats import UNDECIDED
 
@@ -154,7 +154,7 @@ def _effect(axes: Axes, at: int, one: Decided, factor: float) -> None:
     inside = PAPER if said == UNDECIDED else colour
     axes.plot(effect, at, mark, color=colour, markersize=6, markerfacecolor=inside)
     seeds = f"{row['seeds']} of {row['fewest_seeds']}" if row["seeds"] < row["fewest_seeds"] else str(row["seeds"])
-    told = f"{value(one.claim, row['effect'], unit=False)}  {said}\n{seeds} seeds, {one.where}"
+    told = f"{value(one.claim, row['effect'], unit=False)}  {one.short}\n{seeds} seeds, {one.where}"
     axes.annotate(told, (1.015, at), color=colour, **_BESIDE)
 
 

@@ -12,7 +12,8 @@ from lab.claim import Claim
 from lab.claim_figures_parts import BAND, dress, not_measured, page
 from lab.claim_records import Measured
 from lab.figures import FILTERED, INK, KEPT, QUIET
-from lab.secondary import OUTCOMES, Outcome, leaves_out_0, secondary
+from lab.outcomes import OUTCOMES, Outcome, leaves_out_0
+from lab.secondary import secondary
 from lab.stats import Effect
 
 _WIDTH, _ROW = 12.6, 0.5  # inches: the figure, a claim

@@ -16,10 +16,11 @@ from lab.ablation.engine import quiet
 from lab.ablation.own_table import Table
 from lab.ablation.table import Ablation
 from lab.ablations import ABLATIONS, ablation
-from lab.arm_metrics import chosen, path_of, without
+from lab.arm_metrics import at, chosen, path_of, without
 from lab.claim import Claim
 from lab.claims import CLAIMS
-from lab.claims_report import FOLDER, SMOKE, Decided, decided_of, read_records, refused_of
+from lab.claims_report import FOLDER, SMOKE, decided_of, read_records, refused_of
+from lab.decided import Decided
 from lab.notebook_scale import THE_BEST, known_scale
 from lab.page_parts import source
 from lab.runs import Home
@@ -92,7 +93,7 @@ class Measured:
     def of(self, metric: str) -> dict[str, dict[str, float]]:
         """A metric by its path, by arm and seed; arms and seeds that were not measured so, or not noted, are left out."""
         paths = {arm: path_of(self.table, arm, metric) for arm in self.arms}
-        each = {arm: {seed: _at(self.arms[arm][seed], path) for seed in self.arms[arm]} for arm, path in paths.items() if path}
+        each = {arm: {seed: at(found, paths[arm]) for seed, found in own.items()} for arm, own in self.arms.items()}
         known = {arm: {s: v for s, v in own.items() if v is not None} for arm, own in each.items()}
         return {arm: own for arm, own in known.items() if own}
 
@@ -179,10 +180,3 @@ def _smoke(name: str) -> Measured:
 def _temporary() -> str:
     """One folder a process, so that ablations share their runs."""
     return tempfile.mkdtemp(prefix="blip-lab-smoke-")
-
-
-def _at(found: Mapping[str, Any], metric: str) -> float | None:
-    value: Any = found
-    for name in metric.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value

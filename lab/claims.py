@@ -12,6 +12,7 @@ from functools import partial
 from lab import paper
 from lab.claim import POINT, R1, Claim, Difference, over
 from lab.claims_beyond import BEYOND, HARDER, NO_PROMPT, RATE
+from lab.claims_sharing import BEST_RATES, SHARING
 
 
 def _table1(ablation: str) -> Sequence[Claim]:
@@ -64,55 +65,6 @@ _VARIED = (
     "First stated by the share of different two-word sequences with a margin as large as that share, outside which nothing could lie; stated anew by the "
     "share of different captions when that was seen."
 )
-_AT_ONE_RATE = (
-    "At one learning rate for all, chosen with seed 0, which does not count; at another the arms stood in another order with seed 0 (lab ablate table3-rates)."
-)
-_PAPERS_NONE = " The paper has 0.0 to 0.4 points in favour; equivalence too bears it out, since sharing saves parameters."
-_SHARED = {"all": "sharing all", "all-but-ca": "sharing all but cross-attention", "none": "sharing nothing"}
-
-
-def _table3() -> Sequence[Claim]:
-    return [
-        replace(
-            _sharing(row, "Sharing", over("all-but-sa", row)),
-            chosen_on=(0,),
-            chose=RATE,
-            note=f"{_AT_ONE_RATE}{_PAPERS_NONE if row == 'none' else ''}",
-        )
-        for row in _SHARED
-    ]
-
-
-def _rates() -> Sequence[Claim]:
-    # The best of three rates with seed 0; that of sharing all is the rate of Table 3, and so is its claim.
-    best = {"all-but-ca": "all-but-ca, 0.0005", "none": "none, 0.001"}
-    return [
-        replace(
-            _sharing(row, "Each at its best learning rate, sharing", over("all-but-sa, 0.0015", arm)),
-            id=f"sharing-over-{row}-best-rates",
-            ablation="table3-rates",
-            chosen_on=(0,),
-            chose=RATE,
-            note="Stated after seed 0 was seen at all rates; it chose the rates and does not count.",
-        )
-        for row, arm in best.items()
-    ]
-
-
-def _sharing(row: str, begins: str, value: Difference) -> Claim:
-    """The paper's way of sharing over another row of Table 3."""
-    return Claim(
-        id=f"sharing-over-{row}",
-        ablation="table3",
-        says=f"{begins} all but self-attention beats {_SHARED[row]}.",
-        value=value,
-        margin=POINT,
-        seeds=5,
-        source="Table 3",
-        published=paper.gain(paper.TABLE3, "all-but-sa", row),
-    )
-
-
 _ONE_MODEL = (
     "One model is fine-tuned with all three losses of pre-training on as many samples as a captioner, two apart with the losses "
     "and samples of each: so the arms differ in more than in sharing."
@@ -242,14 +194,14 @@ _WITH_PAPERS_R = f"With {paper.MORE_TEXTS:g} times the samples, as in the paper"
 CLAIMS = (
     *_table1("table1"),
     *_table2(),
-    *_table3(),
+    *SHARING,
     *_table4(),
     *_training(),
     *_table1("table1-larger"),
     _LONGER,
     *BEYOND,
     *_epochs(),
-    *_rates(),
+    *BEST_RATES,
     *_capfilt_elsewhere(),
     *_as_long_as_the_papers(),
     *HARDER,

@@ -19,13 +19,14 @@ from PIL.PngImagePlugin import PngInfo
 
 from lab.claim_answers import gained, value
 from lab.claim_figures_parts import BAND, LOOKS, dress
-from lab.claims_report import Decided
+from lab.decided import HOLDS, Decided
 from lab.figures import INK, PAPER, png
-from lab.stats import UNDECIDED
+from lab.stats import REPRODUCED, UNDECIDED
 
 _WIDTH, _ROW, _AROUND = 11.9, 0.235, 1.1  # inches: the picture, a line, what stands above and below
 _TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)
 _LEFT, _RIGHT = 0.56, 0.85  # of the width: the claims' words stand before, the verdicts behind
+_WORDS = {REPRODUCED: f"{REPRODUCED}, {HOLDS}"}
 _KEY = "Claims"  # of the PNG's own text
 
 
@@ -73,7 +74,7 @@ def is_drawn_from(path: Path, found: Sequence[Decided]) -> bool:
 
 
 def _fingerprint(found: Sequence[Decided]) -> str:
-    told = [(one.claim.says, one.claim.published, bool(one.note), one.scale, one.row) for one in found]
+    told = [(one.claim.says, one.claim.published, bool(one.note), one.short, one.scale, one.row) for one in found]
     return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
@@ -93,13 +94,13 @@ def _draw(axes: Axes, at: int, line: str | Decided) -> None:
     axes.plot(effect, at, mark, color=colour, markersize=5, markerfacecolor=PAPER if row["verdict"] == UNDECIDED else colour)
     axes.annotate(line.claim.says, (-0.015, at), size=7.5, color=INK, ha="right", **words)
     few = f", {row['seeds']} of {row['fewest_seeds']} seeds" if row["seeds"] < row["fewest_seeds"] else ""
-    told = f"{value(line.claim, row['effect'], unit=False)}  {row['verdict']}{few}{' *' if line.note else ''}"
+    told = f"{value(line.claim, row['effect'], unit=False)}  {line.short}{few}{' *' if line.note else ''}"
     axes.annotate(told, (1.015, at), size=7.5, color=colour, **words)
 
 
 def _keys() -> list[Line2D]:
     marks = [
-        Line2D([], [], linestyle="", marker=mark, color=colour, markerfacecolor=PAPER if name == UNDECIDED else colour, markersize=5, label=name)
+        Line2D([], [], linestyle="", marker=mark, color=colour, markerfacecolor=PAPER if name == UNDECIDED else colour, markersize=5, label=_WORDS.get(name, name))
         for name, (colour, mark) in LOOKS.items()
     ]
     paper = Line2D([], [], linestyle="", marker="v", color=INK, markerfacecolor="none", markersize=4.5, label="the paper")

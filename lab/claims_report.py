@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,48 +14,37 @@ from lab.ablation.own_table import Table
 from lab.ablation.table import Ablation
 from lab.claim import Claim
 from lab.claims import CLAIMS
+from lab.decided import HOLDS, PAPERS_COLUMNS, Decided, published
 from lab.looks import cost_of
+from lab.outcomes import Arms, contrary
 from lab.page_parts import markdown, percent
 from lab.records import RESULTS
-from lab.stats import OPPOSITE, REPRODUCED, UNDECIDED, all_true, mostly_true, p_value, seeds_wanted
+from lab.stats import (
+    EQUIVALENT,
+    OPPOSITE,
+    REPRODUCED,
+    UNDECIDED,
+    all_true,
+    mostly_true,
+    p_value,
+    seeds_wanted,
+)
 from lab.verdicts import Budgets, at_ceiling, read_own_words, samples_told, to_be_gained, undeclared
 from lab.whose_record import OWN_PAIRS, WORLD, on_own_pairs, scale_of
 
 FOLDER = RESULTS / "ablations"
 SMOKE = "smoke"
-HEAD = ("claim", "in the paper", "effect", "95% interval", "over items", "counts from", "seeds", "verdict")
-_SHOWN = (0, 1, 6)  # of the paper's columns: COCO TR@1, COCO IR@1, NoCaps CIDEr
-PAPERS_COLUMNS = ", ".join(paper.COLUMNS[at] for at in _SHOWN)
+HEAD = ("claim", "in the paper", "effect", "95% interval", "over items", "smallest effect of interest", "seeds", "verdict")
 _LATEX = str.maketrans({"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#"})
 
 
 _OWN_WORDS = "Measured when each arm had a vocabulary of its own texts, and so other initial weights."
 _LITTLE = 3  # times what counts: little room for an effect and its interval
 _LITTLE_OF_TWO = 10  # the same where two gains are compared: the smaller room bounds one of them alone
-_CEILING = "Every arm is so near 100% that no difference that counts could show."
-
-
-@dataclass(frozen=True)
-class Decided:
-    """A claim with what a record says of it, and the scale at which that was measured."""
-
-    claim: Claim
-    row: dict[str, Any]
-    scale: str
-    doubt: str = ""
-    """What is known against this measurement."""
-    own_pairs: bool = False
-    """Whether it was measured on own pairs, and not in the generated world."""
-
-    @property
-    def where(self) -> str:
-        """Where it was measured, as rows tell it: the scale, and that it is of own pairs."""
-        return f"{OWN_PAIRS}, {self.scale}" if self.own_pairs else self.scale
-
-    @property
-    def note(self) -> str:
-        """What the claim says of itself, and what is known against its measurement."""
-        return " ".join(one for one in (self.claim.note, self.doubt) if one)
+_FOUND = {HOLDS: "found to hold"}
+CEILING = "Ceiling:"
+"""What a doubt begins with that arms leave little to be gained."""
+_NO_ROOM = f"{CEILING} every arm is so near 100% that no difference that counts could show."
 
 
 def read_records(folder: Path = FOLDER, own: Table | None = None) -> list[dict[str, Any]]:
@@ -100,25 +88,26 @@ def _judged(records: Sequence[Mapping[str, Any]], own: Table | None) -> Iterator
         if result["scale"] == SMOKE:
             continue
         budgets, scale, own_pairs = noted(record), scale_of(result), on_own_pairs(result)
+        found = {name: arm["seeds"] for name, arm in result["arms"].items()}
         for row in result["claims"]:
             if row["claim"] in known:
                 claim = known[row["claim"]]
-                parts = (samples_told(claim, budgets, list(row["values"])), _doubt(claim, budgets, result["arms"], arms), cost_of(row.get("looks", [])))
+                parts = (samples_told(claim, budgets, list(row["values"])), _doubt(claim, budgets, found, arms), cost_of(row.get("looks", [])))
                 doubt = " ".join(one for one in parts if one)
-                yield Decided(claim, row, scale, doubt, own_pairs), undeclared(claim, budgets, list(row["values"]), arms)
+                other = contrary(claim, row["effect"], found)
+                yield Decided(claim, row, scale, doubt, own_pairs, other), undeclared(claim, budgets, list(row["values"]), arms)
 
 
-def _doubt(claim: Claim, budgets: Budgets, arms: Mapping[str, Any], table: Ablation | None) -> str:
+def _doubt(claim: Claim, budgets: Budgets, found: Arms, table: Ablation | None) -> str:
     """What is known against a measurement, in sentences."""
     said = [_OWN_WORDS] if read_own_words(claim, budgets, table) else []
-    found = {name: own["seeds"] for name, own in arms.items()}
     room = to_be_gained(claim, found)
     if at_ceiling(claim, found):
-        said.append(_CEILING)
+        said.append(_NO_ROOM)
     elif room is not None and len(claim.value.arms) > 2 and room[1] < _LITTLE_OF_TWO * claim.margin:
-        said.append(f"{room[0]!r} is at {percent(1 - room[1])}, so that {100 * room[1]:.1f} points are all that could be gained there.")
+        said.append(f"{CEILING} {room[0]!r} is already at {percent(1 - room[1])}, so at most {100 * room[1]:+.1f} is possible there.")
     elif room is not None and room[1] < _LITTLE * claim.margin:
-        said.append(f"The arm to beat is at {percent(1 - room[1])}, so that {100 * room[1]:.1f} points are all that could be gained.")
+        said.append(f"{CEILING} the control is already at {percent(1 - room[1])}, so at most {100 * room[1]:+.1f} is possible.")
     return " ".join(said)
 
 
@@ -128,7 +117,26 @@ def cells(one: Decided) -> list[str]:
     intervals = [_points(bounds) for bounds in (row["interval"], row["items_interval"] or (None, None))]
     said = f"{one.claim.says} ({one.where})"
     effect, margin = f"{100 * row['effect']:+.1f}", f"{100 * row['margin']:.1f}"
-    return [said, published(one.claim), effect, *intervals, margin, _seeds(one), row["verdict"]]
+    return [said, published(one.claim), effect, *intervals, margin, _seeds(one), one.cell]
+
+
+def counts(found: Sequence[Decided]) -> dict[bool, dict[str, int]]:
+    """How many claims have which verdict, in the words of pages: of those with a number in the paper (True), and of the others."""
+    each = {}
+    for compared in (True, False):
+        own = [one.word for one in found if (one.claim.published is not None) == compared]
+        first = REPRODUCED if compared else HOLDS
+        each[compared] = {word: own.count(word) for word in dict.fromkeys((first, OPPOSITE, EQUIVALENT, UNDECIDED, *own))}
+    return each
+
+
+def tally(found: Sequence[Decided]) -> str:
+    """How many claims have which verdict, in two sentences: those with a number in the paper, and the others."""
+    said = {compared: ", ".join(f"{n} {_FOUND.get(word, word)}" for word, n in own.items()) for compared, own in counts(found).items()}
+    compared = sum(one.claim.published is not None for one in found)
+    others = f"{'The other' if compared else 'All'} {len(found) - compared} are the field's questions, our own, or the paper's where it has no such number"
+    first = [f"{compared} {'has' if compared == 1 else 'have'} a number in the paper: {said[True]}."] if compared else []
+    return " ".join([*first, *([f"{others}: {said[False]}."] if len(found) > compared else [])])
 
 
 def at_once(found: Sequence[Decided], *, named: bool = False) -> str:
@@ -143,11 +151,11 @@ def at_once(found: Sequence[Decided], *, named: bool = False) -> str:
         return ""
     alone, sure = [one for one, mostly, *_ in rows if not mostly], [one for one, *_, all_of in rows if all_of]
     said = (
-        f"Each interval is of 95% by itself; with all {len(found)} judged at once, of the {len(rows)} effects found {len(rows) - len(alone)} remain if one "
-        "in twenty of them may be false and tests rise together (Benjamini and Hochberg; some share an arm and do not), "
-        f"{sum(whatever for *_, whatever, _ in rows)} whatever their dependence (Benjamini and Yekutieli), and {len(sure)} if none may be false (Holm)."
+        f"Each interval is 95% on its own. Correcting for {len(found)} tests, {len(rows) - len(alone)} of {len(rows)} survive a 5% false discovery rate "
+        f"(Benjamini-Hochberg, which assumes positive dependence), {sum(whatever for *_, whatever, _ in rows)} under any dependence "
+        f"(Benjamini-Yekutieli), {len(sure)} a 5% family-wise error rate (Holm)."
     )
-    parts = [("By itself only", alone), ("If none may be false", sure)] if named else []
+    parts = [("Only on their own", alone), ("After Holm too", sure)] if named else []
     return " ".join([said, *(f"{what}: {_said(own)}." for what, own in parts if own)])
 
 
@@ -160,11 +168,6 @@ def wanted_seeds(one: Decided) -> int | None:
     """How many seeds would decide an undecided claim at its mean and spread; None beyond 100."""
     row = one.row
     return seeds_wanted(list(row["values"].values()), margin=row["margin"], least=row["fewest_seeds"])
-
-
-def published(claim: Claim) -> str:
-    """The paper's own differences in the columns shown, in points."""
-    return "-" if claim.published is None else " / ".join(f"{claim.published[at]:+.1f}" for at in _SHOWN)
 
 
 def table(found: Sequence[Decided]) -> str:
@@ -203,8 +206,9 @@ def block() -> str:
     said = (
         f"Effects in points of the claim's primary metric, counted so that the claim is positive. In the paper: "
         f"{PAPERS_COLUMNS}, single runs. Intervals: paired t over seeds, which decides; over items, a bootstrap that "
-        "speaks of these models alone. Equivalent: the whole interval is smaller "
-        "than the smallest effect that counts, which was stated before the run. Seeds of an undecided claim: how many "
+        "speaks of these models alone. Holds: as reproduced, where the paper has no number. Equivalent: the whole interval is smaller "
+        "than the smallest effect of interest, the smallest that counts, which was stated before the run. The other way: further outcomes of the same students "
+        "whose whole interval lies on the other side of 0. Seeds of an undecided claim: how many "
         "there are, of how many would decide it if mean and spread stayed what they are; who adds seeds after a look is somewhat "
         "too sure of the interval, and the claim's note says how much. Notes on single claims: docs/findings.md."
     )

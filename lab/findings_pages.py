@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-from lab.claim_answers import answer, at_threshold, most_worth, summary
+from lab.claim_answers import at_threshold, claim_lines, most_worth, opening, summary
 from lab.claim_records import Measured, best, where_from
 from lab.claims import CLAIMS
 from lab.claims_report import read_records
+from lab.findings_summary import in_words
 from lab.secondary import secondary_markdown
 from lab.tour import TOUR, Chapter
 
@@ -30,7 +31,7 @@ def outcomes() -> str:
 
 def _chapter(chapter: Chapter, shown: Mapping[str, Measured]) -> str:
     measured = [shown[name] for name in chapter.ablations if name in shown]
-    said = [line for one in measured for line in (*_described(one), answer([one])) if line]
+    said = [*opening(measured), *(line for one in measured for line in (*_described(one), *claim_lines([one])))]
     from_ = [f"- `{one.name}`: {where_from(one)}" for one in measured]
     still = [f"`{name}`" for name in chapter.ablations if name not in shown]
     missing = [f"Not measured yet: {', '.join(still)}."] if still else []
@@ -45,4 +46,9 @@ def _described(one: Measured) -> list[str]:
     return [at_threshold(one) if one.name == "threshold" else most_worth(one)]
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"findings": findings, "outcomes": outcomes, "tally": tally}
+def words() -> str:
+    """The findings in few words, those that the records bear out."""
+    return in_words(best(read_records()))
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"findings": findings, "outcomes": outcomes, "tally": tally, "in-words": words}

@@ -42,8 +42,8 @@ def cost_of(each: Sequence[int]) -> str:
         return ""
     first, percent = ", ".join(map(str, each[:-1])), 100 * found_by_chance(tuple(each))
     return (
-        f"Decided with {first} and again with {each[-1]} seeds: so looked at, of 100 effects that are none "
-        f"{percent:.0f} would be found, not {100 * (1 - CONFIDENCE):.0f}."
+        f"Tested after {first} and again after {each[-1]} seeds, which raises the false-positive rate from "
+        f"{100 * (1 - CONFIDENCE):.0f}% to about {percent:.0f}%."
     )
 
 

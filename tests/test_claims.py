@@ -21,7 +21,7 @@ from lab.cli import main
 from lab.commands import ablate
 from lab.records import RESULTS
 from lab.runs import Home
-from lab.stats import EQUIVALENT, REPRODUCED, UNDECIDED
+from lab.stats import EQUIVALENT, OPPOSITE, REPRODUCED, UNDECIDED
 from lab.verdicts import _hits, at_ceiling, decided, samples_told, seeds_of, to_be_gained
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
@@ -163,7 +163,7 @@ def test_what_the_arm_to_beat_leaves_to_be_gained():
     rows = decided("filters", {name: {int(seed): one for seed, one in own.items()} for name, own in arms.items()})
     record = {"result": {"ablation": "filters", "scale": "cpu", "arms": {name: {"seeds": own} for name, own in arms.items()}, "claims": rows}}
     (row,) = [one for one in claims_report.decided_of([record]) if one.claim is claim]
-    assert row.note == "The arm to beat is at 98.0%, so that 2.0 points are all that could be gained."
+    assert row.note == "Ceiling: the control is already at 98.0%, so at most +2.0 is possible."
     arms["ITM"]["0"] = worth(0.97, "0" * 60)
     record["result"]["arms"]["ITM"]["seeds"] = arms["ITM"]
     assert [one.note for one in claims_report.decided_of([record]) if one.claim is claim] == [""]
@@ -176,7 +176,7 @@ def test_of_two_gains_the_smaller_room_is_told():
     rows = decided("noise", {name: {int(seed): one for seed, one in own.items()} for name, own in arms.items()})
     record = {"result": {"ablation": "noise", "scale": "cpu", "arms": {name: {"seeds": own} for name, own in arms.items()}, "claims": rows}}
     told = {one.claim.id: one for one in claims_report.decided_of([record])}
-    assert told["noise-raises-gain"].note == "'none, noise 20%' is at 95.0%, so that 5.0 points are all that could be gained there."
+    assert told["noise-raises-gain"].note == "Ceiling: 'none, noise 20%' is already at 95.0%, so at most +5.0 is possible there."
     assert told["noise-raises-share"].row["effect"] == pytest.approx(0.5 / 0.6 - 0.03 / 0.05)
     assert to_be_gained(BY_ID["longer-gains-little"], {}) is None  # compares no arms two by two
 
@@ -285,7 +285,8 @@ def test_the_report_has_the_papers_numbers_beside_ours(records, tmp_path, capsys
     assert main(["report", "--records", str(records), "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
     assert "| Captioner and filter together help. (cpu) | +2.2 / +2.4 / +2.9 | +7.5 | +7.5 to +7.5 | +" in said
-    assert said.count(" | 1.0 | 5 | reproduced |") == 1
+    assert said.count(" | 1.0 | 5 | reproduced |") == 1 and "| smallest effect of interest |" in said
+    assert "2 have a number in the paper: 1 reproduced, 0 opposite, 1 equivalent, 0 undecided." in said
     assert "(gpu)" in said and "equivalent" in said and "smoke" not in said
     out = tmp_path / "out"
     assert (out / "claims.md").read_text() in said
@@ -400,3 +401,75 @@ def test_effects_are_drawn_in_points():
     at = {mark: [line.get_xdata()[0] for line in axes.lines if line.get_marker() == mark] for mark in "ov"}
     assert at["o"] == pytest.approx([7.5, 7.5])
     assert at["v"] == pytest.approx([2.3, 2.3])  # the paper's +2.2 and +2.4
+
+
+def decided_of_two(claim, effect, interval, **outcomes):
+    """A decided claim of two arms, with differences in other outcomes (path's last name -> one a seed)."""
+    arms = {arm: {str(seed): {"worth": {"captions": {"all": {}}, "retrieval": {"all": {"r1": 0.5}}}} for seed in range(5)} for arm in claim.value.arms}
+    for name, differences in outcomes.items():
+        for at, arm in enumerate(claim.value.arms):
+            for seed, difference in enumerate(differences):
+                arms[arm][str(seed)]["worth"]["captions"]["all"][name] = 0.5 if at else 0.5 + difference
+    row = {"claim": claim.id, "says": claim.says, "values": dict.fromkeys(map(str, range(5)), effect), "effect": effect, "interval": interval, "items_interval": None}
+    row |= {"margin": claim.margin, "size": None, "seeds": 5, "fewest_seeds": claim.seeds, "verdict": REPRODUCED if interval[0] > 0 else UNDECIDED}
+    record = {"result": {"ablation": claim.ablation, "scale": "cpu", "arms": {arm: {"seeds": own} for arm, own in arms.items()}, "claims": [row]}}
+    (one,) = claims_report.decided_of([record])
+    return one
+
+
+def test_what_the_paper_has_no_number_for_holds_and_is_not_reproduced():
+    papers = decided_of_two(BY_ID["capfilt"], 0.2, [0.1, 0.3])
+    own = decided_of_two(BY_ID["capfilt-combinations"], 0.2, [0.1, 0.3])
+    assert (papers.word, own.word) == ("reproduced", "holds") and own.row["verdict"] == REPRODUCED
+    assert claims_report.cells(own)[-1] == "holds" and sentence(own).startswith("**Holds: Among combinations")
+    assert claims_report.tally([papers, own, replace(own, row=own.row | {"verdict": UNDECIDED})]) == (
+        "1 has a number in the paper: 1 reproduced, 0 opposite, 0 equivalent, 0 undecided. The other 2 are the field's questions, our own, "
+        "or the paper's where it has no such number: 1 found to hold, 0 opposite, 0 equivalent, 1 undecided."
+    )
+    assert claims_report.tally([own]).startswith("All 1 are the field's questions") and "other" not in claims_report.tally([papers])
+    assert ",reproduced" in claims_report.table_csv([own])  # files for machines keep the records' word
+
+
+def test_a_mean_that_is_smaller_than_what_counts_says_so_on_every_page():
+    claim = BY_ID["capfilt"]
+    one = decided_of_two(claim, 0.009, [0.003, 0.015])
+    said = "reproduced (above 0, and smaller than what counts)"
+    assert claims_report.cells(one)[-1] == said and sentence(one).startswith(f"**{said.capitalize()}: ")
+    assert decided_of_two(claim, 0.011, [0.003, 0.019]).judged == "reproduced"
+    assert not decided_of_two(claim, 0.005, [-0.003, 0.013]).is_small  # undecided
+    below = replace(one, row=one.row | {"effect": -0.009, "verdict": OPPOSITE})
+    assert below.judged == "opposite (below 0, and smaller than what counts)"
+    (axes,) = claim_figures.effects([one]).axes
+    assert [text.get_text() for text in axes.texts] == ["+0.9  reproduced, too small to count\n5 seeds, cpu"]
+
+
+def test_a_claim_says_which_other_outcomes_go_the_other_way():
+    falls, rises = [-0.05, -0.06, -0.07, -0.06, -0.06], [0.05, 0.06, 0.07, 0.06, 0.06]
+    one = decided_of_two(BY_ID["captioner"], 0.2, [0.1, 0.3], strictly_true=falls, cider=falls)
+    half = 2.7764451051977987 * 0.00707106781186548 / 5**0.5  # Student's t with four degrees of freedom
+    bounds = f"{100 * (-0.06 - half):+.1f} to {100 * (-0.06 + half):+.1f}"
+    assert one.note == (
+        f"Decided by R@1 alone, while other outcomes go the other way: strictly true captions -6.0 ({bounds}); CIDEr-D -6.0 hundredths ({bounds}), "
+        "where the paper's CIDEr rises (NoCaps +1.2)."
+    )
+    assert one.note in sentence(one) and claims_report.cells(one)[-1] == "reproduced; the other way: strictly true captions; CIDEr-D"
+    assert decided_of_two(BY_ID["captioner"], 0.2, [0.1, 0.3], strictly_true=rises, cider=[-0.1, 0.1, -0.1, 0.1, 0.0]).note == ""
+    undecided = decided_of_two(BY_ID["captioner"], -0.02, [-0.1, 0.06], strictly_true=rises)
+    assert undecided.note.startswith("Judged by R@1 alone, while another outcome goes the other way: strictly true captions +6.0 (")
+    truer = decided_of_two(BY_ID["stricter-synthetic"], 0.2, [0.1, 0.3], strictly_true=rises, cider=falls)
+    assert not truer.contrary  # not decided by R@1
+
+
+def test_what_table_3_says_of_the_learning_rate_is_what_the_records_say():
+    found = {one.claim.id: one for one in claims_report.decided_of(claims_report.read_records())}
+    arms = {name: read_arms(name) for name in ("table3", "table3-rates")}
+    r1 = lambda table, arm: sum(own := [value_at(one, R1) for seed, one in arms[table][arm]["seeds"].items() if seed != "0"]) / len(own)
+    for row, best in (("all-but-ca", "all-but-ca, 0.0005"), ("none", "none, 0.001")):
+        other = found[f"sharing-over-{row}-best-rates"]
+        assert f"the difference is undecided: '{other.claim.says}'" in found[f"sharing-over-{row}"].note and other.word == UNDECIDED
+        assert r1("table3", row) < r1("table3-rates", best) - 0.05
+    assert "best" not in found["sharing-over-all"].note
+
+
+def read_arms(name):
+    return json.loads((RESULTS / "ablations" / f"{name}-cpu.json").read_text())["result"]["arms"]

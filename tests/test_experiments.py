@@ -67,7 +67,9 @@ def test_every_claim_is_decided_or_named_with_its_command(records):
     assert not table1.open and table2.open[0].startswith("Captions drawn by nucleus")
     assert table2.command == "lab ablate table2 --scale cpu --seeds 5"
     html = charts.summary(found) + charts.claims(found)
-    assert "<dt>reproduced</dt><dd>3</dd>" in html and "<dt>equivalent</dt><dd>2</dd>" in html
+    compared, others, _ = html.split('<dl class="tally">')[1:]
+    assert "<dt>reproduced</dt><dd>3</dd>" in compared and "<dt>equivalent</dt><dd>2</dd>" in compared
+    assert "<dt>holds</dt><dd>0</dd>" in others and "reproduced" not in others
     assert "<b>+10.2</b> <span>+10.0 to +10.4</span>" in html
     assert html.count('class="forest"') == 5
     assert html.count('<details class="outcomes">') == 1
@@ -85,6 +87,17 @@ def test_an_undecided_claim_says_how_many_seeds_would_decide(records):
     html = charts.claims(questions(records))
     assert 'class="note"' not in html  # claims of Table 1 have none
     assert html.count("seeds would decide</span>") == 1 and "<span>7 seeds would decide<" in html
+
+
+def test_a_claim_says_that_its_mean_is_smaller_than_what_counts(records):
+    path = records / "table1-cpu.json"
+    record = json.loads(path.read_text())
+    row = next(one for one in record["result"]["claims"] if one["claim"] == "capfilt")
+    row |= {"effect": 0.009, "interval": [0.003, 0.015]}
+    path.write_text(json.dumps(record))
+    html = charts.claims(questions(records))
+    assert html.count("<b>reproduced (above 0, and smaller than what counts)</b>") == 1
+    assert 'aria-label="effect +0.9 points, reproduced (above 0, and smaller than what counts)"' in html
 
 
 def test_a_record_that_is_none_is_named(records):

@@ -53,7 +53,7 @@ def test_seeds_that_are_added_in_one_home_leave_a_trace(tmp_path, capsys):
     assert row["looks"] == [3, 5] and record["result"]["before"][0]["cells"] == {"1 rounds": [0, 1, 2], "2 rounds": [0, 1, 2]}
     record["result"]["scale"] = "cpu"  # as if it said something
     (decided,) = claims_report.decided_of([record])
-    assert "Decided with 3 and again with 5 seeds: so looked at, of 100 effects that are none 9 would be found, not 5." in decided.note
+    assert "Tested after 3 and again after 5 seeds, which raises the false-positive rate from 5% to about 9%." in decided.note
 
 
 def test_a_claim_whose_cells_are_of_other_runs_begins_anew(tmp_path, capsys):
@@ -82,5 +82,5 @@ def test_what_else_the_arms_differ_in_is_of_the_seeds_that_count():
 
 
 def test_the_committed_records_know_of_their_looks():
-    assert {"second-round", "not-longer-training"} <= {one.claim.id for one in claims_report.decided_of(claims_report.read_records()) if "again with 5 seeds" in one.note}
+    assert {"second-round", "not-longer-training"} <= {one.claim.id for one in claims_report.decided_of(claims_report.read_records()) if "again after 5 seeds" in one.note}
     assert claim("second-round").seeds == claim("not-longer-training").seeds == 3

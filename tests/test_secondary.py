@@ -23,7 +23,7 @@ def a_record(scale="cpu", seeds=3):
         name: {"about": name, "seeds": {str(seed): of_a_student(r1 + seed / 100, own[seed]) for seed in range(seeds)}}
         for (name, own), r1 in zip(STRICT.items(), (0.6, 0.9), strict=True)
     }
-    row = {"claim": "capfilt", "values": {str(seed): 0.3 for seed in range(seeds)}}
+    row = {"claim": "capfilt", "effect": 0.3, "values": {str(seed): 0.3 for seed in range(seeds)}}
     return {"commit": "abc", "result": {"ablation": "table1", "scale": scale, "arms": arms, "claims": [row]}}
 
 

@@ -25,6 +25,7 @@ from lab.claims_report import (
     refused_of,
     table,
     table_csv,
+    tally,
 )
 from lab.figures import save
 from lab.secondary import secondary_markdown
@@ -53,7 +54,7 @@ def main(options: Options) -> int:
     if not found:
         none = f"No record in {folder.absolute()} decides a claim at cpu or gpu scale; run lab ablate {options.own or 'NAME'} first."
         raise InputError(next(iter(refused), none))
-    said = "\n\n".join(filter(None, [table(found), at_once(found, named=True)]))
+    said = "\n\n".join(filter(None, [table(found), tally(found), at_once(found, named=True)]))
     texts = {"claims.md": "\n\n".join([said, *refused]), "claims.tex": latex(found), "claims.csv": table_csv(found)}
     texts |= {"outcomes.md": secondary_markdown(records, own), "arms.md": arms_markdown(records, own), "arms.csv": arms_csv(records, own)}
     for name, text in texts.items():
