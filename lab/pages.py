@@ -134,7 +134,7 @@ def capfilt_speed() -> str:
     rows = [
         [part, *(f"{side['parts'][part] / images:.2f}" for side in (ours, peer))] for part in ours["parts"]
     ]
-    rows.append(["all, s an image", f"{ours['seconds_an_image']:.2f}", f"{peer['seconds_an_image']:.2f}"])
+    rows.append(["all, s per image", f"{ours['seconds_an_image']:.2f}", f"{peer['seconds_an_image']:.2f}"])
     rows.append(["peak memory, MiB", f"{ours['peak_mib']:,}", f"{peer['peak_mib']:,}"])
     spread, agreement = result["spread"], result["agreement"]
     said = (

@@ -426,7 +426,7 @@ def test_a_folder_without_ratios_is_refused(tmp_path):
 
 def test_the_page_shows_the_committed_records():
     block = task_pages.bench_report()
-    assert "| ranking | retrieval re-ranked by ITM | cpu, float32 | peer: one call a query, as published |" in block
+    assert "| ranking | retrieval re-ranked by ITM | cpu, float32 | peer: one call per query, as published |" in block
     assert "| CapFilt | whole | cpu, float32 | peer: transformers |" in block
     assert "| pre-training step | whole | cpu, bf16 against float32 | peer: the published algorithm, plainly written, in float32 |" in block
     assert "| pre-training step | useful operations | cpu, bf16 | baseline: a large matrix product |" in block

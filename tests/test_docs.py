@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 from browsing import CONTRAST, opened
 from packaging.requirements import Requirement
 from test_house import Function, files, module_name, notebooks, tree
@@ -175,6 +176,16 @@ def test_tests_and_records_that_pages_name_are_there():
     for page in (ROOT / "docs").glob("*.md"):
         for name in re.findall(r"`((?:tests|lab|blip|apps|docs)/[\w./-]+)`", page.read_text()):
             assert (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+def test_the_manual_cites_as_the_citation_file_does():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    manual = (ROOT / "README.md").read_text().replace("{", "").replace("}", "")
+    (paper,) = cited["references"]
+    names = " and ".join(f"{one['family-names']}, {one['given-names']}" for one in paper["authors"])
+    for said in (cited["title"], cited["authors"][0]["name"], f"Version {blip.__version__}", paper["title"], names, str(paper["year"]), "arXiv:2201.12086"):
+        assert said in manual, said
+    assert str(cited["version"]) == blip.__version__
 
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -7,7 +7,7 @@ _BENCHES = {
     "matching": ("ITM, one image", "transformers"),
     "pretrain": ("pre-training step", "the published algorithm, plainly written"),
     "reading": ("data reading", "webdataset"),
-    "rerank": ("ranking", "one call a query, as published"),
+    "rerank": ("ranking", "one call per query, as published"),
     "studio": ("studio", ""),
 }
 _CASES = {"first_view": "time to the first view", "vqa": "VQA answers", "retrieval": "retrieval re-ranked by ITM"}
