@@ -15,6 +15,7 @@ from apps.compared import Pair
 from apps.comparison import Comparison
 from apps.pairing import Column, pair_table, side_table
 from apps.pictures import Picture, Pictures
+from apps.score_names import score_name
 from blip.capfilt import Ledger
 from blip.capfilt.decide import deciding_column
 from blip.errors import InputError
@@ -53,6 +54,26 @@ class Comparing:
         first, *others = self.columns
         own = self.columns[first]
         return first, min(others or [first], key=lambda label: _likeness(own, self.columns[label]))
+
+    def choices(self) -> list[tuple[str, str]]:
+        """What every column is called for people, and the words of `columns` it is chosen by.
+
+        The filter is named where there are several, the ledger where there are several.
+        """
+        several = len({own.filter for own in self.columns.values()}) > 1
+        return [
+            (
+                score_name(own.name)
+                + (f", {own.filter}" if several else "")
+                + (f" · {words.partition(' · ')[0]}" if len(self._ledgers) > 1 else ""),
+                words,
+            )
+            for words, own in self.columns.items()
+        ]
+
+    def words_of(self, column: Column) -> str:
+        """The words that a column is chosen by: ledger, filter and name of the column."""
+        return next(words for words, own in self.columns.items() if own == column)
 
     def ready(self, a: Column, b: Column) -> bool:
         """Whether the two columns are joined already, with all that people have decided since."""

@@ -39,6 +39,11 @@ def where_line(page: PairPage) -> str:
     )
 
 
+def sources_line(a: str, b: str) -> str:
+    """Which column of which ledger A and B are, in small."""
+    return f'<p class="quiet sources"><small>A: {escape(a)}<br>B: {escape(b)}</small></p>'
+
+
 def counts_panel(counts: Counts, alone: tuple[int, int], other_bytes: int) -> str:
     """What stands beside the plot. alone: captions of either side without a counterpart; other_bytes: pairs whose
     picture is another file in B.

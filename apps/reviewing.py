@@ -99,11 +99,15 @@ class Desk:
         """Remove what was exported here."""
         self._exports.close()
 
-    def queues(self) -> list[str]:
-        """The queues that this ledger can fill, by the word links have for them."""
+    def queues(self, opinion: str = "") -> dict[str, str]:
+        """The queues that this ledger can fill: the name that people see, by the word links have for them.
+
+        opinion: what disagrees with the filter in one of them, as in a Place.
+        """
         service = self.service
         can = {"borderline": service.margin > 0, "disagree": bool(service.opinions), "wrong": service.truth_known}
-        return [name for name in QUEUES if can.get(name, True)]
+        names = {"disagree": service.disagreeing(opinion)} if service.opinions else {}
+        return {word: names.get(word, queue.name) for word, queue in QUEUES.items() if can.get(word, True)}
 
     def counts(self, place: Place) -> dict[str, int]:
         """How many captions each queue has, of those with the searched text."""

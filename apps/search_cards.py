@@ -8,6 +8,7 @@ from html import escape
 
 from apps.cards import article, thumbnail, words
 from apps.charts import icon
+from apps.index_command import UNKNOWN
 from apps.pictures import Picture
 from apps.searching import FoundImage, FoundText
 from blip.capfilt import Policy
@@ -43,6 +44,7 @@ def picks(images: Sequence[tuple[int, Picture]]) -> str:
 def said(text: str, command: str = "") -> str:
     """A sentence in place of results, and the command that helps, if there is one."""
     help = f"<span>This command makes it; then open this room again:</span><code>{escape(command)}</code>" if command else ""
+    help += "<span>For WEIGHTS give those of the filter, or of any model with ITC and ITM.</span>" if UNKNOWN in command.split() else ""
     return f'<div class="empty" role="status"><b>{escape(text)}</b>{help}</div>'
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from apps.answers import Card
+from apps.index_command import index_command
 from apps.pictures import Picture, shrunk
 from apps.questions import KEPT
 from apps.service import Service
@@ -105,8 +106,7 @@ class Searching:
     ) -> None:
         self.service = service
         self.folder = folder or Path(service.ledger.folder) / FOLDER
-        place = "" if folder is None else f" --out {folder}"
-        self.command = f"lab ledger embed {service.ledger.folder} --weights {weights or 'WEIGHTS'}{place}"
+        self.command = index_command(service.ledger, weights, folder)
         """What makes the index."""
         self._weights, self._vocab = weights, vocab
         self._opened: _Opened | None = None

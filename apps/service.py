@@ -21,6 +21,7 @@ from apps.answers import Caption, Card, Page, Tally
 from apps.index import build, decide_again, second_opinions
 from apps.pictures import LARGE, Original, Picture, Pictures
 from apps.questions import BORDERLINE, FOUND, KEPT, ORDERS, TRUTH, VIEWS, Question
+from apps.score_names import disagreement
 from blip.capfilt import Ledger, Policy, usual
 from blip.capfilt.tolerance import Margins
 from blip.errors import InputError
@@ -85,6 +86,11 @@ class Service:
             self._idle.wait_for(lambda: not self._asking)
             self._index.close()
         self._scratch.cleanup()
+
+    def disagreeing(self, opinion: str = "") -> str:
+        """What the captions are called on which the deciding score and a second opinion, or the first, disagree."""
+        filter, _, column = (opinion if opinion in self.opinions else self.opinions[0]).partition(".")
+        return disagreement((self._usual.filter, self._usual.column), (filter, column))
 
     def over(self, policy: Policy) -> Policy:
         """The thresholds of a policy, by the score that the index was made with; filters may have come since."""

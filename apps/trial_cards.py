@@ -22,7 +22,11 @@ from lab.explain_figures import heat_rgba, scales
 PICK = "#try-pick"
 """The input that gets the number of a picked image: apps/studio.js writes it there."""
 
-_TRUTHS = {"true": "true", "false": "false", "uninformative": "says little"}
+_TRUTHS = {
+    "true": ("true", "true of the scene"),
+    "false": ("false", "false of the scene"),
+    "uninformative": ("names nothing of this world", "no object or place that the generated world knows: neither true nor false"),
+}
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 _LEGEND = '<p class="scale quiet"><span>nothing</span><i aria-hidden="true"></i><span>highest of all words</span></p>'
 
@@ -118,7 +122,7 @@ def _match(said: Said, limit: float) -> str:
     if said.match is None or said.cosine is None:
         return ""
     side, cosine = _side(said, limit), f"{said.cosine:.2f}".replace("-", "−")
-    truth = f'<span class="badge truth" title="is it true of the scene?">{_TRUTHS[said.truth]}</span>' if said.truth else ""
+    truth = '<span class="badge truth" title="{1}">{0}</span>'.format(*_TRUTHS[said.truth]) if said.truth else ""
     return (
         f'<div class="match" title="match probability {said.match:.4f}"><div class="bar">'
         f'<i style="width:{100 * said.match:.1f}%"></i><u style="left:{100 * limit:.0f}%"></u></div>'

@@ -90,8 +90,13 @@ def filters(words: Sequence[str], machine: Machine) -> dict[str, FilterLike]:
 
 def probable(words: Sequence[str]) -> bool:
     """Whether BLIP weights are among the words of filters: their match probability is what thresholds are compared with."""
-    sources = [source for _, source in map(_named, words)]
-    return any(source != _TEXT and not source.startswith(_CLIP) and not _is_function(source) for source in sources)
+    return blip_weights(words) is not None
+
+
+def blip_weights(words: Sequence[str]) -> str | None:
+    """The source of the first BLIP weights among the words of filters; None where there are none."""
+    sources = (source for _, source in map(_named, words))
+    return next((one for one in sources if one != _TEXT and not one.startswith(_CLIP) and not _is_function(one)), None)
 
 
 def _named(word: str) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lab.bench.report import ratios, table
+from lab.bench.report import ratios, summary, table
 from lab.page_parts import markdown, read_record, source
 
 _RECALLS = ("tr1", "tr10", "ir1", "ir10")
@@ -39,11 +39,13 @@ def rerank() -> str:
 
 def bench_report() -> str:
     """Every ratio that the benches recorded, beside its target."""
+    found = ratios()
     said = (
-        "Higher is better, but for memory. Medians of rounds in turn within one run; the records in "
-        "`lab/results/bench` have machine, versions, rounds, spread and what the arithmetic allows."
+        f"{summary(found)} A ratio is the peer's time over ours; of memory, and against a baseline, it is ours over the other's. "
+        "Medians of rounds in turn within one run; the records in `lab/results/bench` have machine, versions, rounds, spread "
+        "and what the arithmetic allows."
     )
-    return "\n".join([table(ratios()), "", said])
+    return "\n".join([table(found), "", said])
 
 
 def peers_real() -> str:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -382,11 +383,12 @@ def test_the_report_finds_every_ratio_and_its_verdict(tmp_path, capsys):
     plot = tmp_path / "plot.png"
     assert report.main(report.Options(records=tmp_path, plot=plot)) == 1
     assert capsys.readouterr().out.splitlines()[:-1] == [
-        "| bench | case | device | precision | ratio | target | verdict |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| one | whole | cpu | float32 | 3.00 | at least 2 | met |",
-        "| two | memory | cuda | bf16 | 0.80 | at most 0.5 | not met |",
-        "| two | share | cuda | float32 | 0.40 | - | - |",
+        "| bench | case | on | against | ratio | better | target | verdict |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| one | whole | cpu, float32 | peer: whole | 3.00 | higher | at least 2 | met |",
+        "| two | memory | cuda, bf16 | peer: memory | 0.80 | lower | at most 0.5 | not met |",
+        "| two | share | cuda, float32 | baseline: of its own | 0.40 | higher | - | - |",
+        "1 of 2 targets are met, measured on cpu and cuda.",
     ]
     assert plot.read_bytes().startswith(b"\x89PNG")
     one, two, three = report.ratios(tmp_path)
@@ -394,8 +396,18 @@ def test_the_report_finds_every_ratio_and_its_verdict(tmp_path, capsys):
     assert (two.advantage, two.asked) == (1.25, 2.0)
     assert not three.has_peer
     assert [one.label for one in (one, replace(one, case="bf16", precision="bf16"))] == [
-        "one: whole (cpu, float32)", "one: bf16 (cpu)",
+        "one: whole (cpu, float32)", "one: whole (cpu, bf16)",
     ]  # fmt: skip
+
+
+def test_three_decimals_tell_what_two_would_hide():
+    one = report.Ratio(
+        bench="encoder", case="224 px", device="cpu", precision="float32", ratio=1.099, target=1.1, better="higher", reached=False, has_peer=True
+    )  # fmt: skip
+    assert one.told == "1.099"
+    assert replace(one, ratio=1.094).told == "1.09" and replace(one, ratio=1.103, reached=True).told == "1.10"
+    assert replace(one, ratio=0.501, target=0.5, better="lower").told == "0.501"
+    assert replace(one, ratio=1.099, target=None, reached=True).told == "1.10"
 
 
 def test_the_plot_has_a_bar_for_each_peer(tmp_path):
@@ -414,4 +426,21 @@ def test_a_folder_without_ratios_is_refused(tmp_path):
 
 def test_the_page_shows_the_committed_records():
     block = task_pages.bench_report()
-    assert "| rerank | retrieval | cpu | float32 |" in block and "| capfilt | whole | cpu |" in block
+    assert "| ranking | retrieval re-ranked by ITM | cpu, float32 | peer: one call per query, as published |" in block
+    assert "| CapFilt | whole | cpu, float32 | peer: transformers |" in block
+    assert "| pre-training step | whole | cpu, bf16 against float32 | peer: the published algorithm, plainly written, in float32 |" in block
+    assert "| pre-training step | useful operations | cpu, bf16 | baseline: a large matrix product |" in block
+    assert "| studio | time to the first view | cpu | baseline: a blank Gradio page | 1.45 | lower |" in block
+    assert "| image encoder | 224 px, open_clip | cpu, float32 | peer: open_clip | 1.099 | higher | at least 1.1 | not met |" in block
+    assert re.search(r"\n\d+ of \d+ targets are met, all measured on a CPU\.", block)
+
+
+def test_the_plot_says_what_it_is_and_what_it_leaves_out():
+    found = report.ratios()
+    drawn = report.figure(found)
+    assert drawn.get_suptitle() == "How many times faster than the peer, or smaller in memory, all measured on a CPU"
+    left = drawn.get_supxlabel()
+    assert "Left out, having no peer: " in left and "studio: time to the first view" in left and "useful operations" in left
+    told = [text.get_text() for text in drawn.axes[0].texts]
+    assert len(told) == sum(one.has_peer for one in found) < len(found)
+    assert "2.00 times less (0.50)" in told and "1.099" in told

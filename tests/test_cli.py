@@ -356,3 +356,9 @@ def test_python_m_lab_is_the_same_command():
     done = run("--version")
     assert (done.returncode, done.stdout) == (0, f"BLIP Lab {__version__}\n")
     assert run("xyzzy").returncode == 2
+
+
+def test_capfilt_says_which_of_several_filters_decides(capsys):
+    assert main(["capfilt", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "The one named itm decides; without one of that name the first that gives a match probability, else the first." in said

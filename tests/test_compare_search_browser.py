@@ -50,8 +50,9 @@ def window(request, browser, address):
 def compare(window):
     window.get_by_role("tab", name="Compare").click()
     expect(window.locator("svg.scatter")).to_be_visible(timeout=MS)
-    choose(window, "b", "shared.itm_prob")
-    expect(window.locator("#compare-b input")).to_have_value(re.compile(r"shared\.itm_prob"))
+    choose(window, "b", "match probability (ITM), shared")
+    expect(window.locator("#compare-b input")).to_have_value(re.compile(r"match probability \(ITM\), shared · .*/first"))
+    expect(window.locator("#compare-counts .sources")).to_contain_text("first · shared.itm_prob", timeout=MS)
     return window
 
 
@@ -158,7 +159,7 @@ def test_a_clicked_quadrant_and_a_dragged_box_choose_the_cards(compare, folder):
 
 
 def test_another_ledger_stands_beside_and_a_typed_one_only_below_its_root(compare, folder):
-    choose(compare, "b", "second · itm.itm_prob")
+    choose(compare, "b", f"match probability (ITM), itm · {folder.name}/second")
     extra = Ledger.open(folder / "second").table("candidates").num_rows - Ledger.open(folder / "first").table("candidates").num_rows
     expect(compare.locator("#compare-counts")).to_contain_text(f"{extra} of B have no counterpart in A.", timeout=MS)
     where(compare, "0 captions")  # the same captioner and filter agree
@@ -170,7 +171,7 @@ def test_another_ledger_stands_beside_and_a_typed_one_only_below_its_root(compar
     typed.fill(str(folder / "allowed" / "third"))
     compare.get_by_role("button", name="Open", exact=True).click()
     expect(compare.locator("#compare-opened")).to_contain_text("allowed/third is open", timeout=MS)
-    choose(compare, "b", "allowed/third · itm.itc")
+    choose(compare, "b", "cosine (ITC), itm · allowed/third")
     expect(compare.locator("#b-limit input[type=number]")).not_to_have_value("0.5", timeout=MS)
     expect(compare.locator(".toast-body")).to_have_count(0)
 
@@ -231,7 +232,7 @@ def test_all_text_of_search_has_the_contrast_of_wcag_aa_and_every_input_a_name(s
 def test_without_an_index_the_room_says_which_command_makes_it(browser, folder):
     with studio(folder / "second") as url, opened(browser, url) as page:
         page.get_by_role("tab", name="Search").click()
-        expect(page.locator("#search-found code")).to_have_text(f"lab ledger embed {folder / 'second'} --weights WEIGHTS", timeout=MS)
+        expect(page.locator("#search-found code")).to_have_text(f"lab ledger embed {folder / 'second'} --weights {WEIGHTS / 'pretrained.safetensors'}", timeout=MS)
         page.get_by_role("tab", name="Compare").click()
         expect(page.locator("svg.scatter")).to_be_visible(timeout=MS)
         expect(page.get_by_label("Another ledger")).to_have_count(0)

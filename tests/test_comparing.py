@@ -29,7 +29,7 @@ from apps.compared import (
 )
 from apps.comparing import Comparing
 from apps.comparison import BINS
-from apps.pair_cards import pair_cards, quadrant_table, rates
+from apps.pair_cards import pair_cards, quadrant_table, rates, sources_line
 from apps.pairing import Column
 from apps.scatter import scatter
 from apps.tabs import compare
@@ -281,6 +281,22 @@ def test_a_ledger_that_is_opened_before_its_first_scores_opens_when_it_has_them(
     new = [label for label in comparing.columns if label.startswith(f"{name} · ")]
     assert new and set(comparing.columns) == {*known, *new}
     comparing.close()
+
+
+def test_columns_are_called_by_what_they_are_and_only_as_long_as_needed(tmp_path):
+    ledger = generated_ledger(tmp_path / "x" / "ledger")
+    alone = Comparing([ledger])
+    names = dict(alone.choices())
+    assert names["match probability (ITM)"] == "x/ledger · itm.itm_prob" and names["cosine (ITC)"] == "x/ledger · itm.itc"
+    assert [alone.words_of(own) for own in alone.columns.values()] == list(alone.columns)
+    beside = Comparing([ledger, random_ledger(tmp_path / "y" / "other", 2)])
+    assert [words for _, words in beside.choices()] == list(beside.columns)
+    assert "match probability (ITM), itm · x/ledger" in dict(beside.choices())
+    assert "clip_score, clip · y/other" in dict(beside.choices())
+    assert len(dict(beside.choices())) == len(beside.columns)
+    assert "&lt;a&gt;" in sources_line("<a>", "b")
+    for comparing in (alone, beside):
+        comparing.close()
 
 
 def test_a_missing_score_is_said(tmp_path):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 from browsing import CONTRAST, opened
 from packaging.requirements import Requirement
 from test_house import Function, files, module_name, notebooks, tree
@@ -175,3 +176,46 @@ def test_tests_and_records_that_pages_name_are_there():
     for page in (ROOT / "docs").glob("*.md"):
         for name in re.findall(r"`((?:tests|lab|blip|apps|docs)/[\w./-]+)`", page.read_text()):
             assert (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+def test_the_manual_cites_as_the_citation_file_does():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    manual = (ROOT / "README.md").read_text().replace("{", "").replace("}", "")
+    (paper,) = cited["references"]
+    names = " and ".join(f"{one['family-names']}, {one['given-names']}" for one in paper["authors"])
+    for said in (cited["title"], cited["authors"][0]["name"], f"Version {blip.__version__}", paper["title"], names, str(paper["year"]), "arXiv:2201.12086"):
+        assert said in manual, said
+    assert str(cited["version"]) == blip.__version__
+
+
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def slug(heading):
+    """The anchor of a heading, as it is made where the repository is hosted."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "blip/weights/README.md"], ids=lambda page: page.name)
+def test_every_relative_link_leads_to_a_file_of_the_repository(page):
+    """And to a heading of it, where it names one; the site rewrites links, the repository is read as it is."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
+    for target in _LINK.findall(text):
+        name, _, anchor = target.partition("#")
+        if re.match(r"\w+:", target):
+            continue
+        file = page.parent / name if name else page
+        assert file.exists(), f"{page.name} links to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+            assert anchor in map(slug, headings), f"{page.name} links to {target}"
+
+
+def test_links_to_modules_lead_into_the_reference_on_the_site(site, entries):
+    home = (site / "index.html").read_text()
+    for module in ("blip.model", "blip.capfilt", "blip.capfilt.ledger", "lab.ablations", "blip.metrics"):
+        page = entries[module].parent.relative_to(site).as_posix()
+        assert re.search(rf'href="?{page}/#{re.escape(module)}"?[ >]', home), module
+    assert re.search(r'href="?reference/"?[ >]', home)
+    told = (site / "determinism" / "index.html").read_text()
+    assert re.search(r'href="?\.\./reference/blip/train/#blip\.draws"?[ >]', told)

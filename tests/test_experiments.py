@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from apps import experiment_charts as charts
-from apps.experiments import MOST_POINTS, curves, questions, trainings
+from apps.experiments import MOST_POINTS, Training, curves, questions, trainings
+from apps.tabs import claims
 from blip.errors import InputError
 from lab.claims import CLAIMS
 from lab.locks import locked
@@ -129,3 +131,16 @@ def test_only_a_training_of_the_home_is_read(tmp_path):
     for name in ("pretrain-000000000000", "../elsewhere", ""):
         with pytest.raises(InputError, match="has no training"):
             curves(home, name)
+
+
+def test_the_room_says_that_the_records_are_read_until_they_are(tmp_path):
+    with gr.Blocks() as demo:
+        claims.build(Home(tmp_path), [demo.load])
+    (shown,) = [part for part in demo.blocks.values() if getattr(part, "elem_id", None) == "claims"]
+    assert "Reading the records…" in shown.value
+
+
+def test_trainings_are_counted_in_good_english():
+    done = Training("a", "done", 1, 1.0, 1.0)
+    assert "0 running, 1 other<" in claims._head([done])
+    assert "1 running, 2 others<" in claims._head([done, done, Training("b", "running", 1, 1.0, None)])

@@ -1,14 +1,25 @@
 """Pages say what the committed records say."""
 
+import json
 import re
+from dataclasses import asdict
 
+import numpy as np
 import pytest
 
+from blip.capfilt.quality import auc
 from blip.errors import InputError
+from lab.ablation.scales import scaled
 from lab.claims_overview import is_drawn_from
 from lab.claims_report import decided_of, read_records
+from lab.evaluate import filter_scores
 from lab.page_parts import source
 from lab.pages import BLOCKS, OVERVIEW, PAGES, filled, markdown, read_record
+from lab.setting import setting
+from lab.weights import shipped
+from lab.world.checker import check
+from lab.world.noise import KINDS
+from lab.world.sets import World
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
@@ -50,3 +61,29 @@ def test_a_record_says_who_measured_cells_before():
     before = {"commit": "abc", "date": "2026-01-02", "cells": {"none": [0, 1], "both": [0]}}
     told = source(record | {"result": record["result"] | {"before": [before]}})
     assert told == f"{source(record)} Of its cells 3 at commit `abc`, 2026-01-02."
+
+
+def test_what_pages_say_of_the_filters_auc_is_so():
+    """That texts of a part are rejected and lower every AUC, and that only near misses slip through at 0.5."""
+    world = World.of("nano")
+    items = world.web(1_200, start=100_000)
+    scores = filter_scores(shipped("filter"), items, world.level.px)
+    kinds, noise = np.array([item.noise_kind for item in items]), np.array([item.truth != "true" for item in items])
+    whole = np.array([check(item.caption, item.scene).strict for item in items])
+    clean = kinds == "clean"
+    assert np.mean(scores[clean & whole] >= 0.5) > 0.99 and np.mean(scores[clean & ~whole] >= 0.5) < 0.01
+    apart = {kind: scores[(kinds == kind) & noise] for kind in KINDS}
+    for own in apart.values():
+        assert auc(scores[clean & whole], own) > 0.99 > auc(scores[clean], own)
+    assert [kind for kind, own in apart.items() if (own >= 0.5).any()] == ["near_miss"]
+    assert min(apart, key=lambda kind: np.median(apart[kind])) == "near_miss"
+    assert max(apart, key=lambda kind: np.std(apart[kind])) == "near_miss"
+
+
+def test_the_setting_is_that_of_the_records():
+    recipe = read_record("ablations/table1-cpu")["config"]["recipe"]
+    assert recipe == json.loads(json.dumps(asdict(scaled("cpu"))))
+    arm = read_record("ablations/table3-cpu")["result"]["arms"][recipe["sharing"]]
+    assert f"{next(iter(arm['seeds'].values()))['cost']['parameters']:,} parameters" in setting()
+    for said in ("32 × 32 pixels", "up to 2 objects of 8 kinds in 6 colours", ": 16,000, the text of 60.0%", ": 1,440", "96,000", "402 texts"):
+        assert said in setting()

@@ -5,6 +5,7 @@ import json
 import math
 import random
 import re
+import shlex
 import shutil
 import sys
 from dataclasses import replace
@@ -14,8 +15,10 @@ import numpy as np
 import pytest
 from fake_models import FakeCaptioner, FakeFilter
 from PIL import Image
+from random_ledgers import random_ledger
 from studio_ledgers import ITEMS, WORLD, generated_ledger
 
+from apps.index_command import index_command
 from apps.search_cards import found_images, found_texts, picks, said
 from apps.searching import _REMEMBERED, RESULTS, Query, Searching
 from apps.service import Service
@@ -235,7 +238,7 @@ def test_without_an_index_the_command_is_said_and_once_it_ran_it_is_found(ledger
     folder = shutil.copytree(ledger.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("search"))
     service = Service.open(folder)
     searching = Searching(service)
-    assert searching.command == f"lab ledger embed {folder} --weights WEIGHTS"
+    assert searching.command == f"lab ledger embed {folder} --weights {WEIGHTS / 'pretrained.safetensors'}"
     with pytest.raises(InputError, match="There is no search index"):
         searching.open()
     shutil.copytree(ledger.folder / "search", folder / "search")
@@ -244,6 +247,36 @@ def test_without_an_index_the_command_is_said_and_once_it_ran_it_is_found(ledger
     assert elsewhere.command.endswith(f"--weights {FILTER} --out {tmp_path / 'elsewhere'}")
     with pytest.raises(InputError, match="There is no search index"):
         elsewhere.open()
+    service.close()
+
+
+def test_the_command_of_an_index_is_whole_where_the_ledger_says_which_weights_fit(tmp_path):
+    folder = tmp_path / "a ledger"
+    ledger = random_ledger(folder, 1)
+    assert index_command(ledger) == f"lab ledger embed '{folder}' --weights WEIGHTS"
+    assert "For WEIGHTS give" in said("x", index_command(ledger)) and "For WEIGHTS give" not in said("x", "lab x --weights a")
+    weights = tmp_path / "itm.pth"
+    weights.touch()
+    for given, found in (
+        (["text", f"itm={weights}"], f"--weights {weights} --vocab vocab.txt"),
+        (["hf:a/b"], "--weights hf:a/b --vocab vocab.txt"),
+        (["text", "open_clip:a:b"], "--weights WEIGHTS --vocab vocab.txt"),
+    ):
+        options = {"filter": given, "vocab": "vocab.txt"}
+        (folder / "summary.json").write_text(json.dumps({"config": {"options": options}}))
+        assert index_command(ledger) == f"lab ledger embed '{folder}' {found}"
+    for broken in ("[]", "{", '{"config": {}}', '{"config": {"options": {"filter": [1], "vocab": null}}}'):
+        (folder / "summary.json").write_text(broken)
+        assert index_command(ledger).endswith("--weights WEIGHTS")
+
+
+def test_the_shipped_pre_trained_weights_make_an_index_of_the_generated_world(ledger, tmp_path):
+    """The command that the room shows, as it is."""
+    folder = shutil.copytree(ledger.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("search"))
+    service = Service.open(folder)
+    searching = Searching(service)
+    assert main([*shlex.split(searching.command)[1:], "--device", "cpu"]) == 0
+    assert searching.images(Query(text="a red ball"), POLICY, 12, rerank=True)
     service.close()
 
 

@@ -21,6 +21,8 @@ from studio_ledgers import ITEMS, STRANGE, generated_ledger
 from apps import cards, charts
 from apps.command import Options, main
 from apps.questions import ALL, BORDERS, DISAGREE, NEAR, ORDERS, VIEWS, WRONG, Question
+from apps.reviewing import Desk
+from apps.reviews import Reviews
 from apps.service import BINS, ORIGINS, STEPS, Service
 from apps.tabs import decisions
 from blip.capfilt import Job, Ledger, Policy, decide, decide_duckdb, override, run
@@ -28,6 +30,7 @@ from blip.capfilt.override import Decision, record
 from blip.capfilt.tolerance import Measured, Running, note
 from blip.data.readers import read_pairs
 from blip.errors import InputError
+from lab.audit_draw import identity
 from lab.report import summarize
 
 
@@ -458,6 +461,10 @@ def test_a_second_filter_gives_an_opinion_before_itc(tmp_path):
         wanted |= set(ledger.read("candidates", entry.shard)["image_key"].to_pylist())
     service = Service.open(ledger.folder)
     assert service.opinions == ["other.against", "itm.itc"]
+    assert service.disagreeing() == service.disagreeing("nobody") == "itm and other disagree"
+    assert service.disagreeing("itm.itc") == "ITM and ITC disagree"
+    desk = Desk(service, Reviews(tmp_path / "reviews.jsonl", identity(service.ledger)))
+    assert desk.queues("itm.itc")["disagree"] == "ITM and ITC disagree" and desk.queues()["near"] == "Near the threshold"
     policy = Policy(web=0.5, synthetic=0.5)
     # One that turns every order round disagrees on nearly all; itc, which orders as itm_prob does, on none.
     assert service.view_counts(policy)[DISAGREE] > 0.8 * len(wanted)

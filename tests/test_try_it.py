@@ -20,6 +20,7 @@ import lab.weights
 from apps import trial_cards
 from apps.models import Models, open_models
 from apps.service import Service
+from apps.tabs.try_it import TEXTS as TEXTS_AT_FIRST
 from apps.tabs.try_it_answers import Answers, Chosen
 from apps.trials import END, Draw, Said, Token
 from apps.trying import ANSWERS, MAX_TEXTS, Workbench
@@ -317,3 +318,12 @@ def test_everything_shown_is_text_and_every_word_has_its_heat_map(workbench, sce
     corner = torch.zeros_like(found.grad_cam)
     corner[:, 0, 3] = 1
     assert "whole text: strongest at the top right" in trial_cards.heat(subject, found, corner, ())
+
+
+def test_the_first_texts_are_of_the_world_and_a_text_that_it_does_not_know_says_so(workbench, scene):
+    first = workbench.matches(scene, TEXTS_AT_FIRST.splitlines())
+    assert len(first) == 3 and {one.truth for one in first} <= {"true", "false"}
+    known = workbench.models.filter.tokenizer
+    assert all(known.special.unk not in known.pieces(one.text) for one in first)
+    html = trial_cards.ranking(workbench.matches(scene, ["a photo of a dog"]), 0.5)
+    assert "names nothing of this world" in html and "says little" not in html

@@ -14,6 +14,7 @@ from lab.runs import RUNNING, Home
 
 _IN_TURN = in_turn("claims")
 
+_READING = '<p class="quiet" role="status">Reading the records…</p>'
 _SECONDS = 5  # between two looks at the runs while one trains
 
 
@@ -21,7 +22,7 @@ def build(home: Home, entered: Sequence[Any]) -> None:
     """Lay the room out and wire it, inside the tab that is open; runs are read when the tab is shown."""
     with gr.Row(elem_classes=["room", "experiments"], equal_height=False):
         with gr.Column(elem_classes="images", min_width=0):
-            decided = text(elem_id="claims")
+            decided = text(_READING, elem_id="claims")
         with gr.Column(elem_classes=["side", "trainings"], min_width=0), gr.Column(elem_classes="pane"):
             table = text(elem_id="runs")
             run = gr.Dropdown([], label="Training", elem_id="training", visible=False)
@@ -59,7 +60,8 @@ def _runs(home: Home, chosen: str | None) -> list[Any]:
 
 def _head(found: list[Training]) -> str:
     running = sum(one.state == RUNNING for one in found)
-    return f'<h3>Trainings<span class="quiet">{running} running, {len(found) - running} others</span></h3>'
+    others = len(found) - running
+    return f'<h3>Trainings<span class="quiet">{running} running, {others} other{"" if others == 1 else "s"}</span></h3>'
 
 
 def _losses(home: Home, run: str | None) -> str:

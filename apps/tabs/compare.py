@@ -11,7 +11,7 @@ from apps import charts
 from apps.compared import AS_WRITTEN, DIFFER, ORDERS, ORIGINS, PARTS, Selection, area
 from apps.comparing import Comparing
 from apps.comparison import BINS, Comparison
-from apps.pair_cards import counts_panel, pair_cards, where_line
+from apps.pair_cards import counts_panel, pair_cards, sources_line, where_line
 from apps.questions import SIZES
 from apps.scatter import scatter
 from apps.tabs.parts import parts
@@ -70,7 +70,7 @@ def build(comparing: Comparing, entered: Sequence[Any]) -> None:
                 match = gr.Button("Keep as many as A", size="sm", elem_classes="plain")
             folder, opened, said = _another(visible=bool(comparing.roots))
         with gr.Column(elem_classes="images", min_width=0):
-            a, b, origin = _columns(list(comparing.columns), comparing.start())
+            a, b, origin = _columns(comparing.choices(), comparing.start())
             with gr.Row(elem_classes=["pane", "plot"], equal_height=False):
                 plot = text(elem_id="compare-plot")
                 with gr.Column(min_width=0):
@@ -107,11 +107,11 @@ def _another(*, visible: bool) -> tuple[gr.Textbox, gr.Button, gr.HTML]:
     return folder, opened, said
 
 
-def _columns(labels: list[str], start: tuple[str, str]) -> tuple[gr.Dropdown, gr.Dropdown, gr.Dropdown]:
+def _columns(choices: list[tuple[str, str]], start: tuple[str, str]) -> tuple[gr.Dropdown, gr.Dropdown, gr.Dropdown]:
     with gr.Row(elem_classes="toolbar"):
         a, b = (
-            gr.Dropdown(labels, value=label, label=f"{name} is", scale=3, min_width=0, elem_id=f"compare-{name.lower()}")
-            for name, label in zip("AB", start, strict=True)
+            gr.Dropdown(choices, value=words, label=f"{name} is", scale=3, min_width=0, elem_id=f"compare-{name.lower()}")
+            for name, words in zip("AB", start, strict=True)
         )
         origin = gr.Dropdown(list(ORIGINS), value=_ANY, label="Captions", scale=2, min_width=0, elem_id="compare-origin")
     return a, b, origin
@@ -238,7 +238,7 @@ def _answer(comparing: Comparing, comparison: Comparison, chosen: Selection) -> 
         charts.split(counts.tally(0)),
         charts.split(counts.tally(1)),
         scatter(comparison.density(chosen.synthetic), BINS, axes, limits, counts, chosen.box),
-        counts_panel(counts, comparison.alone, comparison.other_bytes),
+        sources_line(*map(comparing.words_of, comparison.columns)) + counts_panel(counts, comparison.alone, comparison.other_bytes),
         gr.update(choices=[(f"{part} · {n:,}", part) for part, n in parts.items()], value=chosen.part),
         gr.update(visible=chosen.box is not None),
         where_line(page),
@@ -255,6 +255,6 @@ def _opened(comparing: Comparing, typed: str) -> list[Any]:
         name = comparing.add(typed)
     except InputError as error:
         return [gr.skip(), gr.skip(), f'<p class="quiet" role="status">{escape(str(error))}</p>']
-    labels = list(comparing.columns)
+    choices = comparing.choices()
     said = f'<p class="quiet" role="status">{escape(name)} is open; choose it as A or B.</p>'
-    return [gr.update(choices=labels), gr.update(choices=labels), said]
+    return [gr.update(choices=choices), gr.update(choices=choices), said]

@@ -67,7 +67,7 @@ def build(service: Service, demo: gr.Blocks, policy: Policy, entered: Sequence[A
             with gr.Column(elem_classes="pane", visible=service.truth_known):
                 truth = text()
         with gr.Column(elem_classes="images", min_width=0):
-            view = gr.Radio(list(_views(service)), value=ALL, label="View", elem_classes="views")
+            view = gr.Radio(_views(service), value=ALL, label="View", elem_classes="views")
             search, order, opinion, size = _toolbar(service)
             with gr.Row(elem_classes="pager"):
                 where = text(elem_id="where")
@@ -158,7 +158,7 @@ def _answer(service: Service, question: Question) -> list[Any]:
         *(_scores(service, tallies[origin], origin, limit) for origin, limit in limits.items()),
         _titled("Keep rate by threshold" + charts.LEGEND, charts.keep_curve(service.curves, _points(tallies, limits))),
         _titled("Against the truth", charts.truth_table(tallies)),
-        gr.update(choices=[(f"{view} · {counts[view]:,}", view) for view in _views(service)]),
+        gr.update(choices=[(f"{name} · {counts[view]:,}", view) for name, view in _views(service, question.opinion)]),
         _where(page),
         gr.update(interactive=page.number > 0),
         gr.update(interactive=page.number + 1 < page.pages),
@@ -171,9 +171,11 @@ def _scores(service: Service, tally: Tally, origin: str, limit: float) -> str:
     return charts.split(tally) + charts.histogram(service.histograms[origin], limit, origin)
 
 
-def _views(service: Service) -> list[str]:
+def _views(service: Service, opinion: str = "") -> list[tuple[str, str]]:
+    """The views that this ledger can fill, each by the name that people see."""
+    names = {DISAGREE: service.disagreeing(opinion)} if service.opinions else {}
     shown = {WRONG: service.truth_known, BORDERS: service.margin > 0, DISAGREE: bool(service.opinions)}
-    return [view for view in VIEWS if shown.get(view, True)]
+    return [(names.get(view, view), view) for view in VIEWS if shown.get(view, True)]
 
 
 def _points(

@@ -8,7 +8,6 @@ import gradio as gr
 
 from apps import review_cards
 from apps.links import Place, link
-from apps.queues import QUEUES
 from apps.reviewing import Desk
 from apps.reviews import KEEP, Changed, Word
 from apps.tabs.limits import within
@@ -150,7 +149,7 @@ def answer(
     others = desk.neighbours(item, place.policy) if item else []
     picture = desk.service.large_picture(item.image) if item else None
     agreement = desk.agreement(place.policy)
-    queues = [(f"{QUEUES[name].name} · {counts[name]:,}", name) for name in desk.queues()]
+    queues = [(f"{name} · {counts[word]:,}", word) for word, name in desk.queues(place.opinion).items()]
     drafts, row = _drafts(desk, own), stretch.place.row_id
     waits = _WAITS if own["written"] in drafts and own["written"] != row else ""
     return [

@@ -11,10 +11,14 @@ from apps.tabs.limits import Limits
 from apps.tabs.try_it_answers import LEDGER, METHODS, SCENES, Answers
 from apps.theme import BUSY, in_turn, text
 from apps.trials import Draw
+from apps.trying import SCENES as SCENES_LEVEL
 from apps.trying import Workbench
 from blip.explain import default_layer
+from lab.world.levels import level
 
-TEXTS = "a red ball\na blue car\na photo of a dog"
+_WORLD = level(SCENES_LEVEL)
+TEXTS = "\n".join(f"a {colour} {kind}" for colour, kind in zip(_WORLD.colour_names[:3], _WORLD.kind_names, strict=False))
+"""What is ranked at first: texts that the generated world and its weights know."""
 
 # What is shown of an image: its own line each, so that the quick need not wait for the slow.
 _IMAGE = in_turn("try-image")

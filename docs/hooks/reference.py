@@ -2,11 +2,10 @@
 
 import ast
 
+from links import FRONT
 from shelves import ROOT, SHELVES, filled, modules
 
 import blip
-
-FRONT = "reference/index.md"
 
 
 def pages() -> dict[str, str]:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from blip.errors import InputError
+from lab.bench.report_names import against, bench_name, case_name
 from lab.figures import FILTERED, INK, KEPT, PAPER, QUIET, save
 from lab.page_parts import markdown
 from lab.records import DRAWN, RESULTS
@@ -59,10 +60,23 @@ class Ratio:
         return self.target if self.better == "higher" else 1 / self.target
 
     @property
+    def where(self) -> str:
+        """Device and precision."""
+        return self.device if self.precision == "-" else f"{self.device}, {self.precision}"
+
+    @property
     def label(self) -> str:
-        """Bench, case, and where it ran; the precision unless the case says it."""
-        where = self.device if self.precision in self.case else f"{self.device}, {self.precision}"
-        return f"{self.bench}: {self.case} ({where})"
+        """Bench, case, and where it ran."""
+        return f"{bench_name(self.bench)}: {case_name(self.case, self.precision)} ({self.where})"
+
+    @property
+    def told(self) -> str:
+        """The ratio with two decimals; with three where two would hide on which side of its target it lies."""
+        short = f"{self.ratio:.2f}"
+        if self.target is None:
+            return short
+        seems = float(short) >= self.target if self.better == "higher" else float(short) <= self.target
+        return short if seems == self.reached else f"{self.ratio:.3f}"
 
     @property
     def verdict(self) -> str:
@@ -76,6 +90,7 @@ def main(options: Options) -> int:
     """Print the table, draw the plot; 1 if a target is not met."""
     found = ratios(options.records)
     print(table(found))
+    print(summary(found))
     print(f"plot: {save(figure(found), options.plot)}")
     return 0 if all(one.reached for one in found) else 1
 
@@ -94,15 +109,31 @@ def ratios(folder: Path = RECORDS) -> list[Ratio]:
 def table(found: Sequence[Ratio]) -> str:
     """The ratios as a Markdown table."""
     rows = [
-        [one.bench, one.case, one.device, one.precision, f"{one.ratio:.2f}", _target(one), one.verdict] for one in found
+        [
+            bench_name(one.bench),
+            case_name(one.case, one.precision),
+            one.where,
+            against(one.bench, one.case, one.precision, one.has_peer),
+            one.told,
+            one.better,
+            _target(one),
+            one.verdict,
+        ]
+        for one in found
     ]
-    return markdown(["bench", "case", "device", "precision", "ratio", "target", "verdict"], rows)
+    return markdown(["bench", "case", "on", "against", "ratio", "better", "target", "verdict"], rows)
+
+
+def summary(found: Sequence[Ratio]) -> str:
+    """How many targets are met, and where all of it was measured, in a sentence."""
+    asked = [one for one in found if one.target is not None]
+    return f"{sum(one.reached for one in asked)} of {len(asked)} targets are met, {_measured_on(found)}."
 
 
 def figure(found: Sequence[Ratio]) -> Figure:
     """A bar for each ratio against a peer, on a logarithmic axis, with its target as a line across it."""
     shown = [one for one in found if one.has_peer]
-    drawn = Figure(figsize=(8.6, 1.1 + 0.27 * len(shown)), dpi=128, facecolor=PAPER, layout="constrained")
+    drawn = Figure(figsize=(8.6, 1.7 + 0.27 * len(shown)), dpi=128, facecolor=PAPER, layout="constrained")
     axes = drawn.add_subplot()
     colours = [QUIET if one.target is None else KEPT if one.reached else FILTERED for one in shown]
     logs = [math.log2(one.advantage) for one in shown]
@@ -112,18 +143,35 @@ def figure(found: Sequence[Ratio]) -> Figure:
         if one.asked is not None:
             axes.vlines(math.log2(one.asked), at - 0.45, at + 0.45, color=INK, linewidth=1.6)
             end = max(end, math.log2(one.asked))  # the number never lies under the line
-        axes.text(end + 0.06, at, f"{one.advantage:.2f}", va="center", size=7.5, color=INK)
+        axes.text(end + 0.06, at, _number(one), va="center", size=7.5, color=INK)
     axes.set_yticks(range(len(shown)), [one.label for one in shown])
     axes.set_xticks([math.log2(tick) for tick in _TICKS], [f"{tick:g}" for tick in _TICKS])
     axes.yaxis.set_minor_locator(NullLocator())
     highest = max([*logs, *(math.log2(one.asked) for one in shown if one.asked)], default=1)
-    axes.set_xlim(min([*logs, 0.0]) - 0.3, highest + 0.6)
-    axes.invert_yaxis()
+    axes.set_xlim(min([*logs, 0.0]) - 0.3, highest + 0.9)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.axvline(0, color=_GRID, linewidth=1)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelsize=7.5, labelcolor=INK)
-    axes.set_xlabel("times better than the peer; the black line is the target, orange misses it", color=QUIET, size=8)
+    drawn.suptitle(f"How many times faster than the peer, or smaller in memory, {_measured_on(shown)}", size=10, color=INK)
+    drawn.supxlabel(_legend(found), color=QUIET, size=8)
     return drawn
+
+
+def _measured_on(found: Sequence[Ratio]) -> str:
+    devices = sorted({one.device for one in found})
+    return "all measured on a CPU" if devices == ["cpu"] else f"measured on {' and '.join(devices)}"
+
+
+def _number(one: Ratio) -> str:
+    """The number at the end of a bar; of a ratio where lower is better also the one that the table has."""
+    return one.told if one.better == "higher" else f"{one.advantage:.2f} times less ({one.told})"
+
+
+def _legend(found: Sequence[Ratio]) -> str:
+    said = "The black line is the target; blue meets it, orange misses it, grey has none. In brackets: the ratio as in the table."
+    left = dict.fromkeys(f"{bench_name(one.bench)}: {case_name(one.case, one.precision)}" for one in found if not one.has_peer)
+    return f"{said}\nLeft out, having no peer: {'; '.join(left)}." if left else said
 
 
 def _of(bench: str, result: dict[str, Any]) -> Iterator[Ratio]:

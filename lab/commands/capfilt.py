@@ -43,7 +43,8 @@ class Options:
     WEIGHTS: our .safetensors, a published .pth, a folder in transformers' layout, or hf:NAME.
     transformers:FOLDER or transformers:hf:NAME: any image-to-text model of transformers."""
     filter: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="[NAME=]SOURCE")]
-    """What scores every caption; given several times, each adds its own columns and the first one decides.
+    """What scores every caption; given several times, each adds its own columns. The one named itm decides; without
+    one of that name the first that gives a match probability, else the first.
     WEIGHTS: in any of these forms, with ITC and ITM heads (itm_prob, itm_logit, itc); named itm.
     open_clip:MODEL:CHECKPOINT, open_clip:FOLDER, open_clip:hf-hub:NAME: a CLIP (cosine); named clip.
     text: the shape of the text alone (length, letters, repetition); named text.
