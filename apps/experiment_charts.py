@@ -23,7 +23,7 @@ _READ = (
     "interval over seeds. The band is the smallest difference that counts; a filled mark is a verdict, a hollow one is undecided. "
     f"Axes are equal within a question. Beside it the paper's own differences: {PAPERS_COLUMNS}."
 )
-_GROUPS = ("With a number in the paper", "The field's questions, our own, or the paper's where it has no such number", "Still open")
+_GROUPS = ("With a number in the paper", "Without one: the field's questions and our own", "Still open")
 _UNDECIDED = '<circle class="hollow" cx="{x}" cy="13" r="5"/>'
 
 
@@ -38,8 +38,8 @@ def summary(questions: Sequence[Question]) -> str:
     unmeasured = sum(len(question.open) for question in questions)
     found = counts(decided)
     groups = zip(_GROUPS, (found[True], found[False], {"not measured": unmeasured}), strict=True)
-    tallies = "".join(f'<p class="quiet">{escape(name)}</p>{_tally(own)}' for name, own in groups)
-    return f'{tallies}<p class="quiet">{escape(_READ)}</p><p class="quiet">{escape(at_once(decided))}</p>'
+    tallies = "".join(f'<div><p class="quiet">{escape(name)}</p>{_tally(own)}</div>' for name, own in groups)
+    return f'<div class="tallies">{tallies}</div><p class="quiet">{escape(_READ)}</p><p class="quiet">{escape(at_once(decided))}</p>'
 
 
 def _tally(counts: Mapping[str, int]) -> str:
