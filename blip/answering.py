@@ -9,10 +9,10 @@ from blip.data.pictures import ArrayRows, PhotoRows, require_all
 from blip.errors import InputError
 from blip.generate import Decoding, generate
 from blip.memory import Memory
+from blip.precision import precision
 from blip.tasks.vqa import CANDIDATES, VQA
 from blip.tasks.vqa_training import MAX_ANSWER, question_tokens
 from blip.tokenizer import Tokenizer
-from blip.train import precision
 
 GENERATION = Decoding(strategy="beam", num_beams=3, max_length=10, min_length=1, prompt="")
 """Published decoding of an answer in place of ranking, with the stop of today's transformers (`blip.generate.beam`)."""

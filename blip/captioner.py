@@ -12,8 +12,8 @@ from blip.data.text import hash64
 from blip.data.transforms import eval_transform
 from blip.errors import InputError
 from blip.generate import Caption, Decoding, captions
+from blip.precision import precision
 from blip.tiles import TILE, filled
-from blip.train import precision
 
 _NO_DRAWS = np.random.default_rng(0)  # the evaluation transform draws nothing
 

@@ -1,9 +1,9 @@
 """Dropout, whose draws can belong to samples: then they are the same on any number of processes, with one exception.
 
 Plain dropout takes the next numbers of torch's generator; of several processes each begins every micro-batch with a seed
-of its own (`own_draws`), so that a run that goes on needs no other process's generator. Inside `keyed` each draw is a pure function of
-(seed, step, which call of the forward, row of the global batch, place in the row), and the padding of a
-batch changes none of them. The exception are tasks with several texts an image, VQA and visual dialog: texts
+of its own (`own_draws`), so that a run that goes on needs no other process's generator. Inside `keyed` each draw is a
+pure function of (seed, step, which call of the forward, row of the global batch, place in the row), and the padding of
+a batch changes none of them. The exception are tasks with several texts an image, VQA and visual dialog: texts
 are grouped by image and the groups are padded, so the row of a text hangs on what else its process has.
 """
 

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from blip.data.loading import Loader
 from blip.data.pictures import ArrayRows, PhotoRows, require_all
+from blip.precision import precision
 from blip.tasks.nlvr import NLVR
 from blip.tasks.nlvr_training import statement_tokens
 from blip.tokenizer import Tokenizer
-from blip.train import precision
 
 
 @torch.inference_mode()

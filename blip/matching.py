@@ -12,9 +12,9 @@ from blip.data.text import clean_caption
 from blip.data.transforms import eval_transform
 from blip.errors import InputError
 from blip.memory import Memory
+from blip.precision import precision
 from blip.tiles import TILE, filled, text_tiles
 from blip.tokenizer import Tokens
-from blip.train import precision
 
 MAX_TOKENS = 35  # published length of texts at retrieval and ITM scoring
 _NO_DRAWS = np.random.default_rng(0)  # the evaluation transform draws nothing

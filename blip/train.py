@@ -16,14 +16,13 @@ from blip.dropout import keyed, own_draws
 from blip.errors import InputError
 from blip.guard import POLICIES, Guard, NotFinite
 from blip.log import Clock, append, earlier_rows, log_row
+from blip.precision import PRECISIONS, precision, products
 from blip.profiling import profiled
 from blip.resume import Keeper, kept_if_lost
 from blip.schedules import Schedule
 from blip.signals import stop_signals, stopped
 from blip.tasks.batch import Feed, Losses, TaskBatch
 from blip.vision import ImageEncoder
-
-PRECISIONS = ("float32", "bf16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +38,8 @@ class TrainConfig:
     accumulate: int = 1
     """Micro-batches an optimizer step."""
     precision: str = "float32"
-    """float32, or bf16 autocast with float32 weights, losses, ITC features and ITM logits; the other logits
-    are rounded to bf16."""
+    """float32, tf32 (float32 with TF32 matrix products on a GPU), or bf16 autocast with float32 weights, losses, ITC
+    features and ITM logits; the other logits are rounded to bf16."""
     checkpoint_blocks: int = 0
     """Last blocks of every image encoder that are recomputed in the backward pass: less memory, more time."""
     seed: int = 0
@@ -225,7 +224,8 @@ def forward_backward(
         bad = [name for name, loss in losses.parts.items() if not torch.isfinite(loss)]
         named = f"The loss {', '.join(bad)} is not finite at step {batch.step}."
         raise NotFinite(named, bad, [batch] if bad else [])
-    (losses.total / config.accumulate).backward()
+    with products(device, config.precision):
+        (losses.total / config.accumulate).backward()
     return losses, rows
 
 
@@ -235,13 +235,6 @@ def _draws(config: TrainConfig, step: int, rows: int) -> contextlib.AbstractCont
         return keyed(config.seed, step, first_row(rows), rows)
     own_draws(config.seed, step)
     return contextlib.nullcontext()
-
-
-def precision(device: torch.device, name: str) -> contextlib.AbstractContextManager:
-    """The autocast context of a precision by name; losses, ITC features and ITM logits are float32 in every one."""
-    if name == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def clip_gradients(task: nn.Module, limit: float | None) -> float:

@@ -65,7 +65,7 @@ class Tuning:
     clip: Clip = 1.0
     """Largest norm of the gradient, or none, as the published code."""
     precision: str = "float32"
-    """float32 or bf16 (autocast)."""
+    """float32, tf32 (float32 with TF32 matrix products on a GPU) or bf16 (autocast)."""
     checkpoint_blocks: int = 0
     """Last image encoder blocks recomputed in the backward pass: less memory, more time (published retrieval: 4 of
     base, 10 to 12 of large)."""

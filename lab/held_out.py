@@ -13,10 +13,10 @@ from blip.data.text import clean_caption
 from blip.data.transforms import eval_transform
 from blip.errors import InputError
 from blip.model import BLIP
+from blip.precision import precision
 from blip.tasks.batch import PairBatch
 from blip.tasks.pretrain import ObjectiveConfig, Pretrain
 from blip.tokenizer import Tokenizer
-from blip.train import precision
 
 
 def split_held_out(pairs: PairSet, count: int) -> tuple[Selection, list[Pair]]:

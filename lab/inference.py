@@ -16,7 +16,7 @@ from blip.data.pairs import Pair
 from blip.data.sources import PhotoSource
 from blip.data.transforms import eval_transform
 from blip.errors import InputError
-from blip.train import PRECISIONS
+from blip.precision import PRECISIONS
 from lab.finetuning import plain
 from lab.records import SUMMARY, begin_in, record, write_record
 
@@ -30,7 +30,7 @@ class Machine:
     workers: int = 2
     """Threads that open images."""
     precision: str = "float32"
-    """float32 or bf16 (autocast)."""
+    """float32, tf32 (float32 with TF32 matrix products on a GPU) or bf16 (autocast)."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     """cpu or cuda."""
 

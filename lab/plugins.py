@@ -19,7 +19,7 @@ from blip.matching import Matcher
 from blip.plugins.clip import ClipFilter
 from blip.plugins.function import FunctionFilter
 from blip.plugins.transformers_captioner import TransformersCaptioner
-from blip.train import PRECISIONS
+from blip.precision import PRECISIONS
 
 _TRANSFORMERS, _CLIP, _TEXT = "transformers:", "open_clip:", "text"
 _NAME = re.compile(r"([A-Za-z_][\w-]*)=(.+)", re.DOTALL)

@@ -24,7 +24,7 @@ from blip.data.files import replacing
 from blip.data.jsons import parse_json
 from blip.errors import InputError
 from blip.matching import Matcher
-from blip.train import precision
+from blip.precision import precision
 
 FOLDER = "search"
 """Where the index lies in a ledger's folder, unless another place is named."""

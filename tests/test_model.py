@@ -20,8 +20,8 @@ from blip.errors import InputError
 from blip.layers import PerRole, start_std
 from blip.memory import Cache
 from blip.model import BLIP, count_parameters, narrowed
+from blip.precision import precision
 from blip.tasks.video import clip_features
-from blip.train import precision
 from blip.vision import ImageEncoder, resize_positions
 
 ROWS = [pytest.param(shared, id=name) for name, shared in SHARING.items()]

@@ -148,7 +148,7 @@ def test_the_ceiling_counts_what_is_true_of_several_scenes(monkeypatch):
 def test_training_follows_the_published_rules(tmp_path, monkeypatch):
     seen = {}
 
-    def look(name, task, feed, config, out, *, evaluate, made_of):
+    def look(name, task, feed, config, out, *, evaluate, made_of, measured_on):
         seen.update(task=task, batch=next(feed), schedule=config.schedule, evaluate=evaluate)
         return {}
 
@@ -176,7 +176,7 @@ class Reached(Exception):
 def test_momentum_encoders_and_queues_of_a_published_file_go_on(layout, queue, tmp_path, monkeypatch, capsys):
     seen = {}
 
-    def look(name, task, feed, config, out, *, evaluate, made_of):
+    def look(name, task, feed, config, out, *, evaluate, made_of, measured_on):
         seen["task"] = task
         raise Reached
 

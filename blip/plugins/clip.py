@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from blip.errors import InputError
+from blip.precision import precision
 from blip.tiles import TILE, filled
-from blip.train import precision
 
 _LOCAL, _HUB = "local-dir:", "hf-hub:"
 

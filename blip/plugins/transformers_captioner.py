@@ -24,8 +24,8 @@ from blip.draws import uniform
 from blip.errors import InputError
 from blip.generate import Caption, Decoding
 from blip.generate.sampling import draw, truncated
+from blip.precision import precision
 from blip.tiles import TILE
-from blip.train import precision
 
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")  # processors and sharded weights, as the hub has them
 

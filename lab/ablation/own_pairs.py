@@ -22,10 +22,10 @@ from blip.errors import InputError
 from blip.generate import Decoding
 from blip.matching import Matcher
 from blip.model import BLIP
+from blip.precision import precision
 from blip.tasks.retrieval import MAX_TOKENS
 from blip.tiles import TILE
 from blip.tokenizer import Tokenizer
-from blip.train import precision
 from lab.ablation.own_scales import LEVEL
 from lab.ablation.protocol import SHORTLIST, digits, ranked
 from lab.ablation.start import RANDOM, Start

@@ -16,7 +16,7 @@ from blip.data.images import open_image
 from blip.data.text import clean_caption
 from blip.data.transforms import eval_transform, keyed_rng
 from blip.matching import MAX_TOKENS
-from blip.train import precision
+from blip.precision import precision
 from lab.bench.capfilt_setting import (
     CANDIDATES,
     DECODING,

@@ -15,7 +15,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from blip.config import VisionConfig, named
-from blip.train import precision
+from blip.precision import precision
 from lab.bench.capfilt_flops import image_flops
 from lab.bench.contest import agreed, agreement, concluded, limit, timed, versus
 from lab.bench.running import check_counts, check_running

@@ -18,7 +18,7 @@ from blip.config import named
 from blip.generate import Decoding, captions
 from blip.generate.sampling import truncated
 from blip.generate.steps import Steps
-from blip.train import precision
+from blip.precision import precision
 from lab.bench.capfilt_flops import Shapes, decoding_flops, image_flops, memory_flops
 from lab.bench.contest import agreed, agreement, concluded, limit, timed, versus
 from lab.bench.running import check_counts, check_running

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from blip.config import BlipConfig, named
+from blip.precision import precision
 from blip.tokenizer import Tokens
-from blip.train import precision
 from lab.bench.capfilt_flops import memory_flops, text_flops
 from lab.bench.contest import agreed, agreement, concluded, limit, timed, versus
 from lab.bench.rerank_retrieval import random_texts

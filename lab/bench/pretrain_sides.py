@@ -14,10 +14,11 @@ from blip.config import BlipConfig
 from blip.draws import uniform
 from blip.errors import InputError
 from blip.model import BLIP
+from blip.precision import precision
 from blip.schedules import Schedule
 from blip.tasks.batch import Losses, PairBatch
 from blip.tasks.pretrain import ObjectiveConfig, Pretrain
-from blip.train import TrainConfig, build_optimizer, clip_gradients, precision
+from blip.train import TrainConfig, build_optimizer, clip_gradients
 from lab.bench.pretrain_peer import MAX_TOKENS, Draw, Published, multinomial
 from lab.bench.rerank_retrieval import SPECIAL, random_texts
 

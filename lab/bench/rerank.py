@@ -14,7 +14,7 @@ import torch
 
 from blip.config import named
 from blip.errors import InputError
-from blip.train import precision
+from blip.precision import precision
 from lab.bench.capfilt_setting import Stopwatch
 from lab.bench.rerank_retrieval import retrieval
 from lab.bench.rerank_vqa import questions

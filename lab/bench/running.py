@@ -7,16 +7,18 @@ from typing import Any
 import torch
 
 from blip.errors import InputError
-from blip.train import PRECISIONS
 from lab.records import WRITTEN
 
 DEVICES = ("cpu", "cuda")
 
+COMPARED = ("float32", "bf16")
+"""The precisions in which benches know how far two programs may differ."""
+
 
 def check_running(device: str, precision: str) -> None:
     """InputError for a precision that is none, and for a device that a bench does not know or that is not there."""
-    if precision not in PRECISIONS:
-        raise InputError(f"There is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
+    if precision not in COMPARED:
+        raise InputError(f"There is no precision {precision!r}; choose one of {', '.join(COMPARED)}.")
     if device.split(":")[0] not in DEVICES:
         raise InputError(f"This bench knows no device {device!r}; choose cpu or cuda.")
     if device.startswith("cuda") and not torch.cuda.is_available():

@@ -82,7 +82,7 @@ class Options:
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     """cpu or cuda."""
     precision: str = "float32"
-    """float32 or bf16 (autocast)."""
+    """float32, tf32 (float32 with TF32 matrix products on a GPU) or bf16 (autocast)."""
     run: Engine = field(default_factory=Engine)
     """Where it runs."""
     outlook: Outlook = field(default_factory=Outlook)

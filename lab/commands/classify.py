@@ -20,6 +20,7 @@ from blip.data.sources import PhotoSource
 from blip.data.text import clean_caption
 from blip.data.transforms import eval_transform
 from blip.errors import InputError
+from blip.precision import precision
 from blip.tasks.classification import (
     class_cosines,
     class_features,
@@ -28,7 +29,6 @@ from blip.tasks.classification import (
     class_tokens,
 )
 from blip.tasks.retrieval import MAX_TOKENS
-from blip.train import precision
 from lab.inference import Machine, Weights, begin_evaluation, write_summary
 
 CLASSES = "classes.csv"

@@ -18,9 +18,9 @@ from blip.data.sources import PhotoSource
 from blip.data.text import clean_caption
 from blip.data.transforms import eval_transform
 from blip.errors import InputError
+from blip.precision import precision
 from blip.tasks.ranking import text_features
 from blip.tasks.retrieval import MAX_TOKENS
-from blip.train import precision
 from lab.inference import Machine, Weights, begin_evaluation, write_summary
 from lab.reading import Reading
 

@@ -19,8 +19,8 @@ from blip.data.pairs import ImageRef, Pair, image_sha256
 from blip.data.text import clean_caption
 from blip.errors import InputError
 from blip.matching import MAX_TOKENS, Matcher
+from blip.precision import precision
 from blip.tasks.ranking import text_features
-from blip.train import precision
 from lab.inference import Machine, Weights
 from lab.ledgers import world_images
 from lab.progress import images_bar

@@ -51,7 +51,7 @@ class Options:
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     """cpu or cuda."""
     precision: str | None = None
-    """float32 or bf16 (autocast); by default that of the first run. Scores in another one need a name of their
+    """float32, tf32 or bf16 (autocast); by default that of the first run. Scores in another one need a name of their
     own (NAME=SOURCE); lab ledger agree then says how far they moved."""
 
 

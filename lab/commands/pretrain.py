@@ -89,7 +89,7 @@ class Options:
     clip: Clip = 1.0
     """Largest norm of the gradient, or none, as the published code."""
     precision: str = "float32"
-    """float32 or bf16 (autocast)."""
+    """float32, tf32 (float32 with TF32 matrix products on a GPU) or bf16 (autocast)."""
     checkpoint_blocks: int = 0
     """Last image encoder blocks recomputed in the backward pass: less memory, more time."""
     shards_per_epoch: int | None = None

@@ -19,6 +19,7 @@ from blip.distributed import is_main
 from blip.errors import InputError
 from blip.feed import PairFeed
 from blip.model import BLIP
+from blip.precision import precision
 from blip.tasks.pretrain import Pretrain
 from blip.tasks.ranking import SHORTLIST
 from blip.tasks.retrieval import (
@@ -31,7 +32,6 @@ from blip.tasks.retrieval import (
     retrieval_task,
 )
 from blip.tokenizer import Tokenizer
-from blip.train import precision
 from lab.before import of_images
 from lab.captioned import Gallery, Material, gallery, training
 from lab.downstream.spread import Items, intervals

@@ -12,11 +12,11 @@ from blip.checkpoint import Loaded
 from blip.data.text import clean_caption
 from blip.data.video import RETRIEVAL_FRAMES
 from blip.model import BLIP
+from blip.precision import precision
 from blip.tasks.ranking import SHORTLIST
 from blip.tasks.retrieval import retrieval_model, retrieval_scores
 from blip.tasks.video import MAX_TOKENS, MAX_WORDS, clip_scores, rank_videos
 from blip.tokenizer import Tokenizer, Tokens
-from blip.train import precision
 from lab.downstream import retrieval
 from lab.downstream.clip_rows import HELD_OUT, ClipRows, clip_batches, world_clips
 from lab.downstream.spread import Intervals, Items, intervals

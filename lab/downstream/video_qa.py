@@ -14,11 +14,11 @@ from blip.data.benchmarks.videos import VideoQuestion
 from blip.data.video import QUESTION_FRAMES
 from blip.metrics.results import group_means
 from blip.metrics.vqa import exact
+from blip.precision import precision
 from blip.tasks.video import ask_clips
 from blip.tasks.vqa import VQA
 from blip.tasks.vqa_training import question_tokens
 from blip.tokenizer import Tokenizer
-from blip.train import precision
 from lab.downstream import vqa
 from lab.downstream.clip_rows import HELD_OUT, ClipRows, clip_batches, file_clips, world_clips
 from lab.downstream.spread import Intervals, Items, intervals

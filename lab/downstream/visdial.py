@@ -18,6 +18,7 @@ from blip.data.transforms import Transform, eval_transform
 from blip.feed import BuiltFeed
 from blip.metrics.dialog import dialog_scores, ndcg, true_ranks
 from blip.model import BLIP
+from blip.precision import precision
 from blip.tasks.visdial import (
     MAX_TOKENS,
     NEGATIVES,
@@ -30,7 +31,6 @@ from blip.tasks.visdial import (
     visdial_from,
 )
 from blip.tokenizer import Tokenizer
-from blip.train import precision
 from lab.downstream.dialog_rows import DialogSet, Made, Name, world_dialogs
 from lab.downstream.spread import Intervals, Items, intervals
 from lab.finetuning import Tuning, fit
