@@ -47,12 +47,21 @@ def along(
         values = paired(shown.of(metric.path))
         for at, (name, arms) in enumerate(groups.items()):
             _line(axes, at, name, {n: values[arm] for n, arm in arms.items() if arm in values}, metric)
-        axes.set_xticks(sorted({number for arms in groups.values() for number in arms}))
+        _ticked(axes, sorted({number for arms in groups.values() for number in arms}))
         if not axes.lines:
             not_measured(axes)
-    if len(groups) > 1 and panels[-1].lines:
-        legend(panels[-1], loc="upper left", bbox_to_anchor=(1, 1))
+    if len(groups) > 1 and panels[0].lines:  # the first metric is the one that every arm has
+        handles, names = panels[0].get_legend_handles_labels()
+        legend(panels[-1], handles=handles, labels=names, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
+
+
+def _ticked(axes: Axes, numbers: Sequence[float]) -> None:
+    """A tick for each number, logarithmically where they span more than a decade."""
+    if numbers and numbers[0] > 0 and numbers[-1] > 10 * numbers[0]:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+    axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
 
 
 def _cloud(axes: Axes, at: int, name: str, own: tuple[Mapping[str, float], ...], metrics: Pairs) -> None:

@@ -240,6 +240,20 @@ def test_one_metric_against_another_and_along_numbers():
     assert texts(axes.figure) == ["not measured yet"]
 
 
+def test_numbers_over_more_than_a_decade_have_a_logarithmic_axis_and_every_line_is_named():
+    """CLIP writes no captions, so that the last panel has no line of it."""
+    rates = {arm: {0: cell(0.5)} for arm in ("BLIP, 0.0005", "BLIP, 0.003", "CLIP, 0.000125", "CLIP, 0.0015")}
+    groups = {"BLIP": {0.5: "BLIP, 0.0005", 3: "BLIP, 0.003"}, "CLIP": {0.125: "CLIP, 0.000125", 1.5: "CLIP, 0.0015"}}
+    for arm in groups["CLIP"].values():
+        del rates[arm][0]["worth"]["captions"]
+    first, last = along(shown("rates", rates), "x", "rate", groups, (R1, STRICT)).axes
+    assert first.get_xscale() == "log"
+    assert [label.get_text() for label in first.get_xticklabels()] == ["0.125", "0.5", "1.5", "3"]
+    assert [text.get_text() for text in last.get_legend().get_texts()] == ["BLIP", "CLIP"]
+    (axes,) = along(shown("rates", rates), "x", "rate", {"BLIP": groups["BLIP"]}, (R1,)).axes
+    assert axes.get_xscale() == "linear"
+
+
 def a_sweep(shift=0.0):
     """Half of the clean texts score 0.9, half 0.3; of each noise kind one scores 0.6 and the others 0.1."""
     scores = np.array([0.9, 0.9, 0.3, 0.3, *([0.6, 0.1, 0.1, 0.1] * len(KINDS))]) - shift
