@@ -1,15 +1,14 @@
 """Ablations, benches and resumed training on a GPU that is pretended."""
 
 import json
-import os
 import signal
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-import torch
 from data_files import encoded, picture, write_tar
 from pretended_gpu import pretended_gpu
+from signalled_steps import signalled_steps
 
 from lab.ablation.command import Wanted, ablate
 from lab.ablation.scales import SCALES
@@ -102,20 +101,13 @@ def test_an_ablation_gives_on_the_gpu_what_it_gives_on_the_cpu(name, tmp_path, m
 def test_a_training_that_is_stopped_on_the_gpu_goes_on_to_the_same_weights(tmp_path, monkeypatch):
     world.main(world.Options(level="nano", pairs=60, tars=tmp_path / "tars", out=tmp_path / "sheet.png", count=1))
     small = ["--size=nano", "--steps=4", "--batch=8", "--queue=16", "--vocab-size=300", "--held-out=8", "--device=cuda"]
-    step, numbers = torch.optim.AdamW.step, []
-
-    def signalled(self, *rest):
-        if numbers:
-            os.kill(os.getpid(), numbers.pop())
-        return step(self, *rest)
 
     def status(name):
         return main(["pretrain", f"--data={tmp_path / 'tars'}", f"--out={tmp_path / name}", *small])
 
     with pretended_gpu():
         assert status("whole") == 0
-        monkeypatch.setattr(torch.optim.AdamW, "step", signalled)
-        numbers.append(signal.SIGTERM)
+        signalled_steps(monkeypatch).append(signal.SIGTERM)
         assert status("parts") == 143
         assert status("parts") == 0
     one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts"))

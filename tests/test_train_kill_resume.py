@@ -10,6 +10,7 @@ import time
 
 import pytest
 import torch
+from signalled_steps import signalled_steps
 
 from blip.errors import InputError
 from lab.bench import train_kill
@@ -88,14 +89,7 @@ def test_a_signal_gives_a_command_the_conventional_status(tmp_path, capsys, monk
     """143 for SIGTERM as a shell counts, 130 for SIGINT; one sentence each."""
     world.main(world.Options(level="nano", pairs=60, tars=tmp_path / "tars", out=tmp_path / "sheet.png", count=1))
     small = ["--size=nano", "--steps=30", "--batch=8", "--queue=20", "--vocab-size=300", "--held-out=8", "--device=cpu"]
-    step, numbers = torch.optim.AdamW.step, []
-
-    def signalled(self, *rest):
-        if numbers:
-            os.kill(os.getpid(), numbers.pop())
-        return step(self, *rest)
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", signalled)
+    numbers = signalled_steps(monkeypatch)
     for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         numbers.append(number)
         assert main(["pretrain", f"--data={tmp_path / 'tars'}", f"--out={tmp_path / 'out'}", *small]) == status
