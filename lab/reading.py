@@ -1,11 +1,14 @@
 """How commands read tables of pairs: where their pictures lie, and which columns hold what."""
 
+import os
 from dataclasses import dataclass
+from functools import partial
 
 from blip.data.pairs import Origin
 from blip.data.pairset import PairSet
-from blip.data.readers import read_pairs
+from blip.data.readers import data_files, read_pairs
 from blip.errors import InputError
+from lab.pair_index import indexed, is_large
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +25,18 @@ class Reading:
     title)."""
 
     def read(self, data: str, origin: Origin | None = None) -> PairSet:
-        """What a source holds, be it nothing; InputError as `read_pairs`."""
-        return read_pairs(
-            data,
+        """What a source holds, be it nothing; of large tars by their index. InputError as `read_pairs`."""
+        files = data_files(data)
+        read = partial(
+            read_pairs,
+            files,
             origin=origin,
             image_root=self.image_root,
             image_column=several(self.image_column),
             caption_column=several(self.caption_column),
+            processes=processors() if is_large(files) else 1,
         )
+        return indexed(files, {"origin": origin}, read)
 
     def pairs(self, data: str) -> PairSet:
         """The pairs of a source; InputError as `read_pairs`, and where there is neither a row nor a reject."""
@@ -37,6 +44,11 @@ class Reading:
         if not len(pairs.images) and not pairs.rejects:
             raise InputError(f"{data} holds no image; check the path.")
         return pairs
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def several(columns: str | None) -> tuple[str, ...]:

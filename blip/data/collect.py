@@ -1,7 +1,7 @@
 """What every reader fills: it checks texts, joins captions of an image, counts what is lost."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 import numpy as np
@@ -35,6 +35,15 @@ _ROWS_A_BATCH = 65_536
 
 Record = Mapping[str, object]
 """What a source says of a pair beside its caption."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What was collected of one file, whose images are numbered from 0: another process can send it."""
+
+    batches: list[pa.RecordBatch]
+    rejects: list[tuple[int | None, Reject]]
+    images: int
 
 
 class PairCollector:
@@ -95,6 +104,28 @@ class PairCollector:
         reject = Reject(_shown(key), _shown(ref), one_line(reason), "file" if whole_file else "image")
         self._rejects.extend([(None, reject)] * pairs)
 
+    def lose_file(self, path: str, error: OSError) -> None:
+        """Rejects the unknown rest of a file that cannot be read."""
+        self.lose(path, path, f"cannot be read: {error}", whole_file=True)
+
+    def part(self) -> Part:
+        """What was added so far."""
+        self._flush()
+        return Part(self._batches, self._rejects, self._images)
+
+    def absorb(self, part: Part) -> None:
+        """Add what another collector collected of a file whose images are none of another file's: a tar."""
+        self._flush()
+        for batch in part.batches:
+            image = pc.add(batch.column("image"), self._images)
+            shard = pa.repeat(pa.scalar(self._shard, pa.int32()), batch.num_rows)
+            own = {"image": image, "shard": shard}
+            arrays = [own[name] if name in own else batch.column(name) for name in SCHEMA.names]
+            self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
+        shifted = ((None if image is None else image + self._images, reject) for image, reject in part.rejects)
+        self._rejects.extend(shifted)
+        self._images += part.images
+
     def done(self) -> PairSet:
         """The set of all that was added."""
         self._flush()
@@ -141,7 +172,9 @@ class PairCollector:
         return origin, truth, noise_kind
 
     def _flush(self) -> None:
-        columns = list(zip(*self._rows, strict=True)) or [()] * len(SCHEMA)
+        if not self._rows:
+            return
+        columns = list(zip(*self._rows, strict=True))
         arrays = [
             pa.array(values, type=kind) for values, kind in zip(columns, SCHEMA.types, strict=True)
         ]

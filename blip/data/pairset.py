@@ -6,7 +6,7 @@ its pairs in a list.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import overload
 
@@ -46,6 +46,13 @@ class Selection:
 
     rows: Sequence[Pair] | PairTable
     index: np.ndarray
+    shard_of_row: np.ndarray | None = None
+    """As in `PairSet`."""
+
+    @property
+    def shards(self) -> np.ndarray | None:
+        """For each pair the number of the file it was read from; None for pairs in memory."""
+        return None if self.shard_of_row is None else self.shard_of_row[self.index]
 
     def __len__(self) -> int:
         return len(self.index)
@@ -56,7 +63,7 @@ class Selection:
     def __getitem__(self, at: slice | np.ndarray) -> "Selection": ...
     def __getitem__(self, at: int | slice | np.ndarray) -> "Pair | Selection":
         if isinstance(at, (slice, np.ndarray)):
-            return Selection(self.rows, self.index[at])
+            return replace(self, index=self.index[at])
         return self.rows[int(self.index[at])]
 
     def __iter__(self) -> Iterator[Pair]:
@@ -97,19 +104,19 @@ class PairSet:
     @cached_property
     def pairs(self) -> Selection:
         """Every row with a usable caption, in reading order."""
-        return Selection(self.rows, np.flatnonzero(self._has_text))
+        return self._selected(np.flatnonzero(self._has_text))
 
     @cached_property
     def images(self) -> Selection:
         """One pair for each image, in reading order, with its first usable caption or else ""."""
         order, starts = self._by_image
-        return Selection(self.rows, order[starts[:-1]])
+        return self._selected(order[starts[:-1]])
 
     def captions(self, image: int) -> Selection:
         """The pairs of `images[image]` that have a usable caption: none, one or several."""
         order, starts = self._by_image
         rows = order[starts[image] : starts[image + 1]]
-        return Selection(self.rows, rows[self._has_text[rows]])
+        return self._selected(rows[self._has_text[rows]])
 
     def with_captions(self, images: range) -> list[tuple[Pair, list[Pair]]]:
         """Some of `images`, each with its `captions`, all read at once."""
@@ -125,7 +132,7 @@ class PairSet:
     @property
     def shards(self) -> np.ndarray | None:
         """For each of `pairs` the number of the file it was read from; None for pairs in memory."""
-        return None if self.shard_of_row is None else self.shard_of_row[self.pairs.index]
+        return self.pairs.shards
 
     def first(self, images: int) -> "PairSet":
         """The first so many images, with all their captions and rejected texts."""
@@ -149,6 +156,9 @@ class PairSet:
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self.pairs)
+
+    def _selected(self, index: np.ndarray) -> Selection:
+        return Selection(self.rows, index, self.shard_of_row)
 
     @cached_property
     def _has_text(self) -> np.ndarray:

@@ -3,9 +3,10 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path, PurePath
 
-from blip.data.collect import PairCollector
+from blip.data.collect import PairCollector, Part
 from blip.data.folders import image_files, read_folder
 from blip.data.lists import read_csv, read_json, read_jsonl
 from blip.data.pairs import Origin
@@ -13,6 +14,7 @@ from blip.data.pairset import PairSet
 from blip.data.parquet import read_parquet
 from blip.data.places import exists, is_folder, is_url, listed, local, matching
 from blip.data.rows import TableOptions
+from blip.data.tar_parts import tar_parts
 from blip.data.tars import read_tar
 from blip.errors import InputError
 
@@ -35,6 +37,7 @@ def read_pairs(
     image_root: str | Path | None = None,
     image_column: str | Sequence[str] | None = None,
     caption_column: str | Sequence[str] | None = None,
+    processes: int = 1,
 ) -> PairSet:
     """All pairs of a source: a path or URL, a pattern (`*`, `?`, `{000..041}`), or a list of these.
 
@@ -42,7 +45,8 @@ def read_pairs(
     `.tsv`, `.parquet`; a folder of tars, of Parquet files, or of images with `.txt` files beside
     them. Image paths in a table start from `image_root`, else from the table's folder. `origin`
     overrides what the source records (which is else "web"). Of several column names the first that
-    a table has is read. Rows that cannot be used are in
+    a table has is read. `processes`: so many read tars of this machine at once, a tar each; a script that
+    asks for more than one has its main part under `if __name__ == "__main__"`. Rows that cannot be used are in
     `.rejects`; InputError where there is no file, no fitting column, or no readable file.
     """
     into = PairCollector(origin)
@@ -50,12 +54,18 @@ def read_pairs(
     options = TableOptions(
         image_root=root, image_columns=_names(image_column), caption_columns=_names(caption_column)
     )
-    for path in data_files(source):
-        into.begin_shard()
-        try:
-            _read(path, into, options)
-        except OSError as error:
-            into.lose(path, path, f"cannot be read: {error}", whole_file=True)
+    files = data_files(source)
+    tars = [path for path in files if is_tar(path) and not is_url(path)]
+    with tar_parts(tars, origin, processes) as parts:
+        for path in files:
+            into.begin_shard()
+            if path in parts:
+                into.absorb(_arrived(parts[path], path))
+                continue
+            try:
+                _read(path, into, options)
+            except OSError as error:
+                into.lose_file(path, error)
     pairs = into.done()
     lost = [reject for reject in pairs.rejects if reject.kind == "file"]
     if lost and not len(pairs.images):
@@ -67,10 +77,22 @@ def _names(columns: str | Sequence[str] | None) -> tuple[str, ...]:
     return (columns,) if isinstance(columns, str) else tuple(columns or ())
 
 
+def is_tar(path: str) -> bool:
+    """Whether a file or URL of `data_files` is a tar."""
+    return path.lower().endswith(".tar") and not is_folder(path)
+
+
+def _arrived(part: Future[Part], path: str) -> Part:
+    try:
+        return part.result()
+    except BrokenExecutor:
+        raise InputError(f"A process that read tars was killed at or before {path}: is there memory enough?") from None
+
+
 def _read(path: str, into: PairCollector, options: TableOptions) -> None:
     if is_folder(path):
         read_folder(path, into)
-    elif path.lower().endswith(".tar"):
+    elif is_tar(path):
         read_tar(path, into)
     else:
         _TABLES[Path(path).suffix.lower()](path, into, options)

@@ -15,7 +15,6 @@ from blip.data.benchmarks.captions import CaptionedImage
 from blip.data.images import BadImage, open_image
 from blip.data.pairs import ImageRef, Origin, Pair, image_sha256
 from blip.data.pairset import PairSet
-from blip.data.text import clean_caption
 from blip.errors import InputError
 from blip.model import BLIP
 from blip.tokenizer import Tokenizer
@@ -26,6 +25,7 @@ from lab.captioned import unused_line
 from lab.reading import Reading
 from lab.recipes import Recipe
 from lab.stages import READERS
+from lab.vocabulary import learnt
 
 _IMAGES_A_READ = 4096
 _LOOKED_AT = 256  # images of web and human that are opened before anything is trained
@@ -153,7 +153,7 @@ def _read(own: Reading, place: str, origin: Origin) -> PairSet:
 def _vocabulary(own: Own, web: PairSet, human: PairSet) -> Tokenizer:
     if own.vocab is not None:
         return Tokenizer.from_vocab(own.vocab)
-    return Tokenizer.train((clean_caption(pair.caption) for pairs in (web, human) for pair in pairs), own.vocab_size)
+    return learnt((web, human), own.vocab_size)
 
 
 def _held_out(place: str, val: PairSet, count: int) -> tuple[CaptionedImage, ...]:

@@ -13,7 +13,6 @@ from blip.config import SHARING, SIZE_NAMES, BlipConfig, named, to_json
 from blip.data.loading import Loader
 from blip.data.pairset import PairSet, Selection
 from blip.data.sources import PhotoSource
-from blip.data.text import clean_caption
 from blip.data.transforms import PRETRAIN_SCALE, train_transform
 from blip.distributed import choose_gpu, is_main, process_group
 from blip.errors import InputError
@@ -32,6 +31,7 @@ from lab.progress import bar
 from lab.reading import Reading
 from lab.records import SUMMARY, begin_in, record, write_record
 from lab.unknown_words import NEW, check_words
+from lab.vocabulary import learnt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Options:
     image_size: int | None = None
     """Side of the training images in pixels; by default the size's own."""
     vocab: Path | None = None
-    """A BERT vocab.txt; by default a WordPiece vocabulary is trained on the captions."""
+    """A BERT vocab.txt; by default a WordPiece vocabulary is learnt from the captions, a million at most."""
     vocab_size: int = 4000
     """Tokens of a vocabulary trained on the captions."""
     init_vision: Path | None = None
@@ -182,8 +182,7 @@ def _tokenizer(options: Options, training: Selection) -> Tokenizer:
         known = Tokenizer.from_vocab(options.vocab)
         check_words(known, (pair.caption for pair in training), options.data, remedy=NEW)
         return known
-    captions = (clean_caption(training[row].caption) for row in range(len(training)))
-    return Tokenizer.train(captions, options.vocab_size)
+    return learnt([training], options.vocab_size)
 
 
 def _refuse(options: Options) -> None:
