@@ -18,7 +18,8 @@ from lab.task_pages import bench_report, downstream, peers_real, rerank
 from lab.trust_pages import BLOCKS as TRUST
 
 ROOT = Path(__file__).parents[1]
-_NAMES = ("README.md", "blip/weights/README.md", "docs/index.md", "docs/findings.md", "docs/determinism.md", "docs/planning.md")
+_DOCS = ("index", "findings", "measured", "determinism", "planning")
+_NAMES = ("README.md", "blip/weights/README.md", *(f"docs/{name}.md" for name in _DOCS))
 PAGES = tuple(ROOT / page for page in _NAMES)
 OVERVIEW = ROOT / "docs" / "claims.png"
 """All decided claims in one picture."""

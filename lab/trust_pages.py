@@ -1,7 +1,8 @@
-"""What README says of runs that were killed, watched and given broken files, from the records."""
+"""What pages say of runs that were killed, watched and given broken files, from the records."""
 
 from collections.abc import Callable
 
+from lab.bench.report import ratios, summary
 from lab.page_parts import read_record, source
 from lab.repeats import repeats
 
@@ -43,4 +44,28 @@ def fuzz() -> str:
     )
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"train-kills": train_kills, "soak": soak, "fuzz": fuzz, "repeats": repeats}
+def in_short() -> str:
+    """All that was measured of speed and trust, a line each; the page on measurements has the rest."""
+    names = ("capfilt-cpu", "ledger-cpu", "capfilt-kill-cpu", "train-kill-cpu", "soak-cpu", "fuzz-cpu")
+    speed, ledger, capfilt, training, long, broken = (read_record(f"bench/{name}")["result"] for name in names)
+    slowest = max(ledger["questions"].values(), key=lambda own: own["seconds"])["seconds"]
+    lines = [
+        summary(ratios()),
+        f"CapFilt takes {speed['ours']['seconds_an_image']:.1f} s an image at base size where a loop over `transformers` takes "
+        f"{speed['peer']['seconds_an_image']:.1f}.",
+        f"Deciding over {ledger['rows']:,} captions takes {slowest:.0f} s at most, for each of {len(ledger['questions'])} questions.",
+        f"{len(capfilt['kills'])} kills of CapFilt and {len(training['kills'])} of a training: "
+        f"{len(capfilt['differing']) + len(training['differing'])} files end otherwise than in an unbroken run.",
+        f"Memory grows by {100 * long['growth']:.1f}% over {long['images']:,} images of CapFilt.",
+        f"{broken['total']['cases']:,} broken inputs: {broken['total']['findings']} crashes, hangs or rows that are not accounted for.",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "train-kills": train_kills,
+    "soak": soak,
+    "fuzz": fuzz,
+    "repeats": repeats,
+    "in-short": in_short,
+}

@@ -259,8 +259,8 @@ def test_a_claim_about_truth_is_left_out_where_others_can_be_decided():
         decidable("mine", mine[:1])
 
 
-def test_the_readme_names_every_table_that_is_refused():
-    text = " ".join(Path("README.md").read_text(encoding="utf-8").split())
+def test_the_page_on_own_data_names_every_table_that_is_refused():
+    text = " ".join(Path("docs/own-data.md").read_text(encoding="utf-8").split())
     named = text.partition("What needs truth or the generated world is refused (")[2].partition(")")[0]
     assert {name.strip("`") for name in named.split(", ")} == REFUSED
 
