@@ -84,8 +84,10 @@ def write_record(path: Path, content: dict[str, Any]) -> Path:
 
 def command_line() -> str:
     """The command as a person would type it: program name, then arguments, home folder as ~."""
-    words = [Path(sys.argv[0]).name or "python", *sys.argv[1:]]
-    return shlex.join(words).replace(str(Path.home()), "~")
+    name = Path(sys.argv[0]).name or "python"
+    package = getattr(sys.modules["__main__"].__spec__, "parent", "")
+    program = ["python", "-m", package] if name == "__main__.py" else [name]
+    return shlex.join([*program, *sys.argv[1:]]).replace(str(Path.home()), "~")
 
 
 def commit() -> str | None:

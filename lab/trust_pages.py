@@ -49,13 +49,13 @@ def in_short() -> str:
     names = ("capfilt-cpu", "ledger-cpu", "capfilt-kill-cpu", "train-kill-cpu", "soak-cpu", "fuzz-cpu")
     speed, ledger, capfilt, training, long, broken = (read_record(f"bench/{name}")["result"] for name in names)
     slowest = max(ledger["questions"].values(), key=lambda own: own["seconds"])["seconds"]
+    ours, peer = (speed[side]["seconds_an_image"] for side in ("ours", "peer"))
+    kills, differing = (len(capfilt[name]) + len(training[name]) for name in ("kills", "differing"))
     lines = [
         summary(ratios()),
-        f"CapFilt takes {speed['ours']['seconds_an_image']:.1f} s an image at base size where a loop over `transformers` takes "
-        f"{speed['peer']['seconds_an_image']:.1f}.",
+        f"CapFilt takes {ours:.1f} s an image at base size where a loop over `transformers` takes {peer:.1f}.",
         f"Deciding over {ledger['rows']:,} captions takes {slowest:.0f} s at most, for each of {len(ledger['questions'])} questions.",
-        f"{len(capfilt['kills'])} kills of CapFilt and {len(training['kills'])} of a training: "
-        f"{len(capfilt['differing']) + len(training['differing'])} files end otherwise than in an unbroken run.",
+        f"{kills} kills of CapFilt and of training: {differing} files end otherwise than in an unbroken run.",
         f"Memory grows by {100 * long['growth']:.1f}% over {long['images']:,} images of CapFilt.",
         f"{broken['total']['cases']:,} broken inputs: {broken['total']['findings']} crashes, hangs or rows that are not accounted for.",
     ]

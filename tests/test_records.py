@@ -2,7 +2,11 @@
 
 import shlex
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 from lab.records import command_line
 
@@ -13,3 +17,12 @@ def test_a_command_can_be_typed_again(monkeypatch):
     said = command_line()
     assert said == "lab ablate mixes --only 'raw only' union --out ~/record.json"
     assert [word.replace("~", str(Path.home())) for word in shlex.split(said)] == ["lab", *words]
+
+
+@pytest.mark.parametrize("package", ["lab", "lab.ablation"])
+def test_a_module_that_was_run_is_named_as_python_runs_it(monkeypatch, package):
+    main = ModuleType("__main__")
+    main.__spec__ = find_spec(f"{package}.__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(sys, "argv", [main.__spec__.origin, "table1"])
+    assert command_line() == f"python -m {package} table1"
