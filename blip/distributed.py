@@ -2,10 +2,9 @@
 
 The processes share each batch: process r of W reads rows r * B/W to (r + 1) * B/W of its B samples, so that
 gathering in rank order gives the batch of one process. A loss is a mean over the own rows, scaled where rows
-carry different counts (`over_all`), so that the mean over the processes is the loss of the whole batch.
-
-Where they measure, each takes whole batches (`own_rows`), for a product changes in its last bits with its shape, and
-what they found stands in rank order again (`from_all`): all have, bit for bit, what one process finds.
+carry different counts (`over_all`), so that the mean over the processes is the loss of the whole batch. Where they
+measure, each takes whole batches (`own_rows`), as products change in their last bits with their shape: gathered in rank
+order (`from_all`) all is, bit for bit, what one process finds.
 """
 
 import os
@@ -20,12 +19,11 @@ from torch import Tensor, nn
 
 from blip.errors import InputError
 
-PATIENCE = timedelta(days=30)  # with those that measure: one may have hours of work more than another
 BUCKET = 2**24  # gradients summed in one message: enough to be quick, and no second copy of all of them
 _TOLD = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}  # what torchrun says to each process
 
 Made = TypeVar("Made")
-_patient: list[dist.ProcessGroup] = []  # of the process group, if there is one: all processes, with `PATIENCE`
+_patient: list[dist.ProcessGroup] = []  # all processes once more: of those that measure one may have hours of work more
 
 
 class LostProcess(RuntimeError):
@@ -53,7 +51,7 @@ def process_group(device: str, wait_seconds: float) -> Iterator[None]:
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"The processes do not find each other ({reason}); check torchrun's address.") from None
-    _patient[:] = [dist.new_group(backend="gloo", timeout=PATIENCE)]  # type: ignore[list-item]  # all processes are in it
+    _patient[:] = [dist.new_group(backend="gloo", timeout=timedelta(days=30))]  # type: ignore[list-item]  # all are in it
     # Only after success: behind a failure nccl would wait for the process that is lost.
     yield
     main = is_main()
@@ -174,21 +172,16 @@ def told_by_all(values: Sequence[str]) -> list[str]:
 
 @contextmanager
 def measuring() -> Iterator[None]:
-    """A block in which an InputError of one process ends all: the main one raises it, the others exit with status 2.
-
-    They hear of it where they next meet, in `from_all` or at the end. The block ends when all processes are through.
-    """
-    if world_size() == 1:
-        yield
-        return
+    """An InputError of one ends all where they next meet, here or in `from_all`: main raises it, the others exit with 2."""
     try:
         yield
+        from_all(())
     except _KnownToAll:
         raise
     except InputError as error:
-        _met((), str(error))
-    else:
-        _met(())
+        if world_size() > 1:
+            _met((), str(error))
+        raise
 
 
 def own_rows(total: int, batch: int = 1) -> range:
@@ -204,7 +197,7 @@ def from_all(found: Sequence[Made]) -> list[Made]:
 
 
 def _met(found: Sequence[Made], failure: str = "") -> list[Made]:
-    told: list[tuple[Sequence[Made], str]] = [((), "")] * world_size()
+    told = [(found, failure)] * world_size()
     try:
         with _talking():
             dist.all_gather_object(told, (list(found), failure), _patient[0])
