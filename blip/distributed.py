@@ -49,8 +49,7 @@ def process_group(device: str, wait_seconds: float) -> Iterator[None]:
     try:
         dist.init_process_group(backend, timeout=timedelta(seconds=wait_seconds))
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"The processes do not find each other ({reason}); check torchrun's address.") from None
+        raise InputError(f"The processes do not find each other ({str(error).splitlines()[0]}); check torchrun's address.") from None
     _patient[:] = [dist.new_group(backend="gloo", timeout=timedelta(days=30))]  # type: ignore[list-item]  # all are in it
     # Only after success: behind a failure nccl would wait for the process that is lost.
     yield
@@ -92,8 +91,7 @@ def part_of_batch(size: int) -> range:
     """Places of the global batch that this process reads; InputError where it cannot be shared evenly."""
     if size % world_size():
         raise InputError(
-            f"A batch of {size} cannot be shared evenly by {world_size()} processes; "
-            f"give a multiple of {world_size()}."
+            f"A batch of {size} cannot be shared evenly by {world_size()} processes; give a multiple of {world_size()}."
         )
     share = size // world_size()
     return range(rank() * share, (rank() + 1) * share)
@@ -197,7 +195,7 @@ def from_all(found: Sequence[Made]) -> list[Made]:
 
 
 def _met(found: Sequence[Made], failure: str = "") -> list[Made]:
-    told = [(found, failure)] * world_size()
+    told = [(found, "")] * world_size()
     try:
         with _talking():
             dist.all_gather_object(told, (list(found), failure), _patient[0])
@@ -205,7 +203,10 @@ def _met(found: Sequence[Made], failure: str = "") -> list[Made]:
     except LostProcess:
         failure = "Another process of this run ended before all was measured; see what it said."
     if failure:
-        raise _KnownToAll(failure) if is_main() else SystemExit(2)
+        ended = _KnownToAll(failure) if is_main() else SystemExit(2)
+        if any(said for _, said in told):  # all are here; gloo aborts a process that ends in a group whose others are gone
+            dist.destroy_process_group()
+        raise ended
     return [one for part, _ in told for one in part]
 
 
