@@ -6,6 +6,7 @@ import torch
 
 from blip.data.loading import Loader
 from blip.data.pictures import ArrayRows, PhotoRows, require_all
+from blip.distributed import from_all
 from blip.errors import InputError
 from blip.generate import Decoding, generate
 from blip.memory import Memory
@@ -75,7 +76,8 @@ def answer(
 ) -> list[str]:
     """An answer to each question, whose picture is the same row of `pictures`.
 
-    InputError where a photo cannot be read: an evaluation that leaves questions out says nothing.
+    InputError where a photo cannot be read: an evaluation that leaves questions out says nothing. Of several processes
+    each sees its own batches, and all get all answers.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -85,5 +87,6 @@ def answer(
         images = loaded.pictures[:, 0].to(device, non_blocking=True)
         with precision(device, dtype):
             found |= zip(loaded.rows, choose(model.remember(images, tokens.to(device))), strict=True)
+    found = dict(from_all(list(found.items())))
     require_all(pictures, found)
     return [found[row] for row in range(len(questions))]

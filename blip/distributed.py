@@ -1,12 +1,14 @@
-"""Several processes that train together: who is who, and what they tell each other. Identity on one process.
+"""Several processes that train and measure together: who is who, and what they tell each other. Identity on one process.
 
 The processes share each batch: process r of W reads rows r * B/W to (r + 1) * B/W of its B samples, so that
 gathering in rank order gives the batch of one process. A loss is a mean over the own rows, scaled where rows
-carry different counts (`over_all`), so that the mean over the processes is the loss of the whole batch.
+carry different counts (`over_all`), so that the mean over the processes is the loss of the whole batch. Where they
+measure, each takes whole batches (`own_rows`), as products change in their last bits with their shape: gathered in rank
+order (`from_all`) all is, bit for bit, what one process finds.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
@@ -21,10 +23,15 @@ BUCKET = 2**24  # gradients summed in one message: enough to be quick, and no se
 _TOLD = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}  # what torchrun says to each process
 
 Made = TypeVar("Made")
+_patient: list[dist.ProcessGroup] = []  # all processes once more: of those that measure one may have hours of work more
 
 
 class LostProcess(RuntimeError):
     """Another process of the group died, or was silent for longer than the group waits."""
+
+
+class _KnownToAll(InputError):
+    """What all processes have been told of."""
 
 
 @contextmanager
@@ -42,8 +49,8 @@ def process_group(device: str, wait_seconds: float) -> Iterator[None]:
     try:
         dist.init_process_group(backend, timeout=timedelta(seconds=wait_seconds))
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"The processes do not find each other ({reason}); check torchrun's address.") from None
+        raise InputError(f"The processes do not find each other ({str(error).splitlines()[0]}); check torchrun's address.") from None
+    _patient[:] = [dist.new_group(backend="gloo", timeout=timedelta(days=30))]  # type: ignore[list-item]  # all are in it
     # Only after success: behind a failure nccl would wait for the process that is lost.
     yield
     main = is_main()
@@ -84,8 +91,7 @@ def part_of_batch(size: int) -> range:
     """Places of the global batch that this process reads; InputError where it cannot be shared evenly."""
     if size % world_size():
         raise InputError(
-            f"A batch of {size} cannot be shared evenly by {world_size()} processes; "
-            f"give a multiple of {world_size()}."
+            f"A batch of {size} cannot be shared evenly by {world_size()} processes; give a multiple of {world_size()}."
         )
     share = size // world_size()
     return range(rank() * share, (rank() + 1) * share)
@@ -142,7 +148,7 @@ def largest(number: int) -> int:
     return int(told)
 
 
-def told_by_main(value: str | None) -> str | None:
+def told_by_main(value: Made) -> Made:
     """The main process's value, in every process."""
     if world_size() == 1:
         return value
@@ -150,23 +156,6 @@ def told_by_main(value: str | None) -> str | None:
     with _talking():
         dist.broadcast_object_list(told)
     return told[0]
-
-
-def main_first(work: Callable[[], Made]) -> Made | None:
-    """What the main process makes of `work`, however long that takes; the others wait for it, and get None.
-
-    InputError in these where the main process ends before it is done.
-    """
-    if world_size() == 1:
-        return work()
-    patient = dist.new_group(backend="gloo", timeout=timedelta(days=30))
-    made = work() if is_main() else None
-    try:
-        with _talking():
-            dist.barrier(patient)  # type: ignore[arg-type]  # all processes are in it
-    except LostProcess:
-        raise InputError("Another process of this run ended before the training began; see what it said.") from None
-    return made
 
 
 def told_by_all(values: Sequence[str]) -> list[str]:
@@ -177,6 +166,48 @@ def told_by_all(values: Sequence[str]) -> list[str]:
     with _talking():
         dist.all_gather_object(told, list(values))
     return [value for one in told for value in one]
+
+
+@contextmanager
+def measuring() -> Iterator[None]:
+    """An InputError of one ends all where they next meet, here or in `from_all`: main raises it, the others exit with 2."""
+    try:
+        yield
+        from_all(())
+    except _KnownToAll:
+        raise
+    except InputError as error:
+        if world_size() > 1:
+            _met((), str(error))
+        raise
+
+
+def own_rows(total: int, batch: int = 1) -> range:
+    """Of so many rows in batches of one size those that this process measures: whole batches, side by side."""
+    batches = -(-total // batch)
+    first, last = (batches * one // world_size() * batch for one in (rank(), rank() + 1))
+    return range(min(first, total), min(last, total))
+
+
+def from_all(found: Sequence[Made]) -> list[Made]:
+    """What all processes found, in rank order, however long that takes them; tensors must be on the CPU."""
+    return list(found) if world_size() == 1 else _met(found)
+
+
+def _met(found: Sequence[Made], failure: str = "") -> list[Made]:
+    told = [(found, "")] * world_size()
+    try:
+        with _talking():
+            dist.all_gather_object(told, (list(found), failure), _patient[0])
+        failure = next((said for _, said in told if said), "")
+    except LostProcess:
+        failure = "Another process of this run ended before all was measured; see what it said."
+    if failure:
+        ended = _KnownToAll(failure) if is_main() else SystemExit(2)
+        if any(said for _, said in told):  # all are here; gloo aborts a process that ends in a group whose others are gone
+            dist.destroy_process_group()
+        raise ended
+    return [one for part, _ in told for one in part]
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from blip.data.loading import Loader
 from blip.data.pictures import ArrayRows, PhotoRows, require_all
+from blip.distributed import from_all
 from blip.precision import precision
 from blip.tasks.nlvr import NLVR
 from blip.tasks.nlvr_training import statement_tokens
@@ -26,7 +27,8 @@ def judge(
 ) -> list[float]:
     """The probability that each statement is true of its two pictures, which are the same row of `pictures`.
 
-    InputError where a photo cannot be read: an evaluation that leaves examples out says nothing.
+    InputError where a photo cannot be read: an evaluation that leaves examples out says nothing. Of several processes
+    each sees its own batches, and all get all probabilities.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -37,6 +39,7 @@ def judge(
         with precision(device, dtype):
             logits = model(first, second, tokens)
         found |= zip(loaded.rows, _true(logits), strict=True)
+    found = dict(from_all(list(found.items())))
     require_all(pictures, found)
     return [found[row] for row in range(len(statements))]
 

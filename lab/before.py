@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from blip.data.benchmarks.captions import CaptionedImage
+from blip.distributed import is_main, told_by_main
 from lab.made_of import digest
 from lab.records import write_record
 
@@ -19,15 +20,17 @@ def measured_before(
     """What `measure` finds, or found when it was last told by the same.
 
     told_by: what decides on it (the weights, the held-out data, the settings), as JSON values; None keeps nothing.
+    Several processes measure together, or none of them: the main one knows what was found.
     """
     if out is None or told_by is None:
         return measure()
     path = out / BEFORE
-    known = _read(path)
+    known = told_by_main(_read(path))
     if known.get("told_by") == told_by and isinstance(found := known.get("before"), dict):
         return found
     found = measure()
-    write_record(path, {"told_by": dict(told_by), "before": found})
+    if is_main():
+        write_record(path, {"told_by": dict(told_by), "before": found})
     return found
 
 

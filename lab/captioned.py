@@ -167,7 +167,7 @@ def captioned(data: str, material: Material, split: Split) -> Gallery:
         return Gallery(_benchmark(data, material, split))
     pairs, ids = material.read(data), _coco_ids(data)
     images = pairs.with_captions(range(len(pairs.images)))
-    broken = unreadable(first for first, _ in images)
+    broken = unreadable([first for first, _ in images])
     found = [
         CaptionedImage(ids.get(first.key, first.key), first.image, tuple(pair.caption for pair in own))
         for number, (first, own) in enumerate(images)

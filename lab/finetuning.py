@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ from blip.checkpoint.opening import open_any
 from blip.checkpoint.own import Opened, require_blip
 from blip.checkpoint.stored import Model, Training
 from blip.config import SIZE_NAMES, named, to_json
-from blip.distributed import choose_gpu, is_main, main_first, process_group
+from blip.distributed import choose_gpu, is_main, measuring, process_group
 from blip.errors import InputError
 from blip.model import BLIP
 from blip.resume import refuse_another
@@ -165,7 +164,7 @@ def fit(
     evaluate_start: in place of `evaluate` before, for weights that are then used in another way. made_of: what else
     than the configuration the training is made of; InputError where `out` holds one of anything else. measured_on: what
     else decides on what is found before, as JSON values; where it is given, `out` keeps that, and it is not measured again.
-    Of several processes only the main one measures, and goes on behind the training.
+    Several processes measure and train together, and behind that the main one goes on alone.
     """
     if out is not None and is_main():
         begin_in(out, f"finetune {name}")
@@ -175,18 +174,21 @@ def fit(
         refuse_another(out, origin)
     told_by = None if measured_on is None else {"training": origin, "measured on": dict(measured_on)}
     with process_group(next(task.parameters()).device.type, WAIT_SECONDS):
-        before = main_first(partial(measured_before, out, told_by, first)) if first else None
+        with measuring():
+            before = measured_before(out, told_by, first) if first else None
         if is_main():
             with bar(config.schedule.steps, name) as progress:
                 rows = train(task, feed, config, out=out, progress=progress, made_of=origin)
         else:
             rows = train(task, feed, config, out=out, made_of=origin)
-    task.eval()
+        task.eval()
+        with measuring():
+            after = evaluate() if evaluate else None
     return {
         "steps": config.schedule.steps,
         "last": rows[-1] if rows else None,
         "before": before,
-        "after": evaluate() if evaluate else None,
+        "after": after,
     }
 
 

@@ -1,6 +1,8 @@
 """What every command that reads images with a model shares: its weights, how they run, its pictures, its summary."""
 
+import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,10 @@ from blip.data.loading import Loader
 from blip.data.pairs import Pair
 from blip.data.sources import PhotoSource
 from blip.data.transforms import eval_transform
+from blip.distributed import choose_gpu, from_all, is_main, measuring, process_group
 from blip.errors import InputError
 from blip.precision import PRECISIONS
-from lab.finetuning import plain
+from lab.finetuning import WAIT_SECONDS, plain
 from lab.records import SUMMARY, begin_in, record, write_record
 
 
@@ -26,9 +29,9 @@ class Machine:
     """How a model runs over images."""
 
     batch: int = 16
-    """Images the model sees at once."""
+    """Images the model sees at once, in each process."""
     workers: int = 2
-    """Threads that open images."""
+    """Threads that open images, in each process."""
     precision: str = "float32"
     """float32, tf32 (float32 with TF32 matrix products on a GPU) or bf16 (autocast)."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
@@ -58,8 +61,26 @@ class Weights:
         return load_any(self.weights, vocab=self.vocab, image_size=self.image_size, device=device)
 
 
+@contextmanager
+def together(machine: Machine) -> Iterator[None]:
+    """What the processes that torchrun started evaluate together, each on its own GPU; the main one goes on alone.
+
+    What cannot be, and what a user should know, is said by that one only.
+    """
+    choose_gpu(machine.device)
+    with (
+        process_group(machine.device, WAIT_SECONDS),
+        measuring(),
+        nullcontext() if is_main() else redirect_stderr(io.StringIO()),
+    ):
+        yield
+
+
 def pixels(images: Sequence[CaptionedImage], image_size: int, machine: Machine) -> Iterator[Tensor]:
-    """All images in order, in batches (b, 3, H, W); InputError names the first that cannot be read."""
+    """All images in order, in batches (b, 3, H, W); InputError names the first that cannot be read.
+
+    Of several processes each gets the batches of its `own_rows`.
+    """
     source = PhotoSource([Pair(str(one.image_id), "", one.image) for one in images], eval_transform(image_size))
     for loaded in Loader(source, machine.batch, train=False, workers=machine.workers):
         _refuse(source)
@@ -68,8 +89,10 @@ def pixels(images: Sequence[CaptionedImage], image_size: int, machine: Machine) 
 
 
 def begin_evaluation(out: Path) -> None:
-    """`begin_in` of what evaluates; what a training left is not written over."""
-    begin_in(out, "evaluate", "classify", "embed")
+    """`begin_in` of what evaluates; what a training left is not written over. The main process tries for all."""
+    if is_main():
+        begin_in(out, "evaluate", "classify", "embed")
+    from_all(())  # the others hear of a refusal before anything long begins
 
 
 def write_summary(out: Path, name: str, result: dict[str, Any], options: Any, *, model: str) -> Path:

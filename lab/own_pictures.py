@@ -1,7 +1,7 @@
 """Pictures of one's own pairs: which cannot be opened, and which are trained on and measured on at once."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
@@ -10,16 +10,19 @@ import numpy as np
 from blip.data.images import BadImage, open_image
 from blip.data.pairs import ImageRef, Pair
 from blip.data.places import is_url
+from blip.distributed import from_all, own_rows
 from lab.stages import READERS
 
 Picture = ImageRef | bytes | np.ndarray
 _COMPARED = 100_000  # training images up to which pictures of one size are compared byte by byte
 
 
-def unreadable(pairs: Iterable[Pair]) -> dict[int, str]:
-    """Of pairs whose picture cannot be opened the reason, by their number; each picture is decoded once."""
+def unreadable(pairs: Sequence[Pair]) -> dict[int, str]:
+    """Of pairs whose picture cannot be opened the reason, by their number; each is decoded once, by one process of several."""
+    own = own_rows(len(pairs))
     with ThreadPoolExecutor(READERS) as pool:
-        return {number: reason for number, reason in enumerate(pool.map(_fault, pairs)) if reason}
+        faults = from_all(list(pool.map(_fault, pairs[own.start : own.stop])))
+    return {number: reason for number, reason in enumerate(faults) if reason}
 
 
 def known(shown: Sequence[Picture], measured: Sequence[Picture]) -> list[int]:

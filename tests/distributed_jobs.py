@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,16 @@ import torch
 from blip.config import BlipConfig, TextConfig, VisionConfig
 from blip.data.loading import Loader
 from blip.data.sources import ArraySource
-from blip.distributed import average_gradients, is_main, main_first, mean, process_group, rank, world_size
+from blip.distributed import (
+    average_gradients,
+    from_all,
+    is_main,
+    mean,
+    measuring,
+    process_group,
+    rank,
+    world_size,
+)
 from blip.errors import InputError
 from blip.feed import PairFeed
 from blip.guard import NotFinite
@@ -148,7 +158,7 @@ def drawn_apart(out: Path) -> dict[str, dict[str, torch.Tensor]]:
 
 def start(words: list[str], processes: int, **named) -> list[subprocess.Popen]:
     """The processes of a group on this machine, as torchrun would start them."""
-    port = str(_free_port())
+    port = str(free_port())
     places = [
         {"RANK": str(r), "LOCAL_RANK": str(r), "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         for r in range(processes)
@@ -156,7 +166,7 @@ def start(words: list[str], processes: int, **named) -> list[subprocess.Popen]:
     return [subprocess.Popen([sys.executable, *words], env=os.environ | place, **named) for place in places]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as here:
         here.bind(("127.0.0.1", 0))
         return here.getsockname()[1]
@@ -172,10 +182,16 @@ def endless(out: Path) -> None:
         os._exit(2)  # not through the group, whose other process may be stopped
 
 
-def refused() -> None:
-    """The main process ends in what it does first, and the others say so."""
+def lost(wait: float) -> None:
+    """The last process measures for longer than the group waits, and then ends; the main one says so."""
     try:
-        main_first(lambda: sys.exit("refused"))
+        with measuring():
+            if not is_main():
+                time.sleep(1.5 * wait)
+            print(from_all([rank(), rank()]), file=sys.stderr)
+            if not is_main():
+                os._exit(1)  # as one that is killed
+            from_all([])
     except InputError as error:
         print(error, file=sys.stderr)
         os._exit(2)
@@ -186,9 +202,8 @@ if __name__ == "__main__":
     with process_group("cpu", wait):
         if what == "endless":
             endless(folder)
-        if what == "refused":
-            refused()
-        main_first((folder / f"measured-{rank()}").touch)
+        if what == "lost":
+            lost(wait)
         everything = results(folder) | {"resumed": resumed(folder), "drawn apart": drawn_apart(folder)}
         if is_main():
             torch.save(everything, folder / "results.pt")

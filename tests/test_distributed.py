@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 import blip.distributed
 import blip.dropout
 from blip.data.pictures import PictureBatch
-from blip.distributed import choose_gpu, over_all, part_of_batch, process_group
+from blip.distributed import choose_gpu, over_all, own_rows, part_of_batch, process_group
 from blip.dropout import draws, dropped, keyed, own_draws
 from blip.errors import InputError
 from blip.tasks.nlvr_training import Judged, StatementBuilder
@@ -149,14 +149,11 @@ def test_a_lost_process_ends_the_run_with_a_sentence_and_a_checkpoint(number, tm
     assert rows[-1]["step"] == step + 1 == len(rows)
 
 
-def test_what_the_main_process_does_first_the_others_wait_for(folder, two):
-    assert [path.name for path in folder.glob("measured-*")] == ["measured-0"]
-
-
-def test_a_main_process_that_ends_in_it_ends_the_others_with_a_sentence(tmp_path):
-    main, other = finished(jobs.start([SCRIPT, str(tmp_path), "refused", "60"], 2, stderr=subprocess.PIPE, text=True))
-    assert main == (1, "refused\n") and other[0] == 2
-    assert other[1].endswith("Another process of this run ended before the training began; see what it said.\n")
+def test_who_measures_is_waited_for_and_who_ends_in_it_ends_the_others_with_a_sentence(tmp_path):
+    main, other = finished(jobs.start([SCRIPT, str(tmp_path), "lost", "2"], 2, stderr=subprocess.PIPE, text=True))
+    assert other == (1, "[0, 0, 1, 1]\n")
+    sentence = "Another process of this run ended before all was measured; see what it said."
+    assert main == (2, f"[0, 0, 1, 1]\n{sentence}\n")
 
 
 def until(true, processes, seconds=240):
@@ -201,6 +198,18 @@ def test_parts_of_a_batch_are_the_batch(monkeypatch):
         as_process(monkeypatch, rank, 3)
         places += part_of_batch(12)
     assert places == list(range(12))
+
+
+@pytest.mark.parametrize(("total", "batch", "world"), [(17, 4, 2), (16, 1, 3), (3, 8, 2), (0, 4, 2), (9, 3, 1)])
+def test_rows_to_measure_are_whole_batches_side_by_side(total, batch, world, monkeypatch):
+    rows, counts = [], []
+    for rank in range(world):
+        as_process(monkeypatch, rank, world)
+        own = own_rows(total, batch)
+        assert own.start % batch == 0 or own.start == total
+        rows += own
+        counts.append(-(-len(own) // batch))
+    assert rows == list(range(total)) and max(counts) - min(counts) <= 1
 
 
 def test_draws_of_builders_belong_to_the_place_in_the_whole_batch(monkeypatch):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from blip.data.transforms import keyed_rng
-from blip.distributed import part_of_batch
+from blip.distributed import own_rows, part_of_batch
 from blip.errors import InputError
 
 
@@ -111,8 +111,9 @@ class Loader(Generic[Loaded]):
     is left out and an unreadable image gives its place to the next readable one, so that every
     epoch has `len(loader)` batches. Otherwise the order is that of the source, and all of it is
     read. Of several processes that train together each reads its part of every batch, so that the
-    position and the batches are those of one process. `shards_per_epoch`: epoch e reads only
-    slice e, modulo the number of slices, of a permutation of the shards.
+    position and the batches are those of one process; otherwise each reads the batches of its
+    `own_rows`. `shards_per_epoch`: epoch e reads only slice e, modulo the number of slices, of a
+    permutation of the shards.
     """
 
     def __init__(
@@ -140,12 +141,12 @@ class Loader(Generic[Loaded]):
     def __iter__(self) -> Iterator[Loaded]:
         """What is left of the current epoch; the next iteration goes on with the next one."""
         epoch, order = self.epoch, self._order(self.epoch)
-        end = self._batches(len(order)) * self.batch_size
+        rows = range(self._batches(len(order)) * self.batch_size) if self.train else own_rows(len(order), self.batch_size)
         part = part_of_batch(self.batch_size) if self.train else None
         waiting: deque[tuple[int, Callable[[], Loaded | None]]] = deque()
         pool = ThreadPoolExecutor(max(1, self.workers))
         try:
-            for start in range(self.position, end, self.batch_size):
+            for start in range(max(self.position, rows.start), rows.stop, self.batch_size):
                 size = min(self.batch_size, len(order) - start)
                 request = Request(
                     order=order,
@@ -158,9 +159,9 @@ class Loader(Generic[Loaded]):
                 )
                 waiting.append((start + self.batch_size, self.source.begin(request, pool)))
                 if len(waiting) > self.prefetch:
-                    yield from self._take(waiting, end)
+                    yield from self._take(waiting, rows.stop)
             while waiting:
-                yield from self._take(waiting, end)
+                yield from self._take(waiting, rows.stop)
         finally:
             self._end(pool)
 

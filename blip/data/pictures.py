@@ -20,6 +20,7 @@ from blip.data.loading import Request
 from blip.data.pairs import ImageRef, Pair, Reject
 from blip.data.sources import MAX_SUBSTITUTES, Augment
 from blip.data.transforms import Transform, normalize_uint8
+from blip.distributed import from_all
 from blip.errors import InputError
 
 
@@ -121,10 +122,10 @@ class ArrayRows:
 
 
 def require_all(pictures: PhotoRows | ArrayRows, found: Container[int]) -> None:
-    """InputError where a row was not found because its photo cannot be read; an evaluation needs them all."""
+    """InputError where a row was not found, by any process, because its photo cannot be read; an evaluation needs all."""
     missing = sum(row not in found for row in range(len(pictures)))
     if missing and isinstance(pictures, PhotoRows):  # pictures in memory are all there
-        first = pictures.rejects[0]
+        first = from_all(pictures.rejects)[0]
         raise InputError(
             f"{missing} of {len(pictures)} samples have a photo that cannot be used "
             f"(the first is {first.ref}: {first.reason}); give whole photos."

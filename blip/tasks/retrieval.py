@@ -4,30 +4,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from blip.errors import InputError
 from blip.metrics.retrieval import Recalls, image_to_text_ranks, recalls, text_to_image_ranks
 from blip.model import BLIP, narrowed
 from blip.tasks.pretrain import ObjectiveConfig, Pretrain
-from blip.tasks.ranking import SHORTLIST, Shortlist, rerank, shortlist, text_features
+from blip.tasks.ranking import SHORTLIST, Rankings, Shortlist, rank_both_ways
 from blip.tokenizer import Tokens
 
 # Published retrieval class: negatives from softmax(online x online) without the floor of
 # pre-training; equal image ids are no negatives and share the ITC target; no LM.
 RETRIEVAL = ObjectiveConfig(negatives="online", negative_floor=0.0, lm_weight=0.0)
 MAX_TOKENS = 35  # published length of texts in retrieval
-
-
-@dataclass(frozen=True)
-class Rankings:
-    """Texts for each image and images for each text: by the cosine alone (ITC), and re-ranked by ITM."""
-
-    cosine_of_images: Shortlist
-    cosine_of_texts: Shortlist
-    of_images: Shortlist
-    of_texts: Shortlist
 
 
 @dataclass(frozen=True)
@@ -65,21 +54,19 @@ def retrieval_model(model: BLIP) -> BLIP:
     return narrowed(model, "encode", "fuse")
 
 
-@torch.inference_mode()
 def rank(
     model: BLIP, images: Callable[[], Iterable[Tensor]], tokens: Tokens, *, k: int = SHORTLIST
 ) -> Rankings:
     """Rank T texts (tokens led by [CLS]) for each of I images and back, as published: ITC, then ITM of the first k.
 
     images() gives the images (b, 3, H, W) in order and is called twice: an image is encoded once for its
-    features and once to be re-ranked, so that the states of a gallery are never held together.
+    features and once to be re-ranked, so that the states of a gallery are never held together. Of several processes
+    each gives its own images, in rank order.
     """
     _require(model)
-    features = torch.cat([model.image_features(model.encode_image(batch)).float() for batch in images()])
-    texts = text_features(model, tokens)
-    of_images, of_texts = shortlist(features, texts, k), shortlist(texts, features, k)
+    features = (model.image_features(model.encode_image(batch)) for batch in images())
     states = (model.encode_image(batch) for batch in images())
-    return Rankings(of_images, of_texts, *rerank(model, states, tokens, of_images, of_texts))
+    return rank_both_ways(model, features, states, tokens, k=k)
 
 
 def retrieval_scores(of_images: Shortlist, of_texts: Shortlist, image_of: np.ndarray) -> RetrievalScores:

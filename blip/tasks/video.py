@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from blip.layers import full_precision
 from blip.memory import Memory
 from blip.model import BLIP
-from blip.tasks.ranking import SHORTLIST, match_scores, rerank, shortlist, text_features
-from blip.tasks.retrieval import Rankings
+from blip.tasks.ranking import SHORTLIST, Rankings, match_scores, rank_both_ways, text_features
 from blip.tasks.vqa import VQA
 from blip.tokenizer import Tokens
 
@@ -37,21 +36,18 @@ def clip_states(states: Tensor) -> Tensor:
     return states.flatten(1, 2)
 
 
-@torch.inference_mode()
 def rank_videos(
     model: BLIP, clips: Callable[[], Iterable[Tensor]], tokens: Tokens, *, k: int = SHORTLIST
 ) -> Rankings:
     """Rank T texts (tokens led by [CLS]) for each of V clips and back, as images are ranked: ITC, then ITM of the first k.
 
     clips() gives the clips (b, T, 3, H, W) in order and is called twice: a clip is encoded once for its features
-    and once to be re-ranked, so that the states of all clips are never held together. The model needs the
-    readings encode and fuse.
+    and once to be re-ranked, so that the states of all clips are never held together. Of several processes each gives
+    its own clips, in rank order. The model needs the readings encode and fuse.
     """
-    features = torch.cat([clip_features(model, frame_states(model.image_encoder, one)).float() for one in clips()])
-    texts = text_features(model, tokens)
-    of_clips, of_texts = shortlist(features, texts, k), shortlist(texts, features, k)
+    features = (clip_features(model, frame_states(model.image_encoder, one)) for one in clips())
     states = (clip_states(frame_states(model.image_encoder, one)) for one in clips())
-    return Rankings(of_clips, of_texts, *rerank(model, states, tokens, of_clips, of_texts))
+    return rank_both_ways(model, features, states, tokens, k=k)
 
 
 @torch.inference_mode()

@@ -19,6 +19,7 @@ from blip.data.readers import read_pairs
 from blip.data.sources import PhotoSource
 from blip.data.text import clean_caption
 from blip.data.transforms import eval_transform
+from blip.distributed import from_all
 from blip.errors import InputError
 from blip.precision import precision
 from blip.tasks.classification import (
@@ -29,7 +30,7 @@ from blip.tasks.classification import (
     class_tokens,
 )
 from blip.tasks.retrieval import MAX_TOKENS
-from lab.inference import Machine, Weights, begin_evaluation, write_summary
+from lab.inference import Machine, Weights, begin_evaluation, together, write_summary
 
 CLASSES = "classes.csv"
 _WAYS = {"itc": "ITC cosine", "caption": "caption likelihood"}
@@ -62,21 +63,23 @@ class Options:
 
 def main(options: Options) -> int:
     """Classify, write classes.csv and summary.json, print how often the known labels were found."""
-    pairs = read_pairs(options.data, image_root=options.image_root, caption_column=options.label_column)
-    true = _true_labels(pairs, options.label_column)
-    labels = _labels(options.labels, true)
-    loaded = options.weights.load(options.machine.device)
-    begin_evaluation(options.out)
-    source = PhotoSource(pairs.images, eval_transform(loaded.model.config.vision.image_size))
-    rows = [
-        _row(key, true[key], scores, labels)
-        for keys, each in _scored(loaded, source, labels, options)
-        for key, scores in zip(keys, each, strict=True)
-    ]
+    with together(options.machine):
+        pairs = read_pairs(options.data, image_root=options.image_root, caption_column=options.label_column)
+        true = _true_labels(pairs, options.label_column)
+        labels = _labels(options.labels, true)
+        loaded = options.weights.load(options.machine.device)
+        begin_evaluation(options.out)
+        source = PhotoSource(pairs.images, eval_transform(loaded.model.config.vision.image_size))
+        own = [
+            _row(key, true[key], scores, labels)
+            for keys, each in _scored(loaded, source, labels, options)
+            for key, scores in zip(keys, each, strict=True)
+        ]
+        rows, rejects = from_all(own), from_all(source.rejects)
     if not rows:
         raise InputError(f"{options.data} has no image that can be read; look at the data.")
     _write_csv(options.out / CLASSES, rows)
-    result = _result(rows, labels) | {"rejects": len(source.rejects) + sum(r.kind != "text" for r in pairs.rejects)}
+    result = _result(rows, labels) | {"rejects": len(rejects) + sum(r.kind != "text" for r in pairs.rejects)}
     print(_said(result, options.out))
     write_summary(options.out, "classify", result, options, model=loaded.fingerprint)
     return 0

@@ -10,7 +10,7 @@ from blip.generate import Decoding
 from blip.tasks.captioning import EVALUATION
 from lab.captioned import Gallery, Material, gallery
 from lab.downstream.captioning import DOMAINS, captions, java_scores, measured, table
-from lab.inference import Machine, Weights, begin_evaluation, write_summary
+from lab.inference import Machine, Weights, begin_evaluation, together, write_summary
 from lab.unknown_words import KNOWING, check_words
 
 RESULTS = "captions.json"
@@ -40,13 +40,14 @@ def main(options: Options) -> int:
     """Caption, write captions.json, measure, write summary.json."""
     if options.decoding.candidates > 1:
         raise InputError("One caption an image is measured; leave --candidates at 1.")
-    loaded = options.weights.load(options.machine.device)
-    side = loaded.model.config.vision.image_size
-    found = gallery(options.material, side, split=options.split, domains=DOMAINS)
-    scored = _have_captions(found)
-    check_words(loaded.tokenizer, found.texts(), options.material.place, remedy=KNOWING)
-    begin_evaluation(options.out)
-    said = captions(loaded, found, options.decoding, options.machine, seed=options.seed)
+    with together(options.machine):
+        loaded = options.weights.load(options.machine.device)
+        side = loaded.model.config.vision.image_size
+        found = gallery(options.material, side, split=options.split, domains=DOMAINS)
+        scored = _have_captions(found)
+        check_words(loaded.tokenizer, found.texts(), options.material.place, remedy=KNOWING)
+        begin_evaluation(options.out)
+        said = captions(loaded, found, options.decoding, options.machine, seed=options.seed)
     ids = [image.image_id for image in found.images]
     write_captions(options.out / RESULTS, zip(ids, said, strict=True))
     result: dict[str, Any] = {"images": len(said), "rejects": len(found.rejects)}

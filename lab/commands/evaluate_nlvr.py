@@ -12,7 +12,7 @@ from blip.errors import InputError
 from lab.downstream.nlvr import HELD_OUT, judged, measures, spread, trained
 from lab.downstream.nlvr_rows import StatementSet, file_statements, world_statements
 from lab.downstream.reporting import report
-from lab.inference import Machine, Weights, begin_evaluation, write_summary
+from lab.inference import Machine, Weights, begin_evaluation, together, write_summary
 from lab.world.sets import World
 
 PREDICTIONS = "predictions.csv"
@@ -46,13 +46,14 @@ def main(options: Options) -> int:
     """Judge, write the predictions, measure where labels are known."""
     if (options.world is None) == (options.data is None):
         raise InputError("Where do the statements come from? Give either --data with --images, or --world.")
-    data = _statements(options)
-    opened = open_any(
-        options.weights.weights, vocab=options.weights.vocab, image_size=options.weights.image_size
-    ).opened
-    model = trained(opened, options.weights.weights).to(options.machine.device)
-    begin_evaluation(options.out)
-    verdicts = judged(model, opened.tokenizer, data, options.machine)
+    with together(options.machine):
+        data = _statements(options)
+        opened = open_any(
+            options.weights.weights, vocab=options.weights.vocab, image_size=options.weights.image_size
+        ).opened
+        model = trained(opened, options.weights.weights).to(options.machine.device)
+        begin_evaluation(options.out)
+        verdicts = judged(model, opened.tokenizer, data, options.machine)
     write_predictions(options.out / PREDICTIONS, zip(data.ids, verdicts, strict=True))
     print(f"predictions: {options.out / PREDICTIONS}")
     counted = {"examples": len(data.ids), "statements": len(set(data.about))}

@@ -8,7 +8,7 @@ from blip.tasks.ranking import SHORTLIST
 from lab.captioned import Material, gallery
 from lab.downstream.reporting import table
 from lab.downstream.retrieval import ceiling, columns, measured, refuse_one
-from lab.inference import Machine, Weights, begin_evaluation, write_summary
+from lab.inference import Machine, Weights, begin_evaluation, together, write_summary
 from lab.unknown_words import KNOWING, check_words
 
 
@@ -32,12 +32,13 @@ class Options:
 
 def main(options: Options) -> int:
     """Measure, print the recalls, write summary.json."""
-    loaded = options.weights.load(options.machine.device)
-    found = gallery(options.material, loaded.model.config.vision.image_size, split=options.split)
-    refuse_one(found, options.material.place)
-    check_words(loaded.tokenizer, found.texts(), options.material.place, remedy=KNOWING)
-    begin_evaluation(options.out)
-    result = measured(loaded.model, loaded.tokenizer, found.images, machine=options.machine, k=options.k)
+    with together(options.machine):
+        loaded = options.weights.load(options.machine.device)
+        found = gallery(options.material, loaded.model.config.vision.image_size, split=options.split)
+        refuse_one(found, options.material.place)
+        check_words(loaded.tokenizer, found.texts(), options.material.place, remedy=KNOWING)
+        begin_evaluation(options.out)
+        result = measured(loaded.model, loaded.tokenizer, found.images, machine=options.machine, k=options.k)
     if found.scenes:
         result["ceiling"] = ceiling(found)
     result["rejects"] = len(found.rejects)

@@ -20,7 +20,7 @@ from lab.downstream.video_qa import (
     world_clip_questions,
 )
 from lab.downstream.vqa import trained
-from lab.inference import Machine, Weights, begin_evaluation, write_summary
+from lab.inference import Machine, Weights, begin_evaluation, together, write_summary
 from lab.world.clips import clip_questions
 from lab.world.sets import World
 
@@ -49,13 +49,14 @@ class Options:
 
 def main(options: Options) -> int:
     """Answer, write the answers, measure where they are known."""
-    given = options.weights
-    opened = open_any(given.weights, vocab=given.vocab, image_size=given.image_size).opened
-    model = trained(opened, given.weights).to(options.machine.device)
-    choose = options.answering.choose(model, opened.tokenizer, given.weights, options.footage.world)
-    data = _questions(options, model.config.vision.image_size)
-    begin_evaluation(options.out)
-    said = answered(model, opened.tokenizer, data, choose, options.machine, frames=options.frames)
+    with together(options.machine):
+        given = options.weights
+        opened = open_any(given.weights, vocab=given.vocab, image_size=given.image_size).opened
+        model = trained(opened, given.weights).to(options.machine.device)
+        choose = options.answering.choose(model, opened.tokenizer, given.weights, options.footage.world)
+        data = _questions(options, model.config.vision.image_size)
+        begin_evaluation(options.out)
+        said = answered(model, opened.tokenizer, data, choose, options.machine, frames=options.frames)
     rows = [{"question_id": name, "answer": answer} for name, answer in zip(data.ids, said, strict=True)]
     write_results(options.out / RESULTS, rows, "question_id")
     print(f"answers: {options.out / RESULTS}")

@@ -12,7 +12,7 @@ from blip.tasks.ranking import SHORTLIST
 from lab.downstream.clip_rows import ClipRows, Footage, file_clips, world_clips
 from lab.downstream.reporting import report
 from lab.downstream.video import ceiling, chance, measured
-from lab.inference import Machine, Weights, begin_evaluation
+from lab.inference import Machine, Weights, begin_evaluation, together
 from lab.world.clips import captioned_clips
 from lab.world.sets import World
 
@@ -38,19 +38,20 @@ class Options:
 
 def main(options: Options) -> int:
     """Measure, print the recalls and ranks, write summary.json."""
-    loaded = options.weights.load(options.machine.device)
-    data = _clips(options, loaded.model.config.vision.image_size)
-    begin_evaluation(options.out)
-    found, spread = measured(
-        loaded.model,
-        loaded.tokenizer,
-        data.rows,
-        data.texts,
-        data.clip_of,
-        options.machine,
-        frames=options.frames,
-        k=options.k,
-    )
+    with together(options.machine):
+        loaded = options.weights.load(options.machine.device)
+        data = _clips(options, loaded.model.config.vision.image_size)
+        begin_evaluation(options.out)
+        found, spread = measured(
+            loaded.model,
+            loaded.tokenizer,
+            data.rows,
+            data.texts,
+            data.clip_of,
+            options.machine,
+            frames=options.frames,
+            k=options.k,
+        )
     report(
         options.out,
         "video-retrieval",

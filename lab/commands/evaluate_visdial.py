@@ -10,7 +10,7 @@ from blip.tasks.visdial import MAX_TOKENS, visdial_from
 from lab.downstream.dialog_rows import DialogSet, visdial_dialogs, world_dialogs
 from lab.downstream.reporting import report
 from lab.downstream.visdial import HELD_OUT, ceiling, chance, measures, scored, spread
-from lab.inference import Machine, Weights, begin_evaluation, write_summary
+from lab.inference import Machine, Weights, begin_evaluation, together, write_summary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +43,11 @@ def main(options: Options) -> int:
     """Score every candidate, write the submission where it is asked for, measure where answers are known."""
     if (options.world is None) == (options.data is None):
         raise InputError("Give either --data with --images, or --world.")
-    data, loaded = _questions(options), options.weights.load(options.machine.device)
-    model = visdial_from(loaded.model).eval()
-    begin_evaluation(options.out)
-    scores = scored(model, loaded.tokenizer, data, options.machine, max_tokens=options.max_tokens)
+    with together(options.machine):
+        data, loaded = _questions(options), options.weights.load(options.machine.device)
+        model = visdial_from(loaded.model).eval()
+        begin_evaluation(options.out)
+        scores = scored(model, loaded.tokenizer, data, options.machine, max_tokens=options.max_tokens)
     if options.submission is not None:
         ranks = ((*name, candidate_ranks(values[None])[0].tolist()) for name, values in scores.items())
         write_ranks(options.submission, ranks)

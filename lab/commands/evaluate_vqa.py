@@ -10,7 +10,7 @@ from lab.downstream.answering import Answering
 from lab.downstream.reporting import report
 from lab.downstream.vqa import HELD_OUT, answered, chance, measures, spread, trained
 from lab.downstream.vqa_rows import QuestionSet, file_questions, world_questions
-from lab.inference import Machine, Weights, begin_evaluation, write_summary
+from lab.inference import Machine, Weights, begin_evaluation, together, write_summary
 from lab.world.sets import World
 
 SUBMISSION = "submission.json"
@@ -44,14 +44,15 @@ def main(options: Options) -> int:
     """Answer, write the submission, measure where answers are known."""
     if (options.world is None) == (not options.data):
         raise InputError("Where do the questions come from? Give either --data or --world.")
-    opened = open_any(
-        options.weights.weights, vocab=options.weights.vocab, image_size=options.weights.image_size
-    ).opened
-    model = trained(opened, options.weights.weights).to(options.machine.device)
-    choose = options.answering.choose(model, opened.tokenizer, options.weights.weights, options.world)
-    data = _questions(options)
-    begin_evaluation(options.out)
-    said = answered(model, opened.tokenizer, data, choose, options.machine)
+    with together(options.machine):
+        opened = open_any(
+            options.weights.weights, vocab=options.weights.vocab, image_size=options.weights.image_size
+        ).opened
+        model = trained(opened, options.weights.weights).to(options.machine.device)
+        choose = options.answering.choose(model, opened.tokenizer, options.weights.weights, options.world)
+        data = _questions(options)
+        begin_evaluation(options.out)
+        said = answered(model, opened.tokenizer, data, choose, options.machine)
     write_answers(options.out / SUBMISSION, zip(data.ids, said, strict=True))
     print(f"submission: {options.out / SUBMISSION}")
     counted = {"questions": len(data.ids)}

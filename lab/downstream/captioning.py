@@ -13,6 +13,7 @@ import torch
 from blip.captioner import Captioner
 from blip.checkpoint import Card, Loaded
 from blip.data.loading import Loader, Source
+from blip.distributed import from_all, own_rows
 from blip.feed import PairFeed
 from blip.generate import Decoding
 from blip.metrics.captions import bleu, cider_d, rouge_l
@@ -97,14 +98,18 @@ def _scored(loaded: Loaded, held_out: Gallery, machine: Machine) -> dict[str, An
 def captions(
     loaded: Loaded, found: Gallery, decoding: Decoding, machine: Machine, *, seed: int = 0
 ) -> list[str]:
-    """One caption an image, in order, by default behind the prompt of the weights' card; an image's id keys its draws."""
+    """One caption an image, in order, by default behind the prompt of the weights' card; an image's id keys its draws.
+
+    Of several processes each captions its own images, and all get all captions.
+    """
     captioner = Captioner(loaded, decoding, device=machine.device, dtype=machine.precision, tile=machine.batch)
-    side, ids = loaded.model.config.vision.image_size, iter(found.images)
+    side, own = loaded.model.config.vision.image_size, own_rows(len(found.images), machine.batch)
+    ids = iter(found.images[own.start : own.stop])
     said: list[str] = []
     for batch in pixels(found.images, side, replace(machine, device="cpu")):
         keys = [str(image.image_id) for image in islice(ids, len(batch))]
         said += [image[0].text for image in captioner(list(batch), keys, seed=seed)]
-    return said
+    return from_all(said)
 
 
 def measured(said: Sequence[str], found: Gallery) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from blip.data.loading import Loader, Request
 from blip.data.pictures import PictureBatch
 from blip.data.transforms import eval_transform, normalize_uint8
 from blip.data.video import frame_indices, sample_frames
+from blip.distributed import own_rows
 from blip.errors import InputError
 from lab.inference import Machine
 from lab.world.clips import Clip
@@ -88,9 +89,20 @@ def world_clips(clips: Sequence[Clip], px: int, frames: int) -> ClipRows[Clip]:
 
 
 def clip_batches(rows: ClipRows, frames: int, machine: Machine) -> Iterator[Tensor]:
-    """All clips in order, (b, T, 3, H, W): as many as the machine's batch has room for, a frame being an image."""
+    """All clips in order, (b, T, 3, H, W): as many as the machine's batch has room for, a frame being an image.
+
+    Of several processes each gets those of its `own_clips`.
+    """
+    for loaded in Loader(rows, _at_once(frames, machine), train=False, workers=machine.workers):
+        yield loaded.pictures.to(machine.device)
+
+
+def own_clips(rows: ClipRows, frames: int, machine: Machine) -> range:
+    """The rows of the clips that `clip_batches` gives to this process."""
+    return own_rows(len(rows), _at_once(frames, machine))
+
+
+def _at_once(frames: int, machine: Machine) -> int:
     if frames < 1:
         raise InputError(f"{frames} frames of a video cannot be; give 1 or more.")
-    size = max(1, machine.batch // frames)
-    for loaded in Loader(rows, size, train=False, workers=machine.workers):
-        yield loaded.pictures.to(machine.device)
+    return max(1, machine.batch // frames)

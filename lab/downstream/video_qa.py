@@ -12,6 +12,7 @@ from blip.checkpoint import Loaded
 from blip.data.benchmarks.reading import Identity
 from blip.data.benchmarks.videos import VideoQuestion
 from blip.data.video import QUESTION_FRAMES
+from blip.distributed import from_all
 from blip.metrics.results import group_means
 from blip.metrics.vqa import exact
 from blip.precision import precision
@@ -20,7 +21,7 @@ from blip.tasks.vqa import VQA
 from blip.tasks.vqa_training import question_tokens
 from blip.tokenizer import Tokenizer
 from lab.downstream import vqa
-from lab.downstream.clip_rows import HELD_OUT, ClipRows, clip_batches, file_clips, world_clips
+from lab.downstream.clip_rows import HELD_OUT, ClipRows, clip_batches, file_clips, own_clips, world_clips
 from lab.downstream.spread import Intervals, Items, intervals
 from lab.downstream.vqa_rows import world_questions
 from lab.finetuning import Tuning
@@ -122,17 +123,20 @@ def answered(
     *,
     frames: int = QUESTION_FRAMES,
 ) -> list[str]:
-    """What the model, on the machine's device, answers to each question; a clip is read once for all of its own."""
+    """What the model, on the machine's device, answers to each question; a clip is read once for all of its own.
+
+    Of several processes each answers the questions about its own clips, and all get all answers.
+    """
     model.eval()
     own = defaultdict(list)
     for at, clip in enumerate(data.clip_of):
         own[clip].append(at)
-    said = [""] * len(data.texts)
+    said: dict[int, str] = {}
     clips = (clip for batch in clip_batches(data.clips, frames, machine) for clip in batch.split(1))
-    for row, clip in enumerate(clips):
+    for row, clip in zip(own_clips(data.clips, frames, machine), clips, strict=True):
         tokens = question_tokens([data.texts[at] for at in own[row]], tokenizer).to(machine.device)
         with precision(clip.device, machine.precision):
             answers = choose(ask_clips(model, clip, tokens))
-        for at, answer in zip(own[row], answers, strict=True):
-            said[at] = answer
-    return said
+        said |= zip(own[row], answers, strict=True)
+    said = dict(from_all(list(said.items())))
+    return [said[at] for at in range(len(data.texts))]

@@ -15,6 +15,7 @@ from blip.data.benchmarks.captions import CaptionedImage
 from blip.data.loading import Loader
 from blip.data.pictures import PhotoRows
 from blip.data.transforms import Transform, eval_transform
+from blip.distributed import from_all, own_rows
 from blip.feed import BuiltFeed
 from blip.metrics.dialog import dialog_scores, ndcg, true_ranks
 from blip.model import BLIP
@@ -101,10 +102,12 @@ def scored(
 ) -> Scores:
     """Scores of all candidates. What a model reads of an image is computed once for all that is asked about it.
 
-    The model is on the machine's device and in eval mode. InputError names an image that cannot be used.
+    The model is on the machine's device and in eval mode. InputError names an image that cannot be used. Of several
+    processes each scores what is asked about its own images, and all get all scores.
     """
-    length, scores, groups = room(model, max_tokens), {}, data.by_image()
+    length, scores = room(model, max_tokens), {}
     images = [CaptionedImage(data.names[rows[0]][0], data.images[rows[0]], ()) for rows in data.by_image()]
+    groups = islice(data.by_image(), own_rows(len(images), machine.batch).start, None)
     for batch in pixels(images, model.config.vision.image_size, machine):
         own = list(islice(groups, len(batch)))
         captions = caption_tokens(tokenizer, [data.asked[rows[0]].caption for rows in own]).to(machine.device)
@@ -116,7 +119,7 @@ def scored(
                 one = memory.rows(torch.tensor([at], device=batch.device))
                 found = candidate_scores(model, one, texts.to(machine.device))
                 scores[data.names[row]] = found.cpu().numpy()
-    return scores
+    return dict(from_all(list(scores.items())))
 
 
 def measures(data: DialogSet, scores: Scores) -> dict[str, float]:
