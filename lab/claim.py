@@ -123,6 +123,11 @@ class Claim:
         """Whether its value is told in points; a correlation is not."""
         return not isinstance(self.value, Correlated)
 
+    def told(self, number: float, *, signed: bool = True) -> str:
+        """A value of its metric: a share in points, a correlation as it is."""
+        factor, form = (100, ".1f") if self.in_points else (1, ".2f")
+        return f"{factor * number:{'+' if signed else ''}{form}}"
+
     @property
     def of_students(self) -> bool:
         """Whether its value is of pre-trained students, rather than of captioner, filter and their captions."""

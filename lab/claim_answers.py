@@ -91,9 +91,10 @@ def _wanting(one: Decided) -> str:
 
 def value(claim: Claim, number: float, *, unit: bool = True) -> str:
     """An effect as its metric is told: points of a share, a correlation as it is."""
-    if claim.in_points:
-        return f"{100 * number:+.1f}{' points' if unit else ''}"
-    return f"{'r = ' if unit else ''}{number:+.2f}"
+    told = claim.told(number)
+    if not unit:
+        return told
+    return f"{told} points" if claim.in_points else f"r = {told}"
 
 
 def interval(claim: Claim, row: Mapping[str, Any]) -> str:
@@ -196,7 +197,7 @@ def _unsaid(shown: Measured) -> str:
 
 
 def _row(claim: Claim, found: Decided | None, shown: Measured | None) -> list[str]:
-    margin = f"{100 * claim.margin:.1f}" if claim.in_points else f"{claim.margin:.1f}"
+    margin = claim.told(claim.margin, signed=False)
     link = chapter_of(claim.ablation).link
     if found is None:
         todo = f"`{shown.command if shown else f'lab ablate {claim.ablation} --scale {BEST[-1]}'}`"

@@ -112,12 +112,12 @@ def _doubt(claim: Claim, budgets: Budgets, found: Arms, table: Ablation | None) 
 
 
 def cells(one: Decided) -> list[str]:
-    """A row under HEAD: effects and intervals in points, where the metric is a share."""
-    row = one.row
-    intervals = [_points(bounds) for bounds in (row["interval"], row["items_interval"] or (None, None))]
-    said = f"{one.claim.says} ({one.where})"
-    effect, margin = f"{100 * row['effect']:+.1f}", f"{100 * row['margin']:.1f}"
-    return [said, published(one.claim), effect, *intervals, margin, _seeds(one), one.cell]
+    """A row under HEAD: effects and intervals as the claim tells them."""
+    row, claim = one.row, one.claim
+    intervals = [_bounds(claim, bounds) for bounds in (row["interval"], row["items_interval"] or (None, None))]
+    said = f"{claim.says} ({one.where})"
+    effect, margin = claim.told(row["effect"]), claim.told(row["margin"], signed=False)
+    return [said, published(claim), effect if claim.in_points else f"r {effect}", *intervals, margin, _seeds(one), one.cell]
 
 
 def counts(found: Sequence[Decided]) -> dict[bool, dict[str, int]]:
@@ -204,7 +204,7 @@ def block() -> str:
     measured = [by for record in records for by in (record, *record["result"].get("before", []))]
     commits = ", ".join(sorted({f"`{by['commit']}`" for by in measured}))
     said = (
-        f"Effects in points of the claim's primary metric, counted so that the claim is positive. In the paper: "
+        f"Effects in points of the claim's primary metric (r: a correlation), counted so that the claim is positive. In the paper: "
         f"{PAPERS_COLUMNS}, single runs. Intervals: paired t over seeds, which decides; over items, a bootstrap that "
         "speaks of these models alone. Holds: as reproduced, where the paper has no number. Equivalent: the whole interval is smaller "
         "than the smallest effect of interest, the smallest that counts, which was stated before the run. The other way: further outcomes of the same students "
@@ -224,8 +224,8 @@ def _seeds(one: Decided) -> str:
     return f"{seeds} of {wanted_seeds(one) or 'over 100'}"
 
 
-def _points(bounds: Sequence[float | None]) -> str:
-    known = [f"{100 * bound:+.1f}" for bound in bounds if bound is not None]
+def _bounds(claim: Claim, bounds: Sequence[float | None]) -> str:
+    known = [claim.told(bound) for bound in bounds if bound is not None]
     return " to ".join(known) if len(known) == len(bounds) else "-"
 
 
