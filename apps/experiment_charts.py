@@ -19,7 +19,7 @@ _MARKS = {
     EQUIVALENT: '<path class="solid" d="M{x} 7l6 6-6 6-6-6z"/>',
 }
 _READ = (
-    "Each number is a difference in points, of R@1 where the claim says nothing else, counted so that the claim is positive, with its 95% "
+    "Each number is a difference in points, of R@1 where the claim says nothing else, or r, a correlation, counted so that the claim is positive, with its 95% "
     "interval over seeds. The band is the smallest difference that counts; a filled mark is a verdict, a hollow one is undecided. "
     f"Axes are equal within a question. Beside it the paper's own differences: {PAPERS_COLUMNS}."
 )
@@ -104,9 +104,9 @@ def _outcome(effect: Effect | None, outcome: Outcome) -> str:
 
 def _claim(one: Decided, reach: float) -> str:
     row, verdict = one.row, one.row["verdict"]
-    effect = f"{100 * row['effect']:+.1f}"
+    effect = one.claim.told(row["effect"], named=True)
     low, high = row["interval"]
-    interval = "one seed, no interval" if low is None else f"{100 * low:+.1f} to {100 * high:+.1f}"
+    interval = "one seed, no interval" if low is None else f"{one.claim.told(low)} to {one.claim.told(high)}"
     paper = published(one.claim)
     beside = "" if paper == "-" else f"<span>paper {escape(paper)}</span>"
     beside += _wanting(one) if verdict == UNDECIDED else ""
@@ -134,7 +134,8 @@ def _line(one: Decided, reach: float) -> str:
     mark = _MARKS.get(row["verdict"], _UNDECIDED).format(x=x, l=x - 5)
     band = f'<rect class="margin" x="{at(-margin)}" width="{at(margin) - at(-margin):.1f}" y="3" height="20"/>'
     zero = f'<line class="zero" x1="{at(0)}" x2="{at(0)}" y1="0" y2="{_TALL}"/>'
-    label = f"effect {100 * row['effect']:+.1f} points, {one.judged}"
+    unit = " points" if one.claim.in_points else ", a correlation"
+    label = f"effect {one.claim.told(row['effect'])}{unit}, {one.judged}"
     return f'<svg class="forest" role="img" aria-label="{escape(label)}" viewBox="0 0 {_WIDE} {_TALL}">{band}{zero}{bounds}{mark}</svg>'
 
 

@@ -123,10 +123,10 @@ class Claim:
         """Whether its value is told in points; a correlation is not."""
         return not isinstance(self.value, Correlated)
 
-    def told(self, number: float, *, signed: bool = True) -> str:
-        """A value of its metric: a share in points, a correlation as it is."""
-        factor, form = (100, ".1f") if self.in_points else (1, ".2f")
-        return f"{factor * number:{'+' if signed else ''}{form}}"
+    def told(self, number: float, *, signed: bool = True, named: bool = False) -> str:
+        """A value of its metric: a share in points, a correlation as it is, with an r before it where it is to be `named`."""
+        factor, form, name = (100, ".1f", "") if self.in_points else (1, ".2f", "r ")
+        return f"{name if named else ''}{factor * number:{'+' if signed else ''}{form}}"
 
     @property
     def of_students(self) -> bool:

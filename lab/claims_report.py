@@ -116,8 +116,8 @@ def cells(one: Decided) -> list[str]:
     row, claim = one.row, one.claim
     intervals = [_bounds(claim, bounds) for bounds in (row["interval"], row["items_interval"] or (None, None))]
     said = f"{claim.says} ({one.where})"
-    effect, margin = claim.told(row["effect"]), claim.told(row["margin"], signed=False)
-    return [said, published(claim), effect if claim.in_points else f"r {effect}", *intervals, margin, _seeds(one), one.cell]
+    effect, margin = claim.told(row["effect"], named=True), claim.told(row["margin"], signed=False)
+    return [said, published(claim), effect, *intervals, margin, _seeds(one), one.cell]
 
 
 def counts(found: Sequence[Decided]) -> dict[bool, dict[str, int]]:

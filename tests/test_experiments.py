@@ -11,6 +11,7 @@ from apps.experiments import MOST_POINTS, Training, curves, questions, trainings
 from apps.tabs import claims
 from blip.errors import InputError
 from lab.claims import CLAIMS
+from lab.claims_report import cells
 from lab.locks import locked
 from lab.runs import Home, Step
 from lab.verdicts import decided
@@ -144,3 +145,14 @@ def test_trainings_are_counted_in_good_english():
     done = Training("a", "done", 1, 1.0, 1.0)
     assert "0 running, 1 other<" in claims._head([done])
     assert "1 running, 2 others<" in claims._head([done, done, Training("b", "running", 1, 1.0, None)])
+
+
+def test_a_correlation_is_told_as_one_here_and_in_the_report():
+    said = next(claim for claim in CLAIMS if not claim.in_points).says
+    asked = [one for one in questions() if any(own.claim.says == said for own in one.decided)]
+    (own,) = [own for own in asked[0].decided if own.claim.says == said]
+    shown = f"r {own.row['effect']:+.2f}"
+    assert f"<b>{shown}</b>" in charts.claims(asked) and ", a correlation, " in charts.claims(asked)
+    assert shown in cells(own) and f"{own.row['margin']:.2f}" in cells(own)
+    others = [one for one in questions() if one not in asked]
+    assert "<b>r " not in charts.claims(others) and " points, " in charts.claims(others)
