@@ -2,7 +2,12 @@
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +85,42 @@ def test_several_processes_find_what_one_finds(tmp_path):
     assert told(one) == told(two)
     assert one.renamed == 3 and {reject.kind for reject in one.rejects} == {"text", "image", "file"}
     assert [image_bytes(pair) for pair in two.pairs[:2]] == [IMAGES[0], IMAGES[2]]
+
+
+WORKERS = """
+import multiprocessing, sys, time
+from blip.data.tar_parts import tar_parts
+
+if __name__ == "__main__":
+    with tar_parts(sys.argv[1:], None, 2) as parts:
+        print(sum(part.result().images for part in parts.values()), flush=True)
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        time.sleep(120)
+"""
+
+
+def runs(pid):
+    state = Path(f"/proc/{pid}/stat")
+    return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="whether a process runs is read from /proc, which only Linux has")
+def test_workers_leave_ctrl_c_to_their_parent_and_end_with_it(tmp_path):
+    script = tmp_path / "reads.py"
+    script.write_text(WORKERS)
+    tars = write_shards(tmp_path / "tars")[:2]
+    with subprocess.Popen([sys.executable, str(script), *tars], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as parent:
+        assert parent.stdout.readline() == "3\n"
+        workers = [int(pid) for pid in parent.stdout.readline().split()]
+        for worker in workers:
+            os.kill(worker, signal.SIGINT)
+        time.sleep(0.5)
+        assert len(workers) == 2 and all(map(runs, workers))
+        parent.kill()
+    until = time.monotonic() + 30
+    while any(map(runs, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(runs, workers))
 
 
 def test_it_is_read_once_and_mapped_from_then_on(shards, readings, tmp_path):

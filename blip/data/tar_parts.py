@@ -1,9 +1,12 @@
 """Tars read by several processes, a tar at a time each; what they held is put together in the order of the tars."""
 
+import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 
 from blip.data.collect import PairCollector, Part
 from blip.data.pairs import Origin
@@ -17,7 +20,8 @@ def tar_parts(tars: Sequence[str], origin: Origin | None, processes: int) -> Ite
     if count < 2:
         yield {}
         return
-    pool = ProcessPoolExecutor(count, get_context("spawn"))  # a fork would take along threads and what they lock
+    # A fork would take along threads and what they lock.
+    pool = ProcessPoolExecutor(count, get_context("spawn"), begin_worker)
     try:
         yield {path: pool.submit(tar_part, path, origin) for path in tars}
     finally:
@@ -33,3 +37,15 @@ def tar_part(path: str, origin: Origin | None) -> Part:
     except OSError as error:
         into.lose_file(path, error)
     return into.part()
+
+
+def begin_worker() -> None:
+    """A worker leaves Ctrl+C to the process that began it, and ends when that is gone, however it ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)
