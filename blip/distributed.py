@@ -198,7 +198,7 @@ def _met(found: Sequence[Made], failure: str = "") -> list[Made]:
     told = [(found, "")] * world_size()
     try:
         with _talking():
-            dist.all_gather_object(told, (list(found), failure), _patient[0])
+            dist.all_gather_object(told, (list(found), failure), next(iter(_patient), None))  # a caller's own group has none
         failure = next((said for _, said in told if said), "")
     except LostProcess:
         failure = "Another process of this run ended before all was measured; see what it said."
