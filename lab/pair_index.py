@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,45 +33,46 @@ LARGE = 2**30
 _VERSION = 1  # raised when readers find something else in the same tars
 
 
-def indexed(files: Sequence[str], how: dict[str, Any], read: Callable[[], PairSet]) -> PairSet:
-    """What `read` finds in the files, which is kept where they are tars of 1 GiB or more together.
+def indexed(files: Sequence[str], how: dict[str, Any], read: Callable[..., PairSet]) -> PairSet:
+    """What `read` finds in the files, which is kept where they are tars of this machine of 1 GiB or more together.
 
-    how: whatever else decides what is found, plain JSON values. Several processes that ask at once wait for the one that
-    reads. Where an index cannot be kept (no space, a home that cannot be locked), a line says so and the pairs are read
-    as ever.
+    how: whatever else decides what is found, plain JSON values. read: takes `processes`, how many read tars at once.
+    Several processes that ask at once wait for the one that reads. Where an index cannot be kept (no space, a home that
+    cannot be locked), a line says so and the pairs are read as ever.
     """
-    if not is_large(files):
+    states = [_state(file) for file in files]
+    if any(is_url(file) or not is_tar(file) for file in files) or sum(size for size, _ in states) < LARGE:
         return read()
+    read_all = partial(read, processes=processors())
     home = Home.default().folder
-    folder = home / "index" / _name(files, how)
+    folder = home / "index" / _name(files, states, how)
     with ExitStack() as held:
         try:
             held.enter_context(locked(home / "locks" / f"index-{folder.name}", wait=True))
         except (InputError, OSError) as error:
             _not_kept(error)
-            return read()
+            return read_all()
         found = _known(folder)
-        return _kept(read(), folder) if found is None else found
+        return _kept(read_all(), folder) if found is None else found
 
 
-def is_large(files: Sequence[str]) -> bool:
-    """Whether these are tars alone, of this machine, and of 1 GiB or more together."""
-    if not all(is_tar(file) and not is_url(file) for file in files):
-        return False
-    return sum(os.stat(file).st_size for file in files if os.path.exists(file)) >= LARGE
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _name(files: Sequence[str], how: dict[str, Any]) -> str:
-    known = [[file, os.path.realpath(file), *_state(file)] for file in files]
-    return hashlib.sha256(json.dumps([_VERSION, known, how]).encode()).hexdigest()[:16]
-
-
-def _state(file: str) -> list[int]:
+def _state(file: str) -> tuple[int, int]:
+    """Size and time of writing of a file; zeros of one that cannot be looked at, of which the reader will tell."""
     try:
         state = os.stat(file)
-    except OSError:  # the reader will say so
-        return []
-    return [state.st_size, state.st_mtime_ns]
+    except OSError:
+        return 0, 0
+    return state.st_size, state.st_mtime_ns
+
+
+def _name(files: Sequence[str], states: Sequence[tuple[int, int]], how: dict[str, Any]) -> str:
+    known = [[file, os.path.realpath(file), *state] for file, state in zip(files, states, strict=True)]
+    return hashlib.sha256(json.dumps([_VERSION, known, how]).encode()).hexdigest()[:16]
 
 
 def _known(folder: Path) -> PairSet | None:

@@ -1,6 +1,5 @@
 """How commands read tables of pairs: where their pictures lie, and which columns hold what."""
 
-import os
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,7 +7,7 @@ from blip.data.pairs import Origin
 from blip.data.pairset import PairSet
 from blip.data.readers import data_files, read_pairs
 from blip.errors import InputError
-from lab.pair_index import indexed, is_large
+from lab.pair_index import indexed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +33,6 @@ class Reading:
             image_root=self.image_root,
             image_column=several(self.image_column),
             caption_column=several(self.caption_column),
-            processes=processors() if is_large(files) else 1,
         )
         return indexed(files, {"origin": origin}, read)
 
@@ -44,11 +42,6 @@ class Reading:
         if not len(pairs.images) and not pairs.rejects:
             raise InputError(f"{data} holds no image; check the path.")
         return pairs
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def several(columns: str | None) -> tuple[str, ...]:

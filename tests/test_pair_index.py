@@ -47,7 +47,7 @@ def shards(tmp_path, monkeypatch):
     """The tars, with a home of our own and every tar taken for a large one."""
     monkeypatch.setenv("BLIP_LAB_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(lab.pair_index, "LARGE", 1)
-    monkeypatch.setattr(lab.reading, "processors", lambda: 1)
+    monkeypatch.setattr(lab.pair_index, "processors", lambda: 1)
     return write_shards(tmp_path / "tars")
 
 

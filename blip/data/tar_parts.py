@@ -1,16 +1,15 @@
 """Tars read by several processes, a tar at a time each; what they held is put together in the order of the tars."""
 
-import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
-from threading import Thread
+from multiprocessing import get_context
 
 from blip.data.collect import PairCollector, Part
 from blip.data.pairs import Origin
 from blip.data.tars import read_tar
+from blip.workers import end_with_parent
 
 
 @contextmanager
@@ -40,12 +39,6 @@ def tar_part(path: str, origin: Origin | None) -> Part:
 
 
 def begin_worker() -> None:
-    """A worker leaves Ctrl+C to the process that began it, and ends when that is gone, however it ended."""
+    """A worker leaves Ctrl+C to the process that began it, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    if (parent := parent_process()) is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()

@@ -6,18 +6,16 @@ one home, may work on one ablation: a run is locked by who is at it, and another
 
 import multiprocessing
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
 
+from blip.workers import begun_by, end_with_parent
 from lab.ablation.arms import Lab
 from lab.ablation.ground import WORLD, Ground
 from lab.ablation.plan import Cell, Pace, missing, results
@@ -70,30 +68,13 @@ def do_one(cell: Cell, recipe: Recipe, home: Home) -> float:
     return time.perf_counter() - start
 
 
-def end_with_parent() -> None:
-    """Begin a worker that ends when the process that began it is gone, however that ended; a training is saved first."""
-
-    def wait() -> None:
-        _parent().join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def do_for_parent(cell: Cell, recipe: Recipe, home: Home) -> float:
     """`do_one` in a worker: nothing more is begun for a process that is gone."""
     try:
         return do_one(cell, recipe, home)
     finally:
-        if not _parent().is_alive():
+        if not begun_by().is_alive():
             os._exit(1)
-
-
-def _parent() -> BaseProcess:
-    found = multiprocessing.parent_process()
-    if found is None:
-        raise RuntimeError("No process began this one as its worker.")
-    return found
 
 
 def _finished(cells: list[Cell], recipe: Recipe, home: Home, jobs: int) -> Iterator[tuple[Cell, float]]:

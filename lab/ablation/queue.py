@@ -9,8 +9,9 @@ from multiprocessing.pool import AsyncResult
 from pathlib import Path
 
 from blip.data.files import replacing
+from blip.workers import end_with_parent
 from lab.ablation.earlier import Earlier
-from lab.ablation.engine import SPAWNED, do_for_parent, end_with_parent, quiet
+from lab.ablation.engine import SPAWNED, do_for_parent, quiet
 from lab.ablation.plan import Cell, Pace, missing, results
 from lab.ablation.table import Ablation
 from lab.ablations import ABLATIONS
