@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
+from threading import current_thread, main_thread
 
 from blip.data.collect import PairCollector, Part
 from blip.data.pairs import Origin
@@ -20,9 +21,11 @@ def tar_parts(tars: Sequence[str], origin: Origin | None, processes: int) -> Ite
         yield {}
         return
     # A fork would take along threads and what they lock.
-    pool = ProcessPoolExecutor(count, get_context("spawn"), begin_worker)
+    pool = ProcessPoolExecutor(count, get_context("spawn"), end_with_parent)
     try:
-        yield {path: pool.submit(tar_part, path, origin) for path in tars}
+        with _deaf_to_ctrl_c():
+            parts = {path: pool.submit(tar_part, path, origin) for path in tars}
+        yield parts
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -38,7 +41,14 @@ def tar_part(path: str, origin: Origin | None) -> Part:
     return into.part()
 
 
-def begin_worker() -> None:
-    """A worker leaves Ctrl+C to the process that began it, and ends with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that are begun within it leave Ctrl+C, from their first instant on, to the one that begins them."""
+    if current_thread() is not main_thread():  # which alone may set what a signal does
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
