@@ -22,6 +22,16 @@ TABLE1 = Ablation(
     "Table 1",
     (NONE, CAPFILT, F_ONLY, C_ONLY),
 )
+_LARGE_IMAGE_ENCODER = (
+    replace(NONE, name="none, larger image encoder", about="image encoder twice as wide", student=("widen_image=2",)),
+    replace(
+        CAPFILT,
+        name="both, larger image encoder",
+        about="image encoder twice as wide, captioner and filter too",
+        student=("widen_image=2",),
+        teacher=("widen_image=2",),
+    ),
+)
 LARGER = Ablation(
     "table1-larger",
     "Do they help when captioner and filter, the image encoder or the web are larger?",
@@ -30,13 +40,11 @@ LARGER = Ablation(
         NONE,
         replace(CAPFILT, name="both, larger CapFilt", about="captioner and filter twice as wide as the student", teacher_width=2),
         replace(CAPFILT, name="both, longer CapFilt", about="captioner and filter pre-trained on three times the samples", teacher_times=3.0),
-        replace(NONE, name="none, larger image encoder", about="image encoder twice as wide", student=("widen_image=2",)),
-        replace(
-            CAPFILT,
-            name="both, larger image encoder",
-            about="image encoder twice as wide, captioner and filter too",
-            student=("widen_image=2",),
-            teacher=("widen_image=2",),
+        *_LARGE_IMAGE_ENCODER,
+        *(
+            # The student's rate alone, as in table1-rates.
+            replace(arm, name=f"{arm.name}, {_PEAKS[0]:g}", student=(*arm.student, f"pretrain.peak={_PEAKS[0]:g}"))
+            for arm in _LARGE_IMAGE_ENCODER
         ),
         replace(NONE, name="none, more web", about="8 times the web pairs, equal samples", more_web=MORE_WEB),
         replace(CAPFILT, name="both, more web", about="8 times the web pairs, equal samples", more_web=MORE_WEB),
