@@ -89,11 +89,38 @@ def attend(
     return recomputed(_attend, query, keys, values, keep, drop, at, size=size, random=drop > 0)
 
 
+def rows_at(values: Tensor, at: Tensor) -> Tensor:
+    """values[at] (R, ...) for rows at (R,) that may repeat, with a gradient that is the same bits each time.
+
+    The gradient of plain indexing is added up by a CPU's threads in the order in which they come, once it has 32,768
+    numbers. CUDA sorts first, so that there it is left as it is.
+    """
+    if values.is_cuda or not values.requires_grad:
+        return values[at]
+    return _RowsAt.apply(values, at)
+
+
+class _RowsAt(torch.autograd.Function):
+    """Indexing whose gradient is a product with ones and zeros: one kernel, which adds in one order."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, at: Tensor) -> Tensor:
+        ctx.save_for_backward(at)
+        ctx.rows = len(values)
+        return values[at]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (of_rows,), (at,) = gradients, ctx.saved_tensors
+        chosen = F.one_hot(at, ctx.rows).T.to(of_rows.dtype)
+        return (chosen @ of_rows.flatten(1)).view(-1, *of_rows.shape[1:]), None
+
+
 def _attend(
     query: Tensor, keys: Tensor, values: Tensor, keep: Tensor | None, drop: float, at: Tensor | None
 ) -> Tensor:
     if at is not None:
-        keys, values, keep = keys[at], values[at], None if keep is None else keep[at]
+        keys, values, keep = rows_at(keys, at), rows_at(values, at), None if keep is None else keep[at]
     # k texts of one image become one long query, so that keys and values are never repeated.
     images, heads = keys.shape[:2]
     q = split_heads(query, heads).unflatten(0, (images, -1))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from blip.config import TextConfig
+from blip.layers import rows_at
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Memory:
         """The memory of the images at `index` (R,), repeats allowed."""
         at = index if self.at is None else self.at[index]
         return Memory(
-            tuple(k[at] for k in self.keys),
-            tuple(v[at] for v in self.values),
+            tuple(rows_at(k, at) for k in self.keys),
+            tuple(rows_at(v, at) for v in self.values),
             None if self.keep is None else self.keep[at],
         )
 

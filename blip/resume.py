@@ -1,7 +1,5 @@
-"""Resumable checkpoints: written whole or not at all, checked by hash, the last few kept."""
+"""Resumable checkpoints: written whole or not at all beside the training, checked by hash, the last few kept."""
 
-import hashlib
-import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -15,6 +13,7 @@ from torch import nn
 from blip.checkpoint.tensors import load_plain
 from blip.distributed import LostProcess, is_main, told_by_main
 from blip.errors import InputError, InputWarning
+from blip.saving import Writer, copied, digest, write_hashed
 
 _PARTS = {"step": int, "task": dict, "optimizer": dict, "feed": dict, "rng": torch.Tensor}
 
@@ -29,8 +28,8 @@ class Stateful(Protocol):
 class Keeper:
     """Writes and finds resumable checkpoints: weights, teacher, queues, optimizer, draws, data position, skipped steps.
 
-    The main process writes; every process reads, so the folder must be one that all of them see. Nothing in
-    a checkpoint depends on the number of processes. made_of: what the training is made of, by names that can be read
+    The main process writes, from a copy in its memory while the training goes on; every process reads, so the folder must
+    be one that all of them see. Nothing in a checkpoint depends on the number of processes. made_of: what the training is made of, by names that can be read
     to a user, with plain values; a checkpoint of another is refused (one that does not say is not).
     """
 
@@ -47,11 +46,12 @@ class Keeper:
     ) -> None:
         self.folder, self.made_of = out / "checkpoints" if out else None, dict(made_of or {})
         self.task, self.optimizer, self.feed, self.guard, self.kept = task, optimizer, feed, guard, kept
-        self.saved_at = time.monotonic()
+        self.saved_at, self._writer = time.monotonic(), Writer()
         self.mark(0)
 
     def due(self, seconds: float) -> bool:
-        """Whether the last checkpoint is older than that."""
+        """Whether the last checkpoint is older than that; raises what kept the last one from being written."""
+        self._writer.check()
         return time.monotonic() - self.saved_at >= seconds
 
     def mark(self, step: int) -> None:
@@ -68,9 +68,10 @@ class Keeper:
             self.position["cuda_rng"] = torch.cuda.get_rng_state(device)
 
     def save(self) -> None:
-        """Write a checkpoint of the marked step atomically with its hash in the name; remove all but the last few."""
+        """Begin a checkpoint of the marked step, once the one before is written; raises what that one raised."""
         if self.folder is None or not is_main():
             return
+        self._writer.wait()  # before the copy, so that there are never two
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {
             "step": self.step,
@@ -79,15 +80,22 @@ class Keeper:
             "optimizer": self.optimizer.state_dict(),
             **self.position,
         }
+        step, copy = self.step, copied(state)
+        self._writer.start(lambda: self._write(step, copy))
+        self.saved_at = time.monotonic()
+
+    def finish(self) -> None:
+        """Return when the last checkpoint is written; raises what kept it from being so."""
+        self._writer.wait()
+
+    def _write(self, step: int, state: dict[str, Any]) -> None:
+        """Write a checkpoint atomically with its hash in the name; remove all but the last few."""
+        assert self.folder is not None
         temporary = self.folder / "writing"
-        with temporary.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(self.folder / f"{self.step:08d}-{_digest(temporary)}.pt")
+        digits = write_hashed(state, temporary)
+        temporary.rename(self.folder / f"{step:08d}-{digits}.pt")
         for old in self._found()[: -self.kept]:
             old.unlink()
-        self.saved_at = time.monotonic()
 
     def resume(self) -> int:
         """Restore the newest whole checkpoint and return its step; 0 when there is none.
@@ -112,7 +120,7 @@ class Keeper:
         found = self._found()
         for number in reversed(range(len(found))):
             path = found[number]
-            if _digest(path) == path.stem.split("-")[1]:
+            if digest(path) == path.stem.split("-")[1]:
                 return path.name
             then = f"tries {found[number - 1].name}" if number else "begins anew"
             aside = path.replace(path.with_name(f"{path.name}.damaged"))
@@ -166,7 +174,10 @@ def refuse_another(out: Path, made_of: Mapping[str, Any]) -> None:
 
 @contextmanager
 def kept_if_lost(keeper: Keeper) -> Iterator[Keeper]:
-    """Within it a process that is lost ends the run: the marked step is saved, InputError says so. Yields the keeper."""
+    """Within it a process that is lost ends the run: the marked step is saved, InputError says so. Yields the keeper.
+
+    However it ends, the checkpoint that is being written is written first.
+    """
     try:
         yield keeper
     except LostProcess as error:
@@ -177,6 +188,8 @@ def kept_if_lost(keeper: Keeper) -> Iterator[Keeper]:
             f"Another process of this run died or kept the others waiting for too long after step {keeper.step}; "
             f"start the same command again to continue from {keeper.folder}."
         ) from error
+    finally:
+        keeper.finish()
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -199,8 +212,3 @@ def _of_device(states: torch.Tensor | list[torch.Tensor], device: torch.device) 
     if isinstance(states, torch.Tensor):
         return states
     return states[min(device.index or 0, len(states) - 1)]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

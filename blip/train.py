@@ -106,9 +106,9 @@ def train(
     end = min(stop_at or config.schedule.steps, config.schedule.steps)
     with (
         read_ahead(feed, next(task.parameters()).device) as served,
+        stop_signals(out is not None) as signalled,
         kept_if_lost(Keeper(out, task, optimizer, served, guard, kept=config.kept, made_of=made_of)) as keeper,
         profiled(profile) as traced,
-        stop_signals(out is not None) as signalled,
     ):
         begin_equal(task)
         step = keeper.resume() if out else 0

@@ -375,6 +375,7 @@ def test_a_checkpoint_under_its_own_hash_that_lacks_a_part(tmp_path, lost):
     saved = keeper(tmp_path)
     saved.mark(1)
     saved.save()
+    saved.finish()
     (path,) = (tmp_path / "checkpoints").glob("*.pt")
     state = torch.load(path, weights_only=True)
     (state if lost != "at" else state["feed"]).pop(lost)

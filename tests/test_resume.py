@@ -1,12 +1,15 @@
-"""Checkpoints of a small state: damaged ones, those of other GPUs, the draws of the device that trains."""
+"""Checkpoints of a small state: damaged ones, those of other GPUs, the draws of the device that trains, writing beside it."""
 
+import errno
+import threading
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from blip.errors import InputWarning
-from blip.resume import Keeper
+from blip.resume import Keeper, kept_if_lost
+from blip.saving import copied
 
 
 class Counter:
@@ -46,6 +49,7 @@ def saved_steps(keeper, *steps):
     for step in steps:
         keeper.mark(step)
         keeper.save()
+        keeper.finish()
     return [int(path.name[:8]) for path in sorted(keeper.folder.glob("*.pt"))]
 
 
@@ -120,6 +124,7 @@ def test_an_older_checkpoint_holds_the_draws_of_all_gpus_and_is_read(saw, sees, 
     older.mark(1)
     older.position["cuda_rng"] = torch.cuda.get_rng_state_all()
     older.save()
+    older.finish()
     expected, others = draws(gpus[of]), see(sees)
     others[now].manual_seed(99)
     assert keeper(tmp_path, gpu=now).resume() == 1
@@ -131,3 +136,53 @@ def test_training_on_a_cpu_leaves_cuda_alone(monkeypatch, tmp_path):
     for name in ("get_rng_state", "get_rng_state_all", "set_rng_state", "set_rng_state_all"):
         monkeypatch.setattr(f"torch.cuda.{name}", lambda *_: pytest.fail("CUDA was asked"))
     assert saved_steps(keeper(tmp_path), 1) == [1] and keeper(tmp_path).resume() == 1
+
+
+def test_the_training_goes_on_while_a_checkpoint_of_the_step_before_is_written(monkeypatch, tmp_path):
+    write, may = torch.save, threading.Event()
+    monkeypatch.setattr("torch.save", lambda state, file: (may.wait(30), write(state, file)))
+    kept = keeper(tmp_path)
+    weights = kept.task.weight.detach().clone()
+    kept.mark(1)
+    kept.save()
+    with torch.no_grad():
+        kept.task.weight += 1
+    kept.feed.at = 9
+    assert not list(kept.folder.glob("*.pt"))
+    may.set()
+    kept.finish()
+    again = keeper(tmp_path)
+    assert again.resume() == 1
+    assert torch.equal(again.task.weight, weights) and again.feed.at == 0
+
+
+def full(state, file):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_keeps_a_checkpoint_from_being_written_ends_the_training_once(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.save", full)
+    kept = keeper(tmp_path)
+    kept.save()
+    kept._writer._thread.join()
+    with pytest.raises(OSError, match="No space left"):
+        kept.due(1e9)
+    assert not kept.due(1e9)
+    kept.save()
+    with pytest.raises(OSError, match="No space left"):
+        kept.save()
+    with pytest.raises(OSError, match="No space left"), kept_if_lost(kept):
+        kept.save()
+    assert not list(kept.folder.glob("*.pt"))
+
+
+def test_a_copy_shares_nothing_and_holds_tied_weights_once():
+    tied, whole = torch.nn.Parameter(torch.arange(4.0)), torch.arange(6.0)
+    state = {"a": tied, "b": [tied, {"of": whole[:3], "again": whole[3:]}], "step": 3, "empty": torch.zeros(0)}
+    copy = copied(state)
+    with torch.no_grad():
+        tied += 1
+        whole += 1
+    assert copy["a"].tolist() == [0, 1, 2, 3] and copy["a"] is copy["b"][0] and not copy["a"].requires_grad
+    assert [one.tolist() for one in copy["b"][1].values()] == [[0, 1, 2], [3, 4, 5]] and copy["step"] == 3
+    assert copy["b"][1]["of"].untyped_storage().nbytes() == 12

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blip.distributed import gather, gather_with_gradient, largest
+from blip.layers import rows_at
 from blip.memory import Memory
 from blip.model import BLIP
 from blip.tokenizer import Tokens
@@ -25,7 +26,7 @@ def with_chosen(model: BLIP, memory: Memory, image_states: Tensor, chosen: Tenso
     image_states (B, N, D) are the own images'. All states travel, and keys and values are computed anew for
     the chosen ones: they are twice as large in every layer.
     """
-    far = model.remember(gather_with_gradient(image_states)[chosen], "encoder")
+    far = model.remember(rows_at(gather_with_gradient(image_states), chosen), "encoder")
     keys, values = (
         tuple(torch.cat(pair) for pair in zip(own, other, strict=True))
         for own, other in ((memory.keys, far.keys), (memory.values, far.values))

@@ -123,6 +123,7 @@ def _training() -> tuple[Seed, ...]:
             keeper.optimizer.step()
             keeper.mark(step)
             keeper.save()
+            keeper.finish()
         lines = [json.dumps({"step": step, "itc": 0.5, "samples_per_second": 9.0}) for step in (1, 2)]
         (Path(folder) / NAME).write_text("\n".join(lines) + "\n")
         return (_seed(Path(folder)),)
