@@ -9,6 +9,7 @@ import torch
 from caption_files import scenes, write_csv
 
 from blip.checkpoint import load
+from blip.saving import digest
 from blip.tasks.vqa_training import Asked
 from lab.cli import main
 from lab.downstream import captioning
@@ -148,9 +149,7 @@ def test_checkpoints_of_before_go_on(data, captioner):
 
 def renamed(new, path):
     """The name of a checkpoint of new content."""
-    from blip.resume import _digest
-
-    return path.with_name(f"{path.name[:8]}-{_digest(new)}.pt")
+    return path.with_name(f"{path.name[:8]}-{digest(new)}.pt")
 
 
 def test_every_row_of_a_task_counts():
