@@ -29,8 +29,9 @@ class Keeper:
     """Writes and finds resumable checkpoints: weights, teacher, queues, optimizer, draws, data position, skipped steps.
 
     The main process writes, from a copy in its memory while the training goes on; every process reads, so the folder must
-    be one that all of them see. Nothing in a checkpoint depends on the number of processes. made_of: what the training is made of, by names that can be read
-    to a user, with plain values; a checkpoint of another is refused (one that does not say is not).
+    be one that all of them see. Nothing in a checkpoint depends on the number of processes. made_of: what the training is
+    made of, by names that can be read to a user, with plain values; a checkpoint of another is refused (one that does not
+    say is not).
     """
 
     def __init__(

@@ -61,7 +61,7 @@ def _table2() -> Sequence[Claim]:
 
 _WIDE = (
     "At this learning rate the larger image encoder retrieves worse on the web's texts than the smaller, in two of the five seeds far worse, so that part "
-    "of the effect is the rate; at a third of it stands in a claim of its own."
+    "of the effect is the rate; a third of it has a claim of its own."
 )
 _COOL = "Drawn at a temperature of 0.5: at 1 half of a small captioner's draws are false."
 _WARM = "Stated after the shipped captioner was seen at both temperatures, before these arms ran."

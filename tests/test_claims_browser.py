@@ -48,14 +48,12 @@ def room(request, browser, address):
         yield page
 
 
-def test_every_claim_is_there_with_its_verdict_or_its_command(room):
+def test_every_claim_is_there_and_can_be_read(room):
     said = room.locator(".claim, .waiting li")
     texts = said.all_inner_texts()
     assert all(any(claim.says in text for text in texts) for claim in CLAIMS)
     assert room.locator(".claim svg.forest").count() == room.locator(".claim").count()
     assert all(claim.note in one for claim in CLAIMS for one in texts if one.startswith(claim.says) and "seeds, " in one)
-    if room.locator(".waiting li").count():
-        expect(room.locator("#claims code").first).to_contain_text("lab ablate ")
     assert room.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert room.evaluate(CONTRAST) == []
     assert nameless(room) == []

@@ -75,6 +75,9 @@ def test_every_claim_is_decided_or_named_with_its_command(records):
     assert "<dt>holds</dt><dd>0</dd>" in others and "reproduced" not in others
     assert "<b>+10.2</b> <span>+10.0 to +10.4</span>" in html
     assert html.count('class="forest"') == 5
+    assert html.count('<li class="quiet">') == sum(len(question.open) for question in found)
+    assert html.count("<code>lab ablate ") == sum(bool(question.open) for question in found)
+    assert f"<code>{table2.command}</code>" in html
     assert html.count('<details class="outcomes">') == 1
     # R@1 is there again, with an interval that leaves out 0; this record has no other outcome.
     assert "<td><b>+10.2</b><span>+10.0 to +10.4</span></td><td>–</td>" in html
