@@ -91,12 +91,15 @@ def command_line() -> str:
 
 
 def commit() -> str | None:
-    """The commit of the source, with `+` when the tree differs from it; None outside a clone."""
+    """The commit of the source, with `+` when the tree differs from it.
+
+    Outside a clone, what BLIP_LAB_COMMIT says: whoever copied the files without .git to a machine knows it. Else None.
+    """
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
         return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return os.environ.get("BLIP_LAB_COMMIT")
 
 
 def machine() -> dict[str, Any]:

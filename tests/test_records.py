@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from lab import records
 from lab.records import command_line
 
 
@@ -26,3 +27,13 @@ def test_a_module_that_was_run_is_named_as_python_runs_it(monkeypatch, package):
     monkeypatch.setitem(sys.modules, "__main__", main)
     monkeypatch.setattr(sys, "argv", [main.__spec__.origin, "table1"])
     assert command_line() == f"python -m {package} table1"
+
+
+def test_a_copy_without_git_names_the_commit_that_it_was_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "lab" / "results")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    (tmp_path / "lab").mkdir()
+    monkeypatch.delenv("BLIP_LAB_COMMIT", raising=False)
+    assert records.commit() is None
+    monkeypatch.setenv("BLIP_LAB_COMMIT", "0123456789ab")
+    assert records.commit() == "0123456789ab"
