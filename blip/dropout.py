@@ -47,6 +47,11 @@ def keyed(seed: int, step: int, first_row: int, rows: int) -> Iterator[None]:
         _current.reset(token)
 
 
+def draws_are_keyed() -> bool:
+    """Whether this runs inside `keyed`."""
+    return _current.get() is not None
+
+
 def own_draws(seed: int, step: int) -> None:
     """Begin a micro-batch's draws from torch's generator at (seed, step, this process's rank).
 

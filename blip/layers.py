@@ -59,12 +59,17 @@ def recomputed(part: Callable[..., Tensor], *given: Any, size: int, random: bool
     """part(*given); where that saves memory, its inner values are computed again in the backward pass.
 
     size: elements of its largest inner value; small ones are kept, since to note how they are computed would take
-    longer than they are worth. random: whether it draws. Values and draws are the same either way. A last linear
-    map is not run again: its input is all that the backward pass lacks.
+    longer than they are worth. So are all on a GPU in bf16, where they are half as large and to compute them again
+    takes a tenth of a step (base size, H200); a compiler decides by itself. random: whether it draws. Values and draws
+    are the same either way. A last linear map is not run again: its input is all that the backward pass lacks.
     """
-    if size < _WORTH or not torch.is_grad_enabled():
+    if size < _WORTH or not torch.is_grad_enabled() or torch.compiler.is_compiling() or _half_on_gpu(given):
         return part(*given)
     return checkpoint(part, *given, use_reentrant=False, context_fn=same_draws, preserve_rng_state=random)
+
+
+def _half_on_gpu(given: Sequence[Any]) -> bool:
+    return torch.is_autocast_enabled("cuda") and isinstance(given[0], Tensor) and given[0].is_cuda
 
 
 def normed(norm: nn.Module, linear: nn.Module, x: Tensor) -> Tensor:
@@ -79,23 +84,40 @@ def attend(
     keep: Tensor | None,
     drop: float = 0.0,
     at: Tensor | None = None,
+    chosen: Tensor | None = None,
 ) -> Tensor:
     """Attention of queries (k * B, L, D) over keys and values (B, H, N, d) of B images: (k * B, L, D).
 
-    at (R,): the image that each of R queries reads, in place of k after each other for one image.
+    at (R,): the image that each of R queries reads, in place of k after each other for one image. chosen (B,): of
+    3 * B queries the first and the last B read the images in order, those between them the images of these numbers.
     """
+    if chosen is not None:
+        return _attend_chosen(query, keys, values, keep, drop, chosen)
     read = len(keys) if at is None else len(at)
     size = read * keys[0].numel()
     return recomputed(_attend, query, keys, values, keep, drop, at, size=size, random=drop > 0)
+
+
+def _attend_chosen(
+    query: Tensor, keys: Tensor, values: Tensor, keep: Tensor | None, drop: float, chosen: Tensor
+) -> Tensor:
+    first, between, last = query.chunk(3)
+    in_order = torch.stack([first, last], dim=1).flatten(0, 1)  # two after each other for one image
+    own = attend(in_order, keys, values, keep, drop).unflatten(0, (-1, 2))
+    others = attend(between, keys, values, keep, drop, chosen)
+    return torch.cat([own[:, 0], others, own[:, 1]])
 
 
 def rows_at(values: Tensor, at: Tensor) -> Tensor:
     """values[at] (R, ...) for rows at (R,) that may repeat, with a gradient that is the same bits each time.
 
     The gradient of plain indexing is added up by a CPU's threads in the order in which they come, once it has 32,768
-    numbers. CUDA sorts first, so that there it is left as it is.
+    numbers. CUDA sorts first, and copies value by value: half as fast as in rows, for which there is a product with
+    half precision's tensor cores. What is float32 there is left as it is, since a product may round it (TF32).
     """
-    if values.is_cuda or not values.requires_grad:
+    if not values.requires_grad:
+        return values.index_select(0, at)
+    if values.is_cuda and values.dtype == torch.float32:
         return values[at]
     return _RowsAt.apply(values, at)
 
@@ -107,7 +129,7 @@ class _RowsAt(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, at: Tensor) -> Tensor:
         ctx.save_for_backward(at)
         ctx.rows = len(values)
-        return values[at]
+        return values.index_select(0, at)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:

@@ -31,8 +31,12 @@ class TextEmbeddings(nn.Module):
         self.norm = nn.LayerNorm(config.width, eps=config.eps)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, ids: Tensor, start: int = 0) -> Tensor:
-        positions = self.position.weight[start : start + ids.shape[1]]
+    def forward(self, ids: Tensor, start: int | Tensor = 0) -> Tensor:
+        """start: the position of the first token; a tensor (1,) for a single one."""
+        if isinstance(start, Tensor):
+            positions = self.position.weight.index_select(0, start)
+        else:
+            positions = self.position.weight[start : start + ids.shape[1]]
         return self.dropout(self.norm(self.word(ids) + positions))
 
 
@@ -75,7 +79,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, memory: Memory, layer: int) -> Tensor:
         keys, values, drop = memory.keys[layer], memory.values[layer], self.drop if self.training else 0.0
-        heads = attend(self.query(x), keys, values, memory.keep, drop, memory.at)
+        heads = attend(self.query(x), keys, values, memory.keep, drop, memory.at, memory.chosen)
         return self.norm(x + self.dropout(self.out(heads)))
 
 
@@ -151,7 +155,7 @@ class TextTransformer(nn.Module):
         start = cache.length if cache is not None else 0
         self._check(ids, start, memory)
         x = self.embeddings[role](ids, start)
-        mask = _causal(ids, start) if role == "decoder" else _padding(keep)
+        mask = _causal(ids, cache) if role == "decoder" else _padding(keep)
         for layer, block in enumerate(self.blocks):
             x = block.self_attention[role](x, mask, cache, layer)
             if memory is not None:
@@ -165,8 +169,9 @@ class TextTransformer(nn.Module):
         """Next-token logits (..., V) of decoder states (..., D)."""
         return self.lm_head(states, self.embeddings["decoder"].word.weight)
 
-    def _check(self, ids: Tensor, start: int, memory: Memory | None) -> None:
-        if start + ids.shape[1] > self.config.max_positions:
+    def _check(self, ids: Tensor, start: int | Tensor, memory: Memory | None) -> None:
+        # Room that is fixed was checked when it was made; to read its length would wait for the GPU.
+        if isinstance(start, int) and start + ids.shape[1] > self.config.max_positions:
             raise InputError(
                 f"A text of {start + ids.shape[1]} tokens is longer than this model's "
                 f"{self.config.max_positions} positions; cut it or use a model with more."
@@ -182,13 +187,14 @@ def _padding(keep: Tensor | None) -> Tensor | None:
     return None if keep is None else keep[:, None, None, :]
 
 
-def _causal(ids: Tensor, start: int) -> Tensor | None:
+def _causal(ids: Tensor, cache: Cache | None) -> Tensor | None:
     """(l, start + l) mask: token i sees itself and what came before.
 
     Padding stands right of the text, where no kept token looks, so it needs no mask of its own.
     """
     new = ids.shape[1]
     if new == 1:
-        return None
+        return None if cache is None else cache.mask
+    start = 0 if cache is None else int(cache.length)
     ones = torch.ones(new, start + new, dtype=torch.bool, device=ids.device)
     return ones.tril(diagonal=start)

@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from caption_files import scenes, write_csv
 from plugin_models import captioning_folder, clip_folder
 from pretended_gpu import pretended_gpu
+from torch import Tensor
 
 from blip.capfilt import Ledger
 from blip.checkpoint import Card, save
+from blip.memory import Memory
 from blip.tasks.nlvr import nlvr_from
 from blip.tasks.vqa import vqa_from
 from lab.cli import main
@@ -63,11 +66,18 @@ def places(tmp_path_factory) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
-    """Little is held out, no Java machine is started, and a CPU adds up the gradients of chosen rows as a GPU is asked to."""
+    """Little is held out, no Java machine is started, and rows of chosen images are read and added up on both in one way."""
     monkeypatch.setattr("blip.layers.rows_at", lambda values, at: values[at])
+    monkeypatch.setattr(Memory, "with_chosen", lambda memory, chosen: memory.seen_at(in_thirds(chosen)))
     for module in (finetune_vqa, finetune_nlvr, finetune_visdial):
         monkeypatch.setattr(module, "HELD_OUT", 6)
     monkeypatch.setattr(captioning, "meteor", lambda *words: "skipped: a test without Java")
+
+
+def in_thirds(chosen: Tensor) -> Tensor:
+    """The images of 3 * B rows, of which the middle ones are chosen."""
+    rows = torch.arange(len(chosen), device=chosen.device)
+    return torch.cat([rows, chosen, rows])
 
 
 def both(folder: Path, places: dict[str, str], words) -> tuple[Path, Path]:

@@ -9,12 +9,13 @@ from toy_models import toy_config, toy_model
 
 import blip.vision
 from blip.errors import InputError
+from blip.schedules import Schedule
 from blip.tasks.captioning import Captioning, captioning_model
 from blip.tasks.nlvr_training import NLVRTraining
 from blip.tasks.retrieval import retrieval_model, retrieval_task
 from blip.tasks.visdial import VisualDialog, visdial_from
 from blip.tasks.vqa_training import VQATraining
-from blip.train import recompute_blocks
+from blip.train import TrainConfig, prepare_blocks
 from blip.vision import ImageEncoder
 from lab import finetuning
 from lab.cli import main
@@ -47,7 +48,7 @@ def test_the_encoders_of_every_task_recompute_the_blocks_that_are_asked_for(name
     task = TASKS[name]()
     encoders = [part for part in task.modules() if isinstance(part, ImageEncoder)]
     for last in (1, 0):
-        recompute_blocks(task, last)
+        prepare_blocks(task, TrainConfig(schedule=Schedule(steps=1, peak=1e-4), checkpoint_blocks=last))
         assert encoders and all(encoder.checkpoint_last == 1 for encoder in encoders), "0 leaves what was set"
 
 

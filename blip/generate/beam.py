@@ -8,19 +8,17 @@ the best continuation whether it ends or not, and at the longest length takes al
 (`Decoding.rank_whole_text`). Without a prompt behind [DEC] both count alike where a text ends by itself.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from blip.errors import InputError
-from blip.generate.decoding import Decoding
-from blip.generate.sampling import forbid, penalize
-from blip.generate.steps import Steps
-from blip.tokenizer import SpecialIds
+from blip.generate.growing import Growing
+from blip.generate.sampling import penalize
 
 _NEVER = float("-inf")
+_PARTS = ("ids", "logprobs", "scores")
 
 
 @dataclass(frozen=True)
@@ -66,70 +64,96 @@ class Hypotheses:
         )
 
 
-def beam(
-    steps: Steps, decoding: Decoding, prompt: Sequence[int], special: SpecialIds
-) -> Hypotheses:
-    """The `candidates` best of `num_beams` finished texts for each image; InputError where there are fewer texts."""
-    images, beams, longest = len(steps.memory), decoding.num_beams, decoding.max_length
-    logits = steps.start(prompt, beams, longest - 1).repeat_interleave(beams, dim=0)
-    first = torch.tensor(prompt, device=logits.device)
-    running = Hypotheses.begin(images, beams, first, longest, special.pad)
-    finished = running.ranked(torch.full_like(running.scores, _NEVER))
-    opened = torch.ones(images, 1, dtype=torch.bool, device=logits.device)
-    for length in range(len(prompt), longest):
-        grown, parents = _grow(running, logits, decoding, length, special.sep)
-        whole, last = decoding.rank_whole_text, length + 1 == longest
-        ended = (grown.ids[:, :, length] == special.sep) | (last and not whole)
+class Beams(Growing):
+    """The `candidates` best of `num_beams` finished texts for each image."""
+
+    rows: Tensor
+    """(R,) which text each of the running ones continues."""
+    opened: Tensor
+    """(B, 1) whether an image's best may still change."""
+    chosen: Tensor
+    """(R,) the last token of each running text."""
+
+    def begin(self, draws: Tensor | None) -> None:
+        """As `Growing.begin`."""
+        super().begin(draws)
+        device, beams = self.logits.device, self.texts
+        first = torch.tensor(self.prompt, device=device)
+        running = Hypotheses.begin(self.images, beams, first, self.decoding.max_length, self.special.pad)
+        self._put("running", running)
+        self._put("finished", running.ranked(torch.full_like(running.scores, _NEVER)))
+        self.put("opened", torch.ones(self.images, 1, dtype=torch.bool, device=device))
+        self.put("rows", torch.zeros(self.images * beams, dtype=torch.int64, device=device))
+        self.put("chosen", self.rows)
+
+    def choose(self, last: bool = False) -> None:
+        """The best continuations; those that end, and are among the best, are finished."""
+        running, finished, opened, beams = self._hypotheses("running"), self._hypotheses("finished"), self.opened, self.texts
+        grown, parents, tokens = self._grow(running)
+        whole = self.decoding.rank_whole_text
+        ended = (tokens == self.special.sep) | (last and not whole)
         running, kept = grown.ranked(grown.scores.masked_fill(ended, _NEVER)).best(beams)
-        tokens = length if whole else length + 1 - len(prompt)
+        counted = self.at if whole else self.at + 1 - len(self.prompt)
         eligible = ended & opened & (torch.arange(ended.shape[1], device=ended.device) < beams)
-        finished = _with(finished, grown, eligible, tokens)
+        finished = _with(finished, grown, eligible, counted)
         worst = finished.scores.amin(dim=1, keepdim=True)
-        opened = opened & ((grown if whole else running).scores[:, :1] / tokens > worst)
+        opened = opened & ((grown if whole else running).scores[:, :1] / counted > worst)
         if last and whole:
-            finished = _with(finished, running, opened, longest)
-        if last or not opened.any():
-            break
-        rows = (
-            parents.take_along_dim(kept, dim=1)
-            + beams * torch.arange(images, device=kept.device)[:, None]
-        )
-        steps.reorder(rows.flatten())
-        logits = steps.step(running.ids[:, :, length].flatten())
-    found = finished.pick(torch.arange(decoding.candidates, device=opened.device).expand(images, -1))
-    if (found.scores == _NEVER).any():  # places that no text took; a ledger has as many captions of every image
-        raise InputError(
-            f"Beam search finds fewer than {decoding.candidates} texts of at most {longest} tokens; "
-            "lower candidates or raise max_length."
-        )
-    return found
+            finished = _with(finished, running, opened, self.at + 1)
+        of_image = beams * torch.arange(self.images, device=kept.device)[:, None]
+        self.put("rows", (parents.take_along_dim(kept, dim=1) + of_image).flatten())
+        self.put("chosen", tokens.take_along_dim(kept, dim=1).flatten())
+        self._put("running", running)
+        self._put("finished", finished)
+        self.put("opened", opened)
+
+    def advance(self) -> None:
+        """Let every text continue its parent, then feed the chosen tokens."""
+        self.steps.reorder(self.rows)
+        self.fed(self.chosen)
+
+    def over(self) -> Tensor:
+        """Whether every image is closed."""
+        return ~self.opened.any()
+
+    def found(self) -> tuple[Tensor, Tensor]:
+        """Ids and logprobs (B, n, L); InputError where there are fewer texts than candidates."""
+        wanted = torch.arange(self.decoding.candidates, device=self.opened.device)
+        found = self._hypotheses("finished").pick(wanted.expand(self.images, -1))
+        if (found.scores == _NEVER).any():  # places that no text took; a ledger has as many captions of every image
+            raise InputError(
+                f"Beam search finds fewer than {self.decoding.candidates} texts of at most {self.decoding.max_length} "
+                "tokens; lower candidates or raise max_length."
+            )
+        return found.ids, found.logprobs
+
+    def _grow(self, running: Hypotheses) -> tuple[Hypotheses, Tensor, Tensor]:
+        """The 2K best continuations of K texts, which text each continues and by which token, (B, 2K).
+
+        Twice as many as beams, so that K go on even if K end. Scores are penalized after the softmax
+        and not made to sum to 1 again, as in transformers; `logprobs` stay the model's own.
+        """
+        images, beams = running.scores.shape
+        logprobs = self.logits.log_softmax(dim=1)
+        seen = running.ids[:, :, : self.length].flatten(0, 1)
+        scores = self.allowed(penalize(logprobs, seen, self.decoding.repetition_penalty))
+        totals = (scores.view(images, beams, -1) + running.scores[:, :, None]).flatten(1)
+        best, place = totals.topk(min(2 * beams, totals.shape[1]), dim=1)
+        parents, tokens = place // self.logits.shape[1], place % self.logits.shape[1]
+        grown = running.pick(parents).ranked(best)
+        grown.ids.index_copy_(2, self.at, tokens[..., None])
+        grown.logprobs.index_copy_(2, self.at, logprobs.view(images, -1).take_along_dim(place, dim=1)[..., None])
+        return grown, parents, tokens
+
+    def _put(self, name: str, texts: Hypotheses) -> None:
+        for part in _PARTS:
+            self.put(f"{name}_{part}", getattr(texts, part))
+
+    def _hypotheses(self, name: str) -> Hypotheses:
+        return Hypotheses(*(getattr(self, f"{name}_{part}") for part in _PARTS))
 
 
-def _with(finished: Hypotheses, texts: Hypotheses, eligible: Tensor, tokens: int) -> Hypotheses:
-    """The best of the finished texts and of eligible ones, ranked by their scores over so many tokens."""
+def _with(finished: Hypotheses, texts: Hypotheses, eligible: Tensor, tokens: Tensor) -> Hypotheses:
+    """The best of the finished texts and of eligible ones, ranked by their scores over so many tokens, (1,)."""
     ranks = (texts.scores / tokens).masked_fill(~eligible, _NEVER)
     return finished.joined(texts.ranked(ranks)).best(finished.scores.shape[1])[0]
-
-
-def _grow(
-    running: Hypotheses, logits: Tensor, decoding: Decoding, length: int, sep: int
-) -> tuple[Hypotheses, Tensor]:
-    """The 2K best continuations of K texts, and which text each continues (B, 2K).
-
-    Twice as many as beams, so that K go on even if K end. Scores are penalized after the softmax
-    and not made to sum to 1 again, as in transformers; `logprobs` stay the model's own.
-    """
-    images, beams = running.scores.shape
-    logprobs = logits.log_softmax(dim=1)
-    scores = penalize(
-        logprobs, running.ids[:, :, :length].flatten(0, 1), decoding.repetition_penalty
-    )
-    if length < decoding.min_length:
-        scores = forbid(scores, sep)
-    totals = (scores.view(images, beams, -1) + running.scores[:, :, None]).flatten(1)
-    best, place = totals.topk(min(2 * beams, totals.shape[1]), dim=1)
-    parents, tokens = place // logits.shape[1], place % logits.shape[1]
-    grown = running.pick(parents).ranked(best)
-    grown.ids[:, :, length] = tokens
-    grown.logprobs[:, :, length] = logprobs.view(images, -1).take_along_dim(place, dim=1)
-    return grown, parents

@@ -20,7 +20,16 @@ def penalize(scores: Tensor, ids: Tensor, penalty: float) -> Tensor:
 
 def forbid(scores: Tensor, token: int) -> Tensor:
     """Scores (R, V) under which a token cannot be chosen."""
-    return scores.index_fill(1, torch.tensor([token], device=scores.device), float("-inf"))
+    allowed = scores.clone()
+    allowed[:, token] = float("-inf")
+    return allowed
+
+
+def forbid_before(scores: Tensor, token: int, at: Tensor, first: int) -> Tensor:
+    """As `forbid` while at (1,) is below first, else the scores; a GPU need not be waited for."""
+    allowed = scores.clone()
+    allowed[:, token] = torch.where(at < first, float("-inf"), scores[:, token])
+    return allowed
 
 
 def truncated(scores: Tensor, *, top_p: float, top_k: int, temperature: float) -> Tensor:
@@ -57,11 +66,27 @@ def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
 def _nucleus_floor(probabilities: Tensor, top_p: float) -> Tensor:
     """The least probability (R, 1) in the smallest set of most probable tokens with mass top_p."""
     wanted = top_p * probabilities.sum(dim=1, keepdim=True)
+    if probabilities.is_cuda:
+        return _halved(probabilities, wanted)
     vocabulary = probabilities.shape[1]
-    # On a GPU one sort costs less than asking whether a shorter one was enough.
-    first = vocabulary if probabilities.is_cuda else min(_FIRST_LOOK, vocabulary)
+    first = min(_FIRST_LOOK, vocabulary)
     ranked = probabilities.topk(first, dim=1).values
     if first < vocabulary and (ranked.sum(dim=1, keepdim=True) < wanted).any():
         ranked = probabilities.sort(dim=1, descending=True).values
     last = (ranked.cumsum(dim=1) < wanted).sum(dim=1, keepdim=True)
     return ranked.gather(1, last.clamp(max=ranked.shape[1] - 1))
+
+
+def _halved(probabilities: Tensor, wanted: Tensor) -> Tensor:
+    """The greatest floor (R, 1) above which a mass of `wanted` (R, 1) is left, found bit by bit.
+
+    A GPU sorts a vocabulary more slowly than it adds it up 31 times; and asking whether the first few tokens were
+    enough would wait for it. Floats from 0 on are in the order of their bits read as integers.
+    """
+    bits = probabilities.view(torch.int32)
+    floor = torch.zeros_like(wanted, dtype=torch.int32)
+    for bit in range(30, -1, -1):
+        higher = floor + 2**bit
+        mass = torch.where(bits >= higher, probabilities, 0.0).sum(dim=1, keepdim=True)
+        floor = torch.where(mass >= wanted, higher, floor)
+    return floor.view(torch.float32)

@@ -1,17 +1,19 @@
 """Captions of images by any strategy: what callers see of decoding."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from blip.captured import Captured, Kept, captures
 from blip.draws import uniform
 from blip.errors import InputError
-from blip.generate.beam import beam
+from blip.generate.beam import Beams
 from blip.generate.decoding import Caption, Decoding
-from blip.generate.sampling import draw, forbid, penalize, truncated
-from blip.generate.steps import Decoder, Steps
+from blip.generate.drawing import Sampling
+from blip.generate.growing import Growing, grown
+from blip.generate.steps import Decoder, FixedSteps, Steps
 from blip.memory import Memory
 from blip.model import BLIP
 from blip.tokenizer import SpecialIds, Tokenizer
@@ -36,13 +38,16 @@ def generate(
     captions do not depend on what else is in the batch. Needed only by strategies that draw.
     """
     _check(model, memory, decoding, len(prompt_ids), image_hashes)
-    steps = Steps(model, memory)
-    if decoding.strategy == "beam":
-        found = beam(steps, decoding, prompt_ids, special)
-        ids, logprobs = found.ids, found.logprobs
+    draws = _draws(decoding, image_hashes, seed, round) if decoding.draws and image_hashes is not None else None
+    kind: type[Growing] = Beams if decoding.strategy == "beam" else Sampling
+    if _captured(memory, decoding):
+        build = lambda: Captures(kind, FixedSteps(model, memory), decoding, prompt_ids, special)
+        with _KEPT.one(model, _key(model, memory, decoding, prompt_ids, special), build) as kept:
+            kept.steps.read(memory)
+            ids, logprobs = grown(kept.search, draws, kept.choose, kept.advance)
     else:
-        draws = _draws(decoding, image_hashes, seed, round) if decoding.draws and image_hashes is not None else None
-        ids, logprobs = _sample(steps, decoding, prompt_ids, special, draws=draws)
+        search = kind(Steps(model, memory), decoding, prompt_ids, special)
+        ids, logprobs = grown(search, draws, search.choose, search.advance)
     start = len(prompt_ids)
     return [
         [_cut(*row, special.sep) for row in zip(*image, strict=True)]
@@ -76,47 +81,30 @@ def captions(
     return [[replace(c, text=tokenizer.decode(c.ids)) for c in image] for image in found]
 
 
-def _sample(
-    steps: Steps,
-    decoding: Decoding,
-    prompt: Sequence[int],
-    special: SpecialIds,
-    *,
-    draws: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Token by token, the most probable (draws None) or drawn: ids and logprobs (B, k, L)."""
-    images, texts, longest = len(steps.memory), decoding.candidates, decoding.max_length
-    logits = steps.start(prompt, texts, longest - 1).repeat_interleave(texts, dim=0)
-    draws = None if draws is None else draws.to(logits.device)
-    ids = torch.full((images * texts, longest), special.pad, device=logits.device)
-    ids[:, : len(prompt)] = torch.tensor(prompt, device=logits.device)
-    logprobs = torch.zeros(ids.shape, device=logits.device)
-    ended = torch.zeros(len(ids), dtype=torch.bool, device=logits.device)
-    for length in range(len(prompt), longest):
-        scores = penalize(logits, ids[:, :length], decoding.repetition_penalty)
-        if length < decoding.min_length:
-            scores = forbid(scores, special.sep)
-        uniforms = None if draws is None else draws[:, length - len(prompt)]
-        chosen = _choose(scores, decoding, uniforms).masked_fill(ended, special.pad)
-        ids[:, length] = chosen
-        logprobs[:, length] = _logprob(logits, chosen)
-        ended = ended | (chosen == special.sep)
-        if length + 1 == longest or ended.all():
-            break
-        logits = steps.step(chosen)
-    return ids.unflatten(0, (images, texts)), logprobs.unflatten(0, (images, texts))
+class Captures:
+    """A search with both parts of its step captured."""
+
+    def __init__(
+        self, kind: type[Growing], steps: FixedSteps, decoding: Decoding, prompt: Sequence[int], special: SpecialIds
+    ) -> None:
+        self.steps, self.search = steps, kind(steps, decoding, prompt, special)
+        self.choose, self.advance = Captured(self.search.choose), Captured(self.search.advance)
 
 
-def _choose(scores: Tensor, decoding: Decoding, uniforms: Tensor | None) -> Tensor:
-    if uniforms is None:
-        return scores.argmax(dim=1)
-    top_p = decoding.top_p if decoding.strategy == "nucleus" else 1.0
-    kept = truncated(scores, top_p=top_p, top_k=decoding.top_k, temperature=decoding.temperature)
-    return draw(kept, uniforms)
+_KEPT = Kept[Captures]()
 
 
-def _logprob(logits: Tensor, tokens: Tensor) -> Tensor:
-    return logits.gather(1, tokens[:, None]).squeeze(1) - logits.logsumexp(dim=1)
+def _captured(memory: Memory, decoding: Decoding) -> bool:
+    """Whether steps are captured. The penalty reads the texts so far, which are longer each time."""
+    return captures(memory.keys[0].device) and memory.at is None and decoding.repetition_penalty == 1.0
+
+
+def _key(model: Decoder, memory: Memory, decoding: Decoding, prompt: Sequence[int], special: SpecialIds) -> Hashable:
+    """All that a captured step hangs on but the images."""
+    weights, keys = model.text.embeddings["decoder"].word.weight, memory.keys[0]
+    where = weights.data_ptr(), weights.dtype, memory.keep is None, keys.shape, keys.dtype, keys.device
+    half = torch.get_autocast_dtype(keys.device.type) if torch.is_autocast_enabled(keys.device.type) else None
+    return where, half, decoding, tuple(prompt), special
 
 
 def _draws(decoding: Decoding, image_hashes: Tensor, seed: int, round: int) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from blip.config import BlipConfig
-from blip.memory import Cache, Memory
+from blip.memory import Cache, FixedCache, Memory
 from blip.text import TextTransformer
 
 
@@ -57,3 +57,35 @@ class Steps:
     @property
     def _device(self) -> torch.device:
         return self.memory.keys[0].device
+
+
+class FixedSteps(Steps):
+    """The same in tensors that stay where they are, so that a step can be captured and later images take their places."""
+
+    cache: FixedCache
+
+    def __init__(self, model: Decoder, memory: Memory) -> None:
+        super().__init__(model, memory)
+        own = lambda tensors: tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in tensors)
+        keep = None if memory.keep is None else memory.keep.clone()
+        self.memory = Memory(own(memory.keys), own(memory.values), keep)
+
+    def read(self, memory: Memory) -> None:
+        """Read other images, as many and as large."""
+        for mine, new in zip(self._tensors(self.memory), self._tensors(memory), strict=True):
+            mine.copy_(new)
+
+    def start(self, prompt: Sequence[int], texts: int, capacity: int) -> Tensor:
+        """As `Steps.start`."""
+        before = getattr(self, "cache", None)
+        logits = super().start(prompt, texts, capacity)
+        if before is None:
+            self.cache = self.cache.fixed()
+        else:
+            before.refilled(self.cache)
+            self.cache = before
+        return logits
+
+    @staticmethod
+    def _tensors(memory: Memory) -> list[Tensor]:
+        return [*memory.keys, *memory.values, *([] if memory.keep is None else [memory.keep])]

@@ -4,6 +4,7 @@ Both have the same random weights, pairs and hard-negative rule. Four ways take 
 float32 and under bf16 autocast. Activation memory is measured in a step of its own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 
+from blip.compiled import compile_image_blocks
 from blip.config import BlipConfig, named
 from blip.errors import InputError
 from lab.bench import pretrain_flops
@@ -18,7 +20,7 @@ from lab.bench.contest import Times, agreed, concluded, limit, product_flops, ti
 from lab.bench.pretrain_memory import HOW as MEMORY
 from lab.bench.pretrain_memory import activation_bytes
 from lab.bench.pretrain_peer import MAX_TOKENS
-from lab.bench.pretrain_sides import Ours, Plain, both_losses, sides
+from lab.bench.pretrain_sides import Ours, Plain, both_losses, random_pairs, sides
 from lab.bench.running import check_counts, check_running
 
 LENGTHS = tuple(range(8, 16))
@@ -32,6 +34,8 @@ TARGETS = {
     "cuda": {("bf16", "float32"): 8.0, ("bf16", "bf16"): 2.5},
 }
 MEMORY_TARGET = 0.5
+LARGEST_BYTES = 141e9
+"""The memory of an H200."""
 USEFUL = {"cuda": {"bf16": 0.4}}
 """Share of the measured matrix-product peak that our step must turn into useful operations."""
 HOW = (
@@ -57,6 +61,10 @@ class Options:
     """Keys of each queue, a multiple of the batch (published: 57,600)."""
     rounds: int = 3
     """Steps of each way; the medians are compared."""
+    compile_blocks: bool = False
+    """Compile our image encoders' blocks, as lab pretrain --compile-blocks does; the agreement is measured before."""
+    largest: int = 768 if torch.cuda.is_available() else 0
+    """Pairs of a step of ours alone, under bf16, whose whole memory is measured on a GPU; 0 leaves it out."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     """cpu or cuda."""
     out: Path | None = None
@@ -78,6 +86,8 @@ def main(options: Options) -> int:
         seed=options.seed,
     )
     same = _agreement(both_losses(ours, plain))
+    if options.compile_blocks:
+        compile_image_blocks(ours.task)
     memory = _memory(ours, plain, options.device)
     ways = {
         f"{name}, {dtype}": partial(side.step, dtype)
@@ -92,6 +102,9 @@ def main(options: Options) -> int:
     }
     cases |= memory | _useful(times, flops["ours"], options.device)
     result = {"how": HOW, "unit": "seconds a step", "shapes": _shapes(config, ours)}
+    del plain, ways  # its weights and optimizer are not ours
+    if options.largest:
+        cases |= _largest(config, ours, options)
     return concluded("pretrain", options, result, cases)
 
 
@@ -128,6 +141,31 @@ def _memory(ours: Ours, plain: Plain, device: str) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _largest(config: BlipConfig, ours: Ours, options: Options) -> dict[str, dict[str, Any]]:
+    """Whole memory and useful operations of bf16 steps of our task alone, with as many pairs as `largest` says."""
+    torch.cuda.empty_cache()
+    more = Ours(ours.task, random_pairs(config, options.largest, LENGTHS).to(options.device), ours.optimizer)
+    torch.cuda.reset_peak_memory_stats()
+    times = timed({"ours, bf16": partial(more.step, "bf16")}, options.rounds, options.device, f"{options.largest} pairs")
+    peak, limit = torch.cuda.max_memory_allocated(), LARGEST_BYTES
+    print(f"memory of {options.largest} pairs, bf16: {peak / 1e9:,.1f} GB", flush=True)
+    flops = pretrain_flops.ours(config, options.largest, more.batch.tokens.ids.shape[1], options.largest + options.queue)
+    useful = _useful(times, flops, options.device, ("bf16",))["useful operations, bf16"]
+    return {
+        f"memory of {options.largest} pairs, bf16": {
+            "what": "most bytes that torch's allocator held: weights, teacher, optimizer, queues, activations",
+            "ours": {"mib": round(peak / 2**20, 1)},
+            "limit_mib": round(limit / 2**20, 1),
+            "ratio": round(peak / limit, 3),
+            "better": "lower",
+            "precision": "bf16",
+            "target": 1.0,
+            "reached": peak <= limit,
+        },
+        f"useful operations of {options.largest} pairs, bf16": useful | {"seconds": times["ours, bf16"].told()},
+    }
+
+
 def _agreement(losses: dict[str, tuple[float, float]]) -> dict[str, Any]:
     difference = max(abs(own - theirs) for own, theirs in losses.values())
     return {
@@ -146,11 +184,13 @@ def _flops(config: BlipConfig, ours: Ours, options: Options) -> dict[str, float]
     }
 
 
-def _useful(times: dict[str, Times], flops: float, device: str) -> dict[str, dict[str, Any]]:
+def _useful(
+    times: dict[str, Times], flops: float, device: str, names: Sequence[str] = tuple(DTYPES)
+) -> dict[str, dict[str, Any]]:
     """Our operations a second as a share of those of a large matrix product, by precision."""
     found = {}
-    for name, dtype in DTYPES.items():
-        peak, rate = product_flops(device, dtype), flops / times[f"ours, {name}"].told()["seconds"]["median"]
+    for name in names:
+        peak, rate = product_flops(device, DTYPES[name]), flops / times[f"ours, {name}"].told()["seconds"]["median"]
         target = USEFUL.get(device.split(":")[0], {}).get(name)
         found[f"useful operations, {name}"] = {
             "what": "operations of the step by formula a second, over those of a large matrix product",
@@ -181,3 +221,5 @@ def _check(options: Options) -> None:
     if options.queue % options.batch:
         raise InputError(f"--queue {options.queue} is no multiple of --batch {options.batch}, which the peer needs; give one.")
     check_running(options.device, "float32")
+    if options.largest and not options.device.startswith("cuda"):
+        raise InputError(f"--largest {options.largest} measures a GPU's memory; give --largest 0, or --device cuda.")

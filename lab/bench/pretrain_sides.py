@@ -106,16 +106,20 @@ def sides(
     task = Pretrain(BLIP(config), ObjectiveConfig(queue=queue, seed=seed))
     peer = Published(config, queue, SPECIAL)
     peer.load_published(published_state(task.model, _training(task)))
-    tokens = random_texts(batch, lengths, "CLS")
-    side = config.vision.image_size
-    pairs = PairBatch(torch.randn(batch, 3, side, side), tokens, torch.arange(batch)).to(device)
+    pairs = random_pairs(config, batch, lengths).to(device)
     task, peer = task.to(device).train(), peer.to(device).train()
-    more = MAX_TOKENS - tokens.ids.shape[1]
+    more = MAX_TOKENS - pairs.tokens.ids.shape[1]
     ids = F.pad(pairs.tokens.ids, (0, more), value=SPECIAL.pad)
     keep = F.pad(pairs.tokens.keep, (0, more), value=False)
     ours = Ours.of(task, pairs)
     trained = [parameter for parameter in peer.parameters() if parameter.requires_grad]
     return ours, Plain(peer, pairs.images, ids, keep, torch.optim.AdamW(trained, lr=RATE, weight_decay=DECAY))
+
+
+def random_pairs(config: BlipConfig, batch: int, lengths: Sequence[int]) -> PairBatch:
+    """B random images and texts; `lengths`: tokens of texts in turn."""
+    tokens, side = random_texts(batch, lengths, "CLS"), config.vision.image_size
+    return PairBatch(torch.randn(batch, 3, side, side), tokens, torch.arange(batch))
 
 
 @torch.no_grad()

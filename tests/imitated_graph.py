@@ -1,0 +1,63 @@
+"""CUDA graphs without a GPU: what was noted is done again on the same tensors, whatever Python numbers are by then.
+
+To wait for a number of the GPU is refused, as while a graph is captured. What is noted runs at once, so its first replay
+does nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+WAITS = {"_local_scalar_dense", "equal", "nonzero", "is_nonzero"}
+
+
+class Noted(TorchDispatchMode):
+    """What was done, operator by operator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: list[tuple[Any, tuple, dict, list[Tensor]]] = []
+        self.replays = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """Run and note an operator."""
+        if func.overloadpacket.__name__ in WAITS:
+            raise RuntimeError(f"{func} waits for the GPU, which a graph cannot.")
+        found = func(*args, **(kwargs or {}))
+        self.done.append((func, args, kwargs or {}, [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]))
+        return found
+
+    def replay(self) -> None:
+        """Do all of it again, each result in its old place."""
+        self.replays += 1
+        if self.replays == 1:
+            return
+        for func, args, kwargs, old in self.done:
+            new = [leaf for leaf in tree_leaves(func(*args, **kwargs)) if isinstance(leaf, Tensor)]
+            for place, value in zip(old, new, strict=True):
+                if place.data_ptr() != value.data_ptr():
+                    place.copy_(value)
+
+
+@contextmanager
+def imitated_graphs() -> Iterator[list[Noted]]:
+    """Work is captured on the CPU, too; the graphs that were made."""
+    made: list[Noted] = []
+
+    def noted(work: Callable[[], None]) -> Noted:
+        with Noted() as mode:
+            work()
+        made.append(mode)
+        return mode
+
+    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+        patch.setattr("blip.captured.noted", noted)
+        for home in ("blip.generate.search", "blip.matching"):
+            patch.setattr(f"{home}.captures", lambda device: True, raising=False)
+        yield made
