@@ -55,15 +55,16 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
-def recomputed(part: Callable[..., Tensor], *given: Any, size: int, random: bool = False) -> Tensor:
+def recomputed(part: Callable[..., Tensor], *given: Any, size: int, random: bool = False, light: bool = False) -> Tensor:
     """part(*given); where that saves memory, its inner values are computed again in the backward pass.
 
     size: elements of its largest inner value; small ones are kept, since to note how they are computed would take
-    longer than they are worth. So are all on a GPU in bf16, where they are half as large and to compute them again
-    takes a tenth of a step (base size, H200); a compiler decides by itself. random: whether it draws. Values and draws
-    are the same either way. A last linear map is not run again: its input is all that the backward pass lacks.
+    longer than they are worth. random: whether it draws. light: whether it takes next to no time; what does take some is
+    kept on a GPU in bf16, where it is half as large and time counts more. A compiler decides by itself. Values and
+    draws are the same either way. A last linear map is not run again: its input is all that the backward pass lacks.
     """
-    if size < _WORTH or not torch.is_grad_enabled() or torch.compiler.is_compiling() or _half_on_gpu(given):
+    kept = torch.compiler.is_compiling() or (_half_on_gpu(given) and not light)
+    if size < _WORTH or not torch.is_grad_enabled() or kept:
         return part(*given)
     return checkpoint(part, *given, use_reentrant=False, context_fn=same_draws, preserve_rng_state=random)
 
@@ -179,7 +180,7 @@ class MLP(nn.Module):
 
     def narrow(self, hidden: Tensor) -> Tensor:
         """The second half: (..., hidden) -> (..., D)."""
-        return recomputed(lambda hidden: self.down(F.gelu(hidden)), hidden, size=hidden.numel())
+        return recomputed(lambda hidden: self.down(F.gelu(hidden)), hidden, size=hidden.numel(), light=True)
 
 
 def full_precision(head: nn.Linear, states: Tensor) -> Tensor:

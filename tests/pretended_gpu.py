@@ -72,7 +72,7 @@ def pretended_gpu() -> Iterator[Pretended]:
         patch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
         patch.setattr("blip.ahead.ThreadPoolExecutor", Threads)
         patch.setattr(nn.Module, "_apply", lambda module, move, recurse=True: moved_module(module, move, recurse, apply))
-        patch.setenv("BLIP_LAB_GRAPHS", "0")  # kernels, and so graphs of them, are not imitated
+        patch.delenv("BLIP_LAB_GRAPHS", raising=False)  # kernels, and so graphs of them, are not imitated
         patch.setattr(torch.cuda, "get_rng_state", lambda *_: torch.zeros(16, dtype=torch.uint8))
         for name, value in NUMBERS.items():
             patch.setattr(torch.cuda, name, lambda *_, value=value: value)

@@ -391,7 +391,7 @@ def test_the_report_finds_every_ratio_and_its_verdict(tmp_path, capsys):
         "| one | whole | cpu, float32 | peer: whole | 3.00 | higher | at least 2 | met |",
         "| two | memory | cuda, bf16 | peer: memory | 0.80 | lower | at most 0.5 | not met |",
         "| two | share | cuda, float32 | baseline: of its own | 0.40 | higher | - | - |",
-        "1 of 2 targets are met, measured on cpu and cuda.",
+        "Targets that are met: 1 of 1 on a CPU, 0 of 1 on a GPU.",
     ]
     assert plot.read_bytes().startswith(b"\x89PNG")
     one, two, three = report.ratios(tmp_path)
@@ -435,13 +435,13 @@ def test_the_page_shows_the_committed_records():
     assert "| pre-training step | useful operations | cpu, bf16 | baseline: a large matrix product |" in block
     assert "| studio | time to the first view | cpu | baseline: a blank Gradio page | 1.45 | lower |" in block
     assert "| image encoder | 224 px, open_clip | cpu, float32 | peer: open_clip | 1.099 | higher | at least 1.1 | not met |" in block
-    assert re.search(r"\n\d+ of \d+ targets are met, all measured on a CPU\.", block)
+    assert re.search(r"\nTargets that are met: \d+ of \d+ on a CPU, \d+ of \d+ on a GPU\.", block)
 
 
 def test_the_plot_says_what_it_is_and_what_it_leaves_out():
     found = report.ratios()
     drawn = report.figure(found)
-    assert drawn.get_suptitle() == "How many times faster than the peer, or smaller in memory, all measured on a CPU"
+    assert drawn.get_suptitle() == "How many times faster than the peer, or smaller in memory, measured on a CPU and a GPU"
     left = drawn.get_supxlabel()
     assert "Left out, having no peer: " in left and "studio: time to the first view" in left and "useful operations" in left
     told = [text.get_text() for text in drawn.axes[0].texts]

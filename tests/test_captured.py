@@ -146,11 +146,12 @@ def test_work_that_failed_is_not_kept():
         assert again is not work
 
 
-def test_graphs_are_for_gpus_and_can_be_left_out(monkeypatch):
-    gpu = torch.device("cuda")
-    assert captured.captures(gpu) and not captured.captures(torch.device("cpu"))
-    monkeypatch.setenv("BLIP_LAB_GRAPHS", "0")
+def test_graphs_are_for_gpus_where_they_are_asked_for(monkeypatch):
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    monkeypatch.delenv("BLIP_LAB_GRAPHS", raising=False)
     assert not captured.captures(gpu)
+    monkeypatch.setenv("BLIP_LAB_GRAPHS", "1")
+    assert captured.captures(gpu) and not captured.captures(cpu)
 
 
 def test_the_first_call_is_plain_and_the_second_is_noted():

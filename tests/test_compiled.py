@@ -6,6 +6,7 @@ from torch import nn
 from toy_models import toy_config, toy_images, toy_model, toy_tokens
 
 from blip.compiled import compile_image_blocks
+from blip.errors import InputError
 from blip.memory import Memory
 from blip.schedules import Schedule
 from blip.tasks.batch import PairBatch
@@ -65,3 +66,9 @@ def test_rows_of_chosen_images_read_what_copied_rows_read(masked):
         found.append((logits, gradient))
     torch.testing.assert_close(found[0], found[1])
 
+
+def test_without_a_compiler_it_is_refused_before_the_first_step(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(InputError, match="needs a C compiler, and none is found; install gcc"):
+        compile_image_blocks(task(False))

@@ -20,6 +20,7 @@ RECORDS = RESULTS / "bench"
 PLOT = DRAWN / "bench.png"
 _TICKS = (0.25, 0.5, 1, 2, 4, 8, 16)
 _GRID = "#D0D7DE"
+_DEVICES = {"cpu": "a CPU", "cuda": "a GPU"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,11 @@ class Ratio:
     reached: bool
     has_peer: bool
     """Whether it is peer against ours, not a share of something else."""
+
+    @property
+    def on(self) -> str:
+        """The kind of device in words."""
+        return _DEVICES[self.device.split(":")[0]]
 
     @property
     def advantage(self) -> float:
@@ -125,9 +131,10 @@ def table(found: Sequence[Ratio]) -> str:
 
 
 def summary(found: Sequence[Ratio]) -> str:
-    """How many targets are met, and where all of it was measured, in a sentence."""
-    asked = [one for one in found if one.target is not None]
-    return f"{sum(one.reached for one in asked)} of {len(asked)} targets are met, {_measured_on(found)}."
+    """How many targets are met on which kind of device, in a sentence."""
+    asked = {name: [one for one in found if one.target is not None and one.on == name] for name in _DEVICES.values()}
+    told = [f"{sum(one.reached for one in own)} of {len(own)} on {name}" for name, own in asked.items() if own]
+    return f"Targets that are met: {', '.join(told)}."
 
 
 def figure(found: Sequence[Ratio]) -> Figure:
@@ -153,14 +160,10 @@ def figure(found: Sequence[Ratio]) -> Figure:
     axes.axvline(0, color=_GRID, linewidth=1)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelsize=7.5, labelcolor=INK)
-    drawn.suptitle(f"How many times faster than the peer, or smaller in memory, {_measured_on(shown)}", size=10, color=INK)
+    where = f"measured on {' and '.join(sorted({one.on for one in shown}))}"
+    drawn.suptitle(f"How many times faster than the peer, or smaller in memory, {where}", size=10, color=INK)
     drawn.supxlabel(_legend(found), color=QUIET, size=8)
     return drawn
-
-
-def _measured_on(found: Sequence[Ratio]) -> str:
-    devices = sorted({one.device for one in found})
-    return "all measured on a CPU" if devices == ["cpu"] else f"measured on {' and '.join(devices)}"
 
 
 def _number(one: Ratio) -> str:

@@ -4,7 +4,7 @@ _BENCHES = {
     "capfilt": ("CapFilt", "transformers"),
     "encoder": ("image encoder", ""),
     "generate": ("captioning", "transformers"),
-    "matching": ("ITM, one image", "transformers"),
+    "matching": ("ITM, many texts an image", "transformers"),
     "pretrain": ("pre-training step", "the published algorithm, plainly written"),
     "reading": ("data reading", "webdataset"),
     "rerank": ("ranking", "one call per query, as published"),
