@@ -23,6 +23,7 @@ from lab.ablation.plan import Cell, missing, results
 from lab.ablation.scales import scaled
 from lab.ablation.table import Ablation
 from lab.claim import Claim
+from lab.decided import word_of
 from lab.finetuning import plain
 from lab.looks import looked, with_looks
 from lab.peers.kinds import open_clip_models
@@ -190,7 +191,8 @@ def _said(task: Task, known: Found) -> str:
     table, claims = task.table, {one.id: one for one in task.claims}
     rows = decided(table.name, known.results, task.claims)
     refused = [undeclared(claims[row["claim"]], known.budgets, list(row["values"]), table) for row in rows]
-    told = [line(row) if why is None else f"  {why}" for row, why in zip(rows, refused, strict=True)]
+    said = [row | {"verdict": word_of(claims[row["claim"]], row["verdict"])} for row in rows]
+    told = [line(row) if why is None else f"  {why}" for row, why in zip(said, refused, strict=True)]
     lines = [table.question, *told]
     if not rows:
         lines.append("No claim has all of its arms yet." if claims else "It describes and decides no claim: see the record.")
