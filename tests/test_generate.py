@@ -582,3 +582,17 @@ def test_impossible_calls_are_refused(model, memory):
         run(model, memory, Decoding(), hashes=HASHES[:2])
     with pytest.raises(InputError, match="eval"):
         run(toy_model().train(), memory, Decoding())
+
+
+@pytest.mark.parametrize("top_p", [1e-6, 0.3, 0.9, 0.999])
+def test_the_nucleus_found_by_sums_is_that_of_a_sort(top_p):
+    scores = torch.randn(40, 3_000, generator=torch.Generator().manual_seed(4)) * torch.linspace(0.1, 9, 40)[:, None]
+    scores[3] = 0.0  # all equal
+    scores[4, :20] = 5.0  # equals at the edge
+    found = [truncated(scores, top_p=top_p, top_k=0, temperature=1.0, by_sums=by_sums) for by_sums in (False, True)]
+    kept = [(one > 0).sum(dim=1) for one in found]
+    apart = (kept[0] != kept[1]).sum()
+    assert apart <= 1 and (kept[0] - kept[1]).abs().max() <= 1, "where a sum lies at the edge, rounding decides"
+    assert kept[1].min() >= 1
+    if top_p < 0.9:
+        assert torch.equal(*found)

@@ -55,7 +55,7 @@ class Sampling(Growing):
             return scores.argmax(dim=1)
         own = self.decoding
         top_p = own.top_p if own.strategy == "nucleus" else 1.0
-        kept = truncated(scores, top_p=top_p, top_k=own.top_k, temperature=own.temperature)
+        kept = truncated(scores, top_p=top_p, top_k=own.top_k, temperature=own.temperature, by_sums=self.fixed)
         return draw(kept, self.draws.index_select(1, self.at - len(self.prompt)).squeeze(1))
 
 

@@ -32,18 +32,20 @@ def forbid_before(scores: Tensor, token: int, at: Tensor, first: int) -> Tensor:
     return allowed
 
 
-def truncated(scores: Tensor, *, top_p: float, top_k: int, temperature: float) -> Tensor:
+def truncated(scores: Tensor, *, top_p: float, top_k: int, temperature: float, by_sums: bool = False) -> Tensor:
     """Probabilities (R, V) left by temperature, then top-k (0: all), then top-p; the rest are 0.
 
     They are not scaled to 1 again. Tokens equally probable to the last one kept are kept too, so
-    the result does not hang on the order of equals. float32.
+    the result does not hang on the order of equals. float32. by_sums: find the nucleus by many small sums, which is
+    for CUDA graphs; what it keeps differs by rounding at most.
     """
     probabilities = (scores.float() / temperature).softmax(dim=1)
     if 0 < top_k < probabilities.shape[1]:
         floor = probabilities.topk(top_k, dim=1).values[:, -1:]
         probabilities = torch.where(probabilities >= floor, probabilities, 0.0)
     if top_p < 1:
-        floor = _nucleus_floor(probabilities, top_p)
+        wanted = top_p * probabilities.sum(dim=1, keepdim=True)
+        floor = _halved(probabilities, wanted) if by_sums else _nucleus_floor(probabilities, wanted)
         probabilities = torch.where(probabilities >= floor, probabilities, 0.0)
     return probabilities
 
@@ -63,13 +65,11 @@ def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
     return torch.searchsorted(edges, target, right=True).squeeze(1)
 
 
-def _nucleus_floor(probabilities: Tensor, top_p: float) -> Tensor:
-    """The least probability (R, 1) in the smallest set of most probable tokens with mass top_p."""
-    wanted = top_p * probabilities.sum(dim=1, keepdim=True)
-    if probabilities.is_cuda:
-        return _halved(probabilities, wanted)
+def _nucleus_floor(probabilities: Tensor, wanted: Tensor) -> Tensor:
+    """The least probability (R, 1) in the smallest set of most probable tokens with a mass of `wanted` (R, 1)."""
     vocabulary = probabilities.shape[1]
-    first = min(_FIRST_LOOK, vocabulary)
+    # On a GPU one sort costs less than asking whether a shorter one was enough.
+    first = vocabulary if probabilities.is_cuda else min(_FIRST_LOOK, vocabulary)
     ranked = probabilities.topk(first, dim=1).values
     if first < vocabulary and (ranked.sum(dim=1, keepdim=True) < wanted).any():
         ranked = probabilities.sort(dim=1, descending=True).values
@@ -78,10 +78,10 @@ def _nucleus_floor(probabilities: Tensor, top_p: float) -> Tensor:
 
 
 def _halved(probabilities: Tensor, wanted: Tensor) -> Tensor:
-    """The greatest floor (R, 1) above which a mass of `wanted` (R, 1) is left, found bit by bit.
+    """As `_nucleus_floor`: the greatest floor above which so much is left, found bit by bit.
 
-    A GPU sorts a vocabulary more slowly than it adds it up 31 times; and asking whether the first few tokens were
-    enough would wait for it. Floats from 0 on are in the order of their bits read as integers.
+    In a graph, where it costs nothing to start a kernel, adding up a vocabulary 31 times is less than sorting it. Floats
+    from 0 on are in the order of their bits read as integers.
     """
     bits = probabilities.view(torch.int32)
     floor = torch.zeros_like(wanted, dtype=torch.int32)

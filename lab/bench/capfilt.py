@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from blip.captured import captures
 from blip.config import named
 from blip.errors import InputError
 from blip.tokenizer import Tokenizer
@@ -117,6 +118,7 @@ def measured(options: Options, ours: Side, peer: Side) -> dict[str, Any]:
         "how": HOW,
         "device": options.device,
         "precision": options.precision,
+        "cuda_graphs": captures(torch.device(options.device)),
         "ours": _told(found["ours"], options.images, ours("peak")),
         "peer": _told(found["peer"], options.images, peer("peak")),
         "ratio": round(ratio, 3),

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blip.captured import captures
 from lab.bench.capfilt_setting import Stopwatch
 from lab.bench.rounds import spread
 from lab.bench.running import record_path
@@ -110,6 +111,7 @@ def concluded(name: str, options: Any, result: dict[str, Any], cases: Mapping[st
     precision = getattr(options, "precision", "float32")
     reached = all(case["reached"] for case in cases.values())
     about = {"device": options.device, "precision": precision, "cases": dict(cases), "reached": reached}
+    about["cuda_graphs"] = captures(torch.device(options.device))
     about["load_average_after"] = round(os.getloadavg()[0], 2)
     path = options.out or record_path(name, options.device, precision)
     settings = {key: value.name if isinstance(value, Path) else value for key, value in asdict(options).items()}
