@@ -38,26 +38,33 @@ class Noted(TorchDispatchMode):
         self.replays += 1
         if self.replays == 1:
             return
-        for func, args, kwargs, old in self.done:
-            new = [leaf for leaf in tree_leaves(func(*args, **kwargs)) if isinstance(leaf, Tensor)]
-            for place, value in zip(old, new, strict=True):
-                if place.data_ptr() != value.data_ptr():
-                    place.copy_(value)
+        with torch._C.DisableTorchFunction():  # below the functions of torch that a pretended GPU follows
+            for func, args, kwargs, old in self.done:
+                new = [leaf for leaf in tree_leaves(func(*args, **kwargs)) if isinstance(leaf, Tensor)]
+                for place, value in zip(old, new, strict=True):
+                    if place.data_ptr() != value.data_ptr():
+                        place.copy_(value)
+
+
+def noted(work: Callable[[], None]) -> Noted:
+    """What work does, which is done."""
+    with Noted() as mode:
+        work()
+    return mode
 
 
 @contextmanager
-def imitated_graphs() -> Iterator[list[Noted]]:
-    """Work is captured on the CPU, too; the graphs that were made."""
+def imitated_graphs(home: str = "cpu") -> Iterator[list[Noted]]:
+    """Work is captured, on the CPU or a GPU that is pretended; the graphs that were made."""
     made: list[Noted] = []
 
-    def noted(work: Callable[[], None]) -> Noted:
-        with Noted() as mode:
-            work()
-        made.append(mode)
-        return mode
+    def kept(work: Callable[[], None]) -> Noted:
+        made.append(noted(work))
+        return made[-1]
 
     with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
-        patch.setattr("blip.captured.noted", noted)
-        for home in ("blip.generate.search", "blip.matching"):
-            patch.setattr(f"{home}.captures", lambda device: True, raising=False)
+        patch.setattr("blip.captured.noted", kept)
+        patch.setenv("BLIP_LAB_GRAPHS", "1")
+        for module in ("blip.generate.search", "blip.matching") if home == "cpu" else ():
+            patch.setattr(f"{module}.captures", lambda device: True)
         yield made

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from caption_files import scenes, write_csv
+from imitated_graph import imitated_graphs
 from plugin_models import captioning_folder, clip_folder
 from pretended_gpu import pretended_gpu
 from torch import Tensor
@@ -135,3 +136,14 @@ def test_a_ledger_is_the_same_from_both(places, tmp_path):
     for table in ("candidates", "scores/itm", "scores/clip", "scores/text", "scores/again"):
         assert Ledger.open(there).table(table).to_pylist() == rows(here, table)
     both(tmp_path / "index", places, ["ledger", "embed", str(here), "--weights", PRETRAINED, "--out", "OUT"])
+
+
+def test_a_ledger_made_with_graphs_is_the_one_without(places, tmp_path):
+    words = ["capfilt", *PAIRS, "--captioner", CAPTIONER, "--filter", FILTER, "--tile", 4, "--workers", 1, "--candidates", 2]
+    command = [places.get(str(word), str(word)) for word in words]
+    assert main([*command, "--device", "cpu", "--out", str(tmp_path / "cpu")]) == 0
+    with pretended_gpu() as gpu, imitated_graphs("cuda") as made:
+        assert main([*command, "--device", "cuda", "--out", str(tmp_path / "cuda")]) == 0
+    assert gpu.operations > 50 and len(made) > 2 and sum(graph.replays for graph in made) > 20
+    for table in ("candidates", "scores/itm"):
+        assert Ledger.open(tmp_path / "cuda").table(table).to_pylist() == rows(tmp_path / "cpu", table)
