@@ -26,13 +26,9 @@ def soft_targets(teacher_similarity: Tensor, targets: Tensor, alpha: float) -> T
     return alpha * teacher_similarity.float().softmax(dim=1) + (1 - alpha) * targets
 
 
-def itc(
-    image_to_text: Tensor, text_to_image: Tensor, image_targets: Tensor, text_targets: Tensor
-) -> Tensor:
-    """Image-text contrastive loss of two similarity matrices (B, K), already over the temperature."""
-    image_loss = F.cross_entropy(image_to_text.float(), image_targets)
-    text_loss = F.cross_entropy(text_to_image.float(), text_targets)
-    return (image_loss + text_loss) / 2
+def itc(similarity: Tensor, targets: Tensor) -> Tensor:
+    """Image-text contrastive loss of one direction: similarity (B, K), already over the temperature, and targets (B, K)."""
+    return F.cross_entropy(similarity.float(), targets)
 
 
 def hard_negatives(similarity: Tensor, excluded: Tensor, draws: Tensor, floor: float) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from blip.distributed import first_row, gather, gather_with_gradient, over_all, 
 from blip.draws import uniform
 from blip.dropout import draws_are_keyed
 from blip.errors import InputError
+from blip.layers import recomputed
 from blip.memory import Memory
 from blip.model import BLIP, narrowed
 from blip.momentum import FeatureQueue, Teacher
@@ -147,7 +148,7 @@ class Pretrain(nn.Module):
         return TeacherFeatures(gather(image), gather(text), ids)
 
     def contrast(self, image: Tensor, text: Tensor, keys: TeacherFeatures, alpha: float) -> Tensor:
-        """ITC of online features against keys of batch and queue."""
+        """ITC of online features against keys of batch and queue: the mean of both directions."""
         past, own, over = self._past(), _own(image), self.model.temperature
         images, texts = (keys.image, self.image_queue.rows[past]), (keys.text, self.text_queue.rows[past])
         # Both queues are written together, so one list of ids serves both.
@@ -158,7 +159,7 @@ class Pretrain(nn.Module):
             with torch.no_grad():
                 image_targets = objectives.soft_targets(_products(keys.image[own] / over, texts), targets, alpha)
                 text_targets = objectives.soft_targets(_products(keys.text[own] / over, images), targets, alpha)
-        return objectives.itc(_products(image / over, texts), _products(text / over, images), image_targets, text_targets)
+        return (_one_way(image, over, texts, image_targets) + _one_way(text, over, images, text_targets)) / 2
 
     def _past(self) -> slice:
         """The rows of the queues that serve as keys; a late start leaves out those that are still random."""
@@ -223,6 +224,12 @@ class Pretrain(nn.Module):
 def _labels(batch: PairBatch) -> Tensor:
     tokens = batch.tokens.led_by("DEC")
     return objectives.lm_labels(tokens.ids, tokens.keep)
+
+
+def _one_way(rows: Tensor, over: Tensor, keys: Sequence[Tensor], targets: Tensor) -> Tensor:
+    """ITC of rows (B, E) against the keys of all parts; what is as long as the queue is computed again, not kept."""
+    loss = lambda rows, over: objectives.itc(_products(rows / over, keys), targets)
+    return recomputed(loss, rows, over, size=targets.numel())
 
 
 def _products(rows: Tensor, keys: Sequence[Tensor]) -> Tensor:
