@@ -12,7 +12,7 @@ from blip.vision import ImageEncoder
 def compile_image_blocks(module: nn.Module, backend: str = "inductor") -> int:
     """Compile the blocks of every image encoder in a module, in place; how many encoders there are.
 
-    All blocks of a kind share one compilation, a minute at the first step. Numbers move by rounding. The text side is
+    All blocks of a kind share one compilation, for which the first step waits. Numbers move by rounding. The text side is
     left alone: its shapes change from batch to batch. backend: torch.compile's. InputError without a C compiler.
     """
     if backend == "inductor" and not any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))):

@@ -44,7 +44,7 @@ class TrainConfig:
     checkpoint_blocks: int = 0
     """Last blocks of every image encoder that are recomputed in the backward pass: less memory, more time."""
     compile_blocks: bool = False
-    """Compile the image encoders' blocks (torch.compile): faster steps on a GPU after a minute; needs a C compiler."""
+    """Compile the image encoders' blocks (torch.compile), for a GPU; needs a C compiler, for which the first step waits."""
     seed: int = 0
     log_every: int = 10
     save_seconds: float = 120.0

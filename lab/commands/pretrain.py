@@ -93,7 +93,7 @@ class Options:
     checkpoint_blocks: int = 0
     """Last image encoder blocks recomputed in the backward pass: less memory, more time."""
     compile_blocks: bool = False
-    """Compile the image encoder's blocks: faster on a GPU in bf16, after a minute at the start."""
+    """Compile the image encoder's blocks: for a GPU in bf16; the first step waits for the compiler."""
     shards_per_epoch: int | None = None
     """Files read in an epoch, in rotation (the paper rotates a fifth of LAION each epoch)."""
     held_out: int = 64
