@@ -113,15 +113,12 @@ class _Scores:
     """Scores of tiles of texts about a tile of images in tensors that stay in place, captured once a length of texts."""
 
     def __init__(self, memory: Memory, features: Tensor) -> None:
-        own = lambda tensors: tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in tensors)
-        self._memory, self._features = Memory(own(memory.keys), own(memory.values)), features.clone()
+        self._memory, self._features = memory.owned(), features.clone()
         self._lengths: dict[int, tuple[Tokens, Tensor, Tensor, Captured]] = {}
 
     def read(self, memory: Memory, features: Tensor) -> None:
         """Score texts about other images from now on, as many and as large."""
-        mine, new = self._memory, memory
-        for place, value in zip((*mine.keys, *mine.values), (*new.keys, *new.values), strict=True):
-            place.copy_(value)
+        self._memory.refill(memory)
         self._features.copy_(features)
 
     def of(self, model: BLIP, tokens: Tokens, index: Tensor) -> Tensor:

@@ -52,6 +52,20 @@ class Memory:
         keys, values = ([t.contiguous() for t in ts] for ts in (self.keys, self.values))
         return replace(self, keys=tuple(keys), values=tuple(values))
 
+    def owned(self) -> "Memory":
+        """The same images in tensors of its own, which later ones may take over: no rows are chosen."""
+        own = lambda tensors: tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in tensors)
+        return Memory(own(self.keys), own(self.values), None if self.keep is None else self.keep.clone())
+
+    def refill(self, other: "Memory") -> None:
+        """Hold other images, as many and as large, in the same tensors."""
+        for mine, new in zip(self._tensors, other._tensors, strict=True):
+            mine.copy_(new)
+
+    @property
+    def _tensors(self) -> list[Tensor]:
+        return [*self.keys, *self.values, *([] if self.keep is None else [self.keep])]
+
 
 class Cache:
     """Self-attention keys and values of the tokens decoded so far, preallocated for R rows."""

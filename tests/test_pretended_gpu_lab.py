@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+import torch
 from data_files import encoded, picture, write_tar
 from pretended_gpu import pretended_gpu
 from signalled_steps import signalled_steps
@@ -60,8 +61,23 @@ def test_a_bench_has_both_sides_on_the_gpu(name, precision, tmp_path, monkeypatc
 
 def test_the_bench_of_training_has_both_sides_on_the_gpu(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrain, "product_flops", lambda *words: 1e12)  # products of a size for a real one
-    result = recorded(pretrain, tmp_path, image_size=32, batch=2, queue=4)
+    result = recorded(pretrain, tmp_path, image_size=32, batch=2, queue=4, largest=6)
     assert result["cases"]["float32"]["agreement"]["agree"] is True
+    memory = result["cases"]["memory of 6 pairs, bf16"]
+    assert memory["reached"] and memory["ours"]["mib"] == 2.0  # of this GPU
+    assert result["cases"]["useful operations of 6 pairs, bf16"]["ratio"] > 0
+
+
+def test_pairs_that_do_not_fit_lose_nothing_that_was_measured(tmp_path, monkeypatch, capsys):
+    def full(*given):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(pretrain, "product_flops", lambda *words: 1e12)
+    monkeypatch.setattr(pretrain, "random_pairs", full)
+    result = recorded(pretrain, tmp_path, image_size=32, batch=2, queue=4, largest=6)
+    assert result["did_not_fit"] == 6 and result["cases"]["bf16"]["ratio"] > 0
+    assert not any("6 pairs" in name for name in result["cases"])
+    assert "6 pairs do not fit on this GPU; --largest takes fewer." in capsys.readouterr().out
 
 
 def test_the_bench_of_capfilt_has_both_sides_on_the_gpu(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """What all searches have in common: texts of one length that grow by a token at a time, in tensors on the model's device."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
@@ -11,7 +12,7 @@ from blip.generate.steps import FixedSteps, Steps
 from blip.tokenizer import SpecialIds
 
 
-class Growing:
+class Growing(ABC):
     """k texts for each of B images. `choose` takes the next tokens, `advance` feeds them to the decoder.
 
     Over `FixedSteps` every tensor that lasts is written in place and no number of a step is read but from one, so that
@@ -40,21 +41,21 @@ class Growing:
         self.length = len(self.prompt)
         self.put("at", torch.tensor([self.length], device=device))
 
+    @abstractmethod
     def choose(self, last: bool = False) -> None:
         """Choose a token for every text; last: there is room for no further one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def advance(self) -> None:
         """Feed the chosen tokens; the logits of the next ones."""
-        raise NotImplementedError
 
+    @abstractmethod
     def over(self) -> Tensor:
         """Whether nothing that follows changes what is found, a bool."""
-        raise NotImplementedError
 
+    @abstractmethod
     def found(self) -> tuple[Tensor, Tensor]:
         """Ids and logprobs (B, n, L)."""
-        raise NotImplementedError
 
     def put(self, name: str, value: Tensor) -> None:
         """Let an attribute be a value; over fixed steps in the tensor that it is already."""

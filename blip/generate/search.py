@@ -43,7 +43,7 @@ def generate(
     if _captured(memory, decoding):
         build = lambda: Captures(kind, FixedSteps(model, memory), decoding, prompt_ids, special)
         with _KEPT.one(model, _key(model, memory, decoding, prompt_ids, special), build) as kept:
-            kept.steps.read(memory)
+            kept.steps.memory.refill(memory)
             ids, logprobs = grown(kept.search, draws, kept.choose, kept.advance)
     else:
         search = kind(Steps(model, memory), decoding, prompt_ids, special)

@@ -65,15 +65,7 @@ class FixedSteps(Steps):
     cache: FixedCache
 
     def __init__(self, model: Decoder, memory: Memory) -> None:
-        super().__init__(model, memory)
-        own = lambda tensors: tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in tensors)
-        keep = None if memory.keep is None else memory.keep.clone()
-        self.memory = Memory(own(memory.keys), own(memory.values), keep)
-
-    def read(self, memory: Memory) -> None:
-        """Read other images, as many and as large."""
-        for mine, new in zip(self._tensors(self.memory), self._tensors(memory), strict=True):
-            mine.copy_(new)
+        self.text, self.memory = model.text, memory.owned()
 
     def start(self, prompt: Sequence[int], texts: int, capacity: int) -> Tensor:
         """As `Steps.start`."""
@@ -85,7 +77,3 @@ class FixedSteps(Steps):
             before.refilled(self.cache)
             self.cache = before
         return logits
-
-    @staticmethod
-    def _tensors(memory: Memory) -> list[Tensor]:
-        return [*memory.keys, *memory.values, *([] if memory.keep is None else [memory.keep])]

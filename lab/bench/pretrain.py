@@ -101,10 +101,14 @@ def main(options: Options) -> int:
         for pair in PAIRS
     }
     cases |= memory | _useful(times, flops["ours"], options.device)
-    result = {"how": HOW, "unit": "seconds a step", "shapes": _shapes(config, ours)}
+    result: dict[str, Any] = {"how": HOW, "unit": "seconds a step", "shapes": _shapes(config, ours)}
     del plain, ways  # its weights and optimizer are not ours
     if options.largest:
-        cases |= _largest(config, ours, options)
+        try:
+            cases |= _largest(config, ours, options)
+        except torch.OutOfMemoryError:  # what was measured before is not lost
+            result["did_not_fit"] = options.largest
+            print(f"{options.largest} pairs do not fit on this GPU; --largest takes fewer.")
     return concluded("pretrain", options, result, cases)
 
 
