@@ -80,9 +80,12 @@ class Kept(Generic[Work]):
 
 @contextmanager
 def _casts_noted() -> Iterator[None]:
-    """Within, autocast casts weights each time anew: those that it keeps are gone when it ends, and the graph is not."""
+    """Within, an autocast that is on casts weights each time anew: what it keeps is gone when it ends, and the graph is not.
+
+    One that is entered and left in what is noted may keep them.
+    """
     before = torch.is_autocast_cache_enabled()
-    torch.set_autocast_cache_enabled(False)
+    torch.set_autocast_cache_enabled(before and not torch.is_autocast_enabled("cuda"))
     try:
         yield
     finally:

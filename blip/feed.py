@@ -1,6 +1,7 @@
 """From loaded pairs to what a task reads: texts as tokens, and ids that say what is no negative."""
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
@@ -8,6 +9,9 @@ from torch import Tensor
 from blip.distributed import first_row
 from blip.tasks.batch import PairBatch, TaskBatch
 from blip.tokenizer import Tokenizer
+
+_KNOWN = 2**16
+"""Texts whose ids are kept: tens of megabytes, by their length."""
 
 
 class LoadedBatch(Protocol):
@@ -52,8 +56,9 @@ class PairFeed:
         by_image: bool = False,
         max_length: int = 30,
     ) -> None:
-        self.loader, self.tokenizer = loader, tokenizer
-        self.prompt, self.by_image, self.max_length = prompt, by_image, max_length
+        self.loader, self.tokenizer, self.by_image = loader, tokenizer, by_image
+        # Texts come again every epoch, and to take them apart is most of what a GPU would wait for.
+        self._ids = lru_cache(_KNOWN)(lambda text: tokenizer.ids(prompt + text, max_length))
         self.step = 0
         self._batches: Iterator[LoadedBatch] | None = None
 
@@ -61,7 +66,7 @@ class PairFeed:
         if self._batches is None:
             self._batches = self.loader.stream()
         batch = next(self._batches)
-        tokens = self.tokenizer([self.prompt + text for text in batch.captions], self.max_length)
+        tokens = self.tokenizer.padded([self._ids(text) for text in batch.captions], "CLS")
         ids = batch.image_ids if self.by_image else batch.pair_ids
         self.step += 1
         first = first_row(len(ids))

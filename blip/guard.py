@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from blip.data.files import replacing
-from blip.distributed import rank, told_by_all
+from blip.distributed import largest, rank, told_by_all
 from blip.errors import InputError
-from blip.tasks.batch import TaskBatch, sample_keys
+from blip.tasks.batch import Losses, TaskBatch, sample_keys
 
 POLICIES = ("stop", "skip")
 SAVED = 20  # batches that a run saves at most: the first ones tell enough
@@ -24,6 +24,15 @@ class NotFinite(InputError, FloatingPointError):
     def __init__(self, message: str, what: Sequence[str] = (), batches: Sequence[TaskBatch] = ()) -> None:
         super().__init__(message)
         self.what, self.batches = tuple(what), tuple(batches)
+
+
+def refuse_losses(losses: Losses, batch: TaskBatch) -> None:
+    """NotFinite, in all processes, where the losses of one are not finite."""
+    if not largest(int(not torch.isfinite(losses.total))):
+        return
+    bad = [name for name, loss in losses.parts.items() if not torch.isfinite(loss)]
+    named = f"The loss {', '.join(bad)} is not finite at step {batch.step}."
+    raise NotFinite(named, bad, [batch] if bad else [])
 
 
 @dataclass

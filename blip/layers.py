@@ -135,7 +135,7 @@ class _RowsAt(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (of_rows,), (at,) = gradients, ctx.saved_tensors
-        chosen = F.one_hot(at, ctx.rows).T.to(of_rows.dtype)
+        chosen = (torch.arange(ctx.rows, device=at.device)[:, None] == at).to(of_rows.dtype)
         return (chosen @ of_rows.flatten(1)).view(-1, *of_rows.shape[1:]), None
 
 

@@ -21,7 +21,7 @@ def matching_targets(ids: Tensor, key_ids: Tensor) -> Tensor:
     return same / same.sum(dim=1, keepdim=True)
 
 
-def soft_targets(teacher_similarity: Tensor, targets: Tensor, alpha: float) -> Tensor:
+def soft_targets(teacher_similarity: Tensor, targets: Tensor, alpha: float | Tensor) -> Tensor:
     """The targets (B, K) mixed with the momentum encoder's own distribution, weight alpha (as ALBEF)."""
     return alpha * teacher_similarity.float().softmax(dim=1) + (1 - alpha) * targets
 

@@ -128,16 +128,19 @@ class Tokenizer:
 
     def __call__(self, texts: Sequence[str], max_length: int = 30) -> Tokens:
         """[CLS] text [SEP], cut to max_length tokens (the published 30), padded to the longest."""
+        return self.padded([self.ids(text, max_length) for text in texts], "CLS")
+
+    def ids(self, text: str, max_length: int) -> list[int]:
+        """Ids of one text, [CLS] and [SEP] with it, cut to max_length tokens."""
         if max_length < 3:
             raise InputError(f"max_length {max_length} has no room for a word; give 3 or more.")
-        return self.padded([self._ids(text, max_length) for text in texts], "CLS")
+        return [self.special.cls, *self.pieces(text)[: max_length - 2], self.special.sep]
 
     def padded(self, rows: Sequence[Sequence[int]], lead: str) -> Tokens:
         """Rows of ids, each with its first token `lead` and its last [SEP], padded to the longest."""
         length = max((len(row) for row in rows), default=0)
-        ids = torch.full((len(rows), length), self.special.pad, dtype=torch.int64)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = torch.tensor(row)
+        filled = [[*row, *[self.special.pad] * (length - len(row))] for row in rows]
+        ids = torch.tensor(filled, dtype=torch.int64).view(len(rows), length)
         lengths = torch.tensor([len(row) for row in rows])
         return Tokens(ids, torch.arange(length) < lengths[:, None], lead, self.special)
 
@@ -174,9 +177,6 @@ class Tokenizer:
     def fingerprint(self) -> str:
         """Hash of the vocabulary, by which weights and texts are known to fit."""
         return hashlib.sha256("\n".join(self.vocab).encode()).hexdigest()[:16]
-
-    def _ids(self, text: str, max_length: int) -> list[int]:
-        return [self.special.cls, *self.pieces(text)[: max_length - 2], self.special.sep]
 
 
 def _with_dec_and_enc(vocab: list[str]) -> list[str]:

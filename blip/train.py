@@ -11,18 +11,19 @@ import torch
 from torch import nn
 
 from blip.ahead import read_ahead
+from blip.captured_steps import CapturedSteps, Steps, can_be_captured
 from blip.compiled import compile_image_blocks
 from blip.distributed import average_gradients, begin_equal, first_row, largest, mean, world_size
 from blip.dropout import keyed, own_draws
 from blip.errors import InputError
-from blip.guard import POLICIES, Guard, NotFinite
+from blip.guard import POLICIES, Guard, NotFinite, refuse_losses
 from blip.log import Clock, append, earlier_rows, log_row
 from blip.precision import PRECISIONS, precision, products
 from blip.profiling import profiled
 from blip.resume import Keeper, kept_if_lost
 from blip.schedules import Schedule
 from blip.signals import stop_signals, stopped
-from blip.tasks.batch import Feed, Losses, TaskBatch
+from blip.tasks.batch import Batches, Feed, Losses, TaskBatch
 from blip.vision import ImageEncoder
 
 
@@ -105,7 +106,7 @@ def train(
     torch.manual_seed(config.seed)
     prepare_blocks(task, config)
     optimizer = build_optimizer(task, config)
-    guard = Guard(config.not_finite, config.most_skipped, out)
+    guard, take = Guard(config.not_finite, config.most_skipped, out), steps_of(task, optimizer, config)
     end = min(stop_at or config.schedule.steps, config.schedule.steps)
     with (
         read_ahead(feed, next(task.parameters()).device) as served,
@@ -122,7 +123,7 @@ def train(
         while step < end:
             rate, alpha = set_rate(optimizer, config.schedule, step), config.schedule.soft_target_weight(step)
             try:
-                parts, norm = take_step(task, optimizer, served, alpha, config, clock)
+                parts, norm = take(served, alpha, clock)
                 guard.passed()
             except NotFinite as found:
                 optimizer.zero_grad(set_to_none=True)
@@ -154,10 +155,19 @@ def prepare_blocks(task: nn.Module, config: TrainConfig) -> None:
         compile_image_blocks(task)
 
 
+def steps_of(task: nn.Module, optimizer: torch.optim.Optimizer, config: TrainConfig) -> Steps:
+    """What takes the steps of a training: graphs where they are asked for and can be, else `take_step`."""
+    plain = lambda feed, alpha, clock: take_step(task, optimizer, feed, alpha, config, clock)
+    whole = config.accumulate == 1 and not config.checkpoint_blocks and not config.keyed_dropout
+    if not whole or not can_be_captured(task, config.precision):
+        return plain
+    return CapturedSteps(task, optimizer, precision=config.precision, clip=config.clip, plain=plain)
+
+
 def take_step(
     task: nn.Module,
     optimizer: torch.optim.Optimizer,
-    feed: Feed,
+    feed: Batches,
     alpha: float,
     config: TrainConfig,
     clock: Clock,
@@ -224,11 +234,7 @@ def forward_backward(
     rows = len(batch.ids)
     with precision(device, config.precision), _draws(config, batch.step, rows):
         losses = task(batch, alpha)
-    # All processes or none: the backward pass talks to the others.
-    if largest(int(not torch.isfinite(losses.total))):
-        bad = [name for name, loss in losses.parts.items() if not torch.isfinite(loss)]
-        named = f"The loss {', '.join(bad)} is not finite at step {batch.step}."
-        raise NotFinite(named, bad, [batch] if bad else [])
+    refuse_losses(losses, batch)  # all processes or none: the backward pass talks to the others
     with products(device, config.precision):
         (losses.total / config.accumulate).backward()
     return losses, rows

@@ -1,11 +1,11 @@
 """CUDA graphs without a GPU: what was noted is done again on the same tensors, whatever Python numbers are by then.
 
-To wait for a number of the GPU is refused, as while a graph is captured. What is noted runs at once, so its first replay
-does nothing.
+What a graph cannot have is refused: to wait for a number of the GPU, or for the bytes of a tensor that is made of Python's
+numbers. What is noted runs at once, so its first replay does nothing.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-WAITS = {"_local_scalar_dense", "equal", "nonzero", "is_nonzero"}
+WAITS = {"_local_scalar_dense", "equal", "nonzero", "is_nonzero", "masked_select", "unique", "_unique2", "lift_fresh"}
+INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_"}
 
 
 class Noted(TorchDispatchMode):
@@ -27,7 +28,9 @@ class Noted(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """Run and note an operator."""
-        if func.overloadpacket.__name__ in WAITS:
+        name = func.overloadpacket.__name__
+        masks = name in INDEXED and any(one is not None and one.dtype == torch.bool for one in args[1])
+        if name in WAITS or masks:
             raise RuntimeError(f"{func} waits for the GPU, which a graph cannot.")
         found = func(*args, **(kwargs or {}))
         self.done.append((func, args, kwargs or {}, [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]))
@@ -38,7 +41,7 @@ class Noted(TorchDispatchMode):
         self.replays += 1
         if self.replays == 1:
             return
-        with torch._C.DisableTorchFunction():  # below the functions of torch that a pretended GPU follows
+        with torch.no_grad(), torch._C.DisableTorchFunction():  # below the functions of torch that a pretended GPU follows
             for func, args, kwargs, old in self.done:
                 new = [leaf for leaf in tree_leaves(func(*args, **kwargs)) if isinstance(leaf, Tensor)]
                 for place, value in zip(old, new, strict=True):
@@ -54,17 +57,17 @@ def noted(work: Callable[[], None]) -> Noted:
 
 
 @contextmanager
-def imitated_graphs(home: str = "cpu") -> Iterator[list[Noted]]:
-    """Work is captured, on the CPU or a GPU that is pretended; the graphs that were made."""
+def imitated_graphs(home: str = "cpu", *, training: bool = False) -> Iterator[list[Noted]]:
+    """Work is captured, on the CPU or a GPU that is pretended; the graphs that were made. training: steps of it are."""
     made: list[Noted] = []
 
     def kept(work: Callable[[], None]) -> Noted:
         made.append(noted(work))
         return made[-1]
 
-    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+    with pytest.MonkeyPatch.context() as patch, nullcontext() if training else torch.inference_mode():
         patch.setattr("blip.captured.noted", kept)
         patch.setenv("BLIP_LAB_GRAPHS", "1")
-        for module in ("blip.generate.search", "blip.matching") if home == "cpu" else ():
+        for module in ("blip.generate.search", "blip.matching", "blip.captured_steps") if home == "cpu" else ():
             patch.setattr(f"{module}.captures", lambda device: True)
         yield made

@@ -23,7 +23,7 @@ INDEXED = {"__getitem__", "__setitem__", "index_put_"}
 NUMBERS = {"synchronize": None, "reset_peak_memory_stats": None, "set_device": None, "empty_cache": None, "_lazy_init": None}
 NUMBERS |= dict.fromkeys(("memory_allocated", "memory_reserved"), 2**20)
 NUMBERS |= dict.fromkeys(("max_memory_allocated", "max_memory_reserved"), 2**21)
-NUMBERS |= {"is_available": True, "device_count": 1, "get_device_name": "a pretended GPU", "set_rng_state": None}
+NUMBERS |= {"is_available": True, "is_current_stream_capturing": False, "device_count": 1, "get_device_name": "a pretended GPU", "set_rng_state": None}
 
 
 class Elsewhere(Tensor):

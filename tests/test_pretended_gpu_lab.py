@@ -2,15 +2,19 @@
 
 import json
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 
+import imitated_graph
 import pytest
 import torch
 from data_files import encoded, picture, write_tar
+from imitated_graph import imitated_graphs
 from pretended_gpu import pretended_gpu
 from signalled_steps import signalled_steps
 
+from blip.schedules import Schedule
 from lab.ablation.command import Wanted, ablate
 from lab.ablation.scales import SCALES
 from lab.bench import capfilt, encoder, generate, growth, growth_capfilt, matching, pretrain, rerank
@@ -41,10 +45,10 @@ def in_this_process(kind, setting):
     yield lambda name, *values: getattr(side, name)(*values)
 
 
-def recorded(bench, folder, **given):
+def recorded(bench, folder, graphs=nullcontext, **given):
     """The result of a small bench on the pretended GPU."""
     out = folder / "record.json"
-    with pretended_gpu() as gpu:
+    with pretended_gpu() as gpu, graphs():
         bench.main(bench.Options(size="nano", device="cuda", out=out, **{"rounds": 1} | given))
     assert gpu.operations > 50
     return json.loads(out.read_text())["result"]
@@ -66,6 +70,18 @@ def test_the_bench_of_training_has_both_sides_on_the_gpu(tmp_path, monkeypatch):
     memory = result["cases"]["memory of 6 pairs, bf16"]
     assert memory["reached"] and memory["ours"]["mib"] == 2.0  # of this GPU
     assert result["cases"]["useful operations of 6 pairs, bf16"]["ratio"] > 0
+
+
+GRAPHS = partial(imitated_graphs, "cuda", training=True)
+
+
+def test_the_bench_of_training_takes_steps_as_graphs(tmp_path, monkeypatch):
+    made, noted = [], imitated_graph.noted
+    monkeypatch.setattr(imitated_graph, "noted", lambda work: made.append(work) or noted(work))
+    monkeypatch.setattr(pretrain, "product_flops", lambda *words: 1e12)
+    result = recorded(pretrain, tmp_path, GRAPHS, image_size=32, batch=2, queue=4, largest=6, rounds=3)
+    assert len(made) == 4, "two of each batch in bf16; float32 has dropout, and what it draws is computed again"
+    assert result["cuda_graphs"] is True and result["cases"]["bf16"]["agreement"]["agree"] is True
 
 
 def test_pairs_that_do_not_fit_lose_nothing_that_was_measured(tmp_path, monkeypatch, capsys):
@@ -99,18 +115,31 @@ def test_the_bench_of_growth_runs_on_the_gpu(tmp_path, monkeypatch):
     assert [len(sweep["points"]) for sweep in result["steps"].values()] == [2, 3, 3, 2]
 
 
+def cells(name, folder, monkeypatch, device):
+    """What the arms of an ablation find at smoke scale on a device."""
+    monkeypatch.setitem(SCALES, "smoke", replace(SCALES["smoke"], device=device))
+    out = folder / f"{device}.json"
+    ablate(Wanted(name=name, scale="smoke", seeds=1, only=ARMS[name], out=out), Home(folder / device))
+    arms = json.loads(out.read_text())["result"]["arms"]
+    return {arm: arms[arm]["seeds"]["0"] for arm in ARMS[name]}
+
+
+@pytest.mark.parametrize("name", ["table1", "objectives"])
+def test_an_ablation_by_graphs_gives_what_it_gives_on_the_cpu(name, tmp_path, monkeypatch):
+    for number in ("learning_rate", "soft_target_weight"):  # as graphs read them, so that every bit is the same
+        exact = getattr(Schedule, number)
+        monkeypatch.setattr(Schedule, number, lambda own, step, exact=exact: float(torch.tensor(exact(own, step), device="cpu")))
+    here = cells(name, tmp_path, monkeypatch, "cpu")
+    with pretended_gpu(), GRAPHS() as made:
+        there = cells(name, tmp_path, monkeypatch, "cuda")
+    assert sum(graph.replays for graph in made) > 10 and here == there
+
+
 @pytest.mark.parametrize("name", ARMS)
 def test_an_ablation_gives_on_the_gpu_what_it_gives_on_the_cpu(name, tmp_path, monkeypatch):
-    def cells(device):
-        monkeypatch.setitem(SCALES, "smoke", replace(SCALES["smoke"], device=device))
-        out = tmp_path / f"{device}.json"
-        ablate(Wanted(name=name, scale="smoke", seeds=1, only=ARMS[name], out=out), Home(tmp_path / device))
-        arms = json.loads(out.read_text())["result"]["arms"]
-        return {arm: arms[arm]["seeds"]["0"] for arm in ARMS[name]}
-
-    here = cells("cpu")
+    here = cells(name, tmp_path, monkeypatch, "cpu")
     with pretended_gpu() as gpu:
-        there = cells("cuda")
+        there = cells(name, tmp_path, monkeypatch, "cuda")
     assert gpu.operations > 50 and here == there
 
 

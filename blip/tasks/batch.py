@@ -24,10 +24,15 @@ class TaskBatch(Protocol):
     def to(self, device: torch.device | str) -> Self: ...
 
 
-class Feed(Protocol):
-    """Where batches come from: endless, and its position can be saved and set."""
+class Batches(Protocol):
+    """Where batches come from: endless."""
 
     def __next__(self) -> TaskBatch: ...
+
+
+class Feed(Batches, Protocol):
+    """Batches whose position can be saved and set."""
+
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
@@ -38,7 +43,8 @@ class PairBatch:
 
     Pairs with equal ids are no negatives of each other; `step` and `first_row` key the random draws
     so that they belong to the sample and not to the process. keys: the pairs' names in their data set.
-    share: words that LM says here, as times the mean over the micro-batches of one step.
+    share: words that LM says here, as times the mean over the micro-batches of one step. at: the step as a tensor (), for
+    work that is captured and read again at later steps.
     """
 
     images: Tensor
@@ -48,6 +54,7 @@ class PairBatch:
     first_row: int = 0
     keys: tuple[str, ...] = ()
     share: float = 1.0
+    at: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "PairBatch":
         """The same batch on a device."""

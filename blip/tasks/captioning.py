@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from blip import objectives
 from blip.distributed import over_all
@@ -10,6 +10,7 @@ from blip.errors import InputError
 from blip.generate.decoding import Decoding
 from blip.model import BLIP, narrowed
 from blip.tasks.batch import Losses, PairBatch, TeacherFeatures
+from blip.tasks.staged import Staged
 
 PROMPT = Decoding().begin  # published prompt of captioning fine-tuning and decoding
 MAX_TOKENS = 40  # published length of captions in fine-tuning, prompt included
@@ -17,7 +18,7 @@ EVALUATION = Decoding(strategy="beam", num_beams=3, rank_whole_text=True, max_le
 """The published evaluation on COCO, ranked as by transformers 4.15; on NoCaps with a repetition penalty of 1.1."""
 
 
-class Captioning(nn.Module):
+class Captioning(Staged):
     """LM of captions that begin with a prompt; the prompt itself carries no loss.
 
     prompt_length counts [DEC] and the prompt's tokens. The batch's texts already hold the prompt.
@@ -27,13 +28,17 @@ class Captioning(nn.Module):
         super().__init__()
         self.model, self.prompt_length, self.smoothing = model, prompt_length, smoothing
 
-    def forward(self, batch: PairBatch, alpha: float = 0.0) -> Losses:
+    def forward(self, batch: PairBatch, alpha: float | Tensor = 0.0) -> Losses:
         """LM of B pairs; there are no soft targets, so alpha is not read."""
         memory = self.model.remember(self.model.encode_image(batch.images), "decoder")
         tokens, labels = batch.tokens.led_by("DEC"), self._labels(batch)
         loss = objectives.lm(self.model.decode(tokens, memory), labels, self.smoothing)
         loss = over_all(loss, objectives.count(labels)) * batch.share
         return Losses({"lm": loss}, loss)
+
+    def stage_now(self) -> str:
+        """The stage in which steps do the same work one after another: there is one."""
+        return "all"
 
     def words(self, batch: PairBatch) -> Tensor:
         """How many words of these texts LM says, ()."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from blip import objectives
 from blip.distributed import first_row, gather, gather_with_gradient, over_all, world_size
@@ -17,8 +17,10 @@ from blip.model import BLIP, narrowed
 from blip.momentum import FeatureQueue, Teacher
 from blip.tasks.batch import Losses, PairBatch, TeacherFeatures, joined, weighted
 from blip.tasks.shared_negatives import gathered_texts, with_chosen
+from blip.tasks.staged import Staged
 
 NEGATIVES = ("momentum", "online", "random")
+_ALONE, _TAUGHT = "alone", "taught"  # before the momentum encoders come in, and once all keys of the queues are theirs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ class ObjectiveConfig:
         return {"itc": self.itc_weight, "itm": self.itm_weight, "lm": self.lm_weight}
 
 
-class Pretrain(nn.Module):
+class Pretrain(Staged):
     """The task the training loop sees: a batch in, named losses out; time passes in `after_step` only.
 
     Several processes share a batch: keys and hard negatives come from all of it. local_negatives draws hard
@@ -94,9 +96,19 @@ class Pretrain(nn.Module):
         """Whether momentum encoders and queues have come in."""
         if self.teacher is None or not self.config.teacher_start:
             return self.teacher is not None
+        if self._stage is not None:
+            return self._stage == _TAUGHT
         return int(self.steps) >= self.config.teacher_start
 
-    def forward(self, batch: PairBatch, alpha: float) -> Losses:
+    def stage_now(self) -> str | None:
+        """By name, the stage in which steps do the same work one after another; None while a late teacher's keys grow."""
+        if not self.config.teacher_start:
+            return _TAUGHT
+        if not self.teaching:
+            return _ALONE
+        return _TAUGHT if int(self.pushed) >= self.config.queue else None
+
+    def forward(self, batch: PairBatch, alpha: float | Tensor) -> Losses:
         """Losses of B pairs; alpha is the ramped weight of the soft targets. Changes nothing."""
         image_states = self.model.encode_image(batch.images)
         image = self.model.image_features(image_states)
@@ -147,7 +159,7 @@ class Pretrain(nn.Module):
             text = teacher.text_features(teacher.encode_text(batch.tokens))
         return TeacherFeatures(gather(image), gather(text), ids)
 
-    def contrast(self, image: Tensor, text: Tensor, keys: TeacherFeatures, alpha: float) -> Tensor:
+    def contrast(self, image: Tensor, text: Tensor, keys: TeacherFeatures, alpha: float | Tensor) -> Tensor:
         """ITC of online features against keys of batch and queue: the mean of both directions."""
         past, own, over = self._past(), _own(image), self.model.temperature
         images, texts = (keys.image, self.image_queue.rows[past]), (keys.text, self.text_queue.rows[past])
@@ -155,7 +167,7 @@ class Pretrain(nn.Module):
         targets = objectives.matching_targets(keys.ids[own], torch.cat([keys.ids, self.text_queue.ids[past]]))
         image_targets, text_targets = targets, targets
         # Without a teacher the soft targets would be the student's own answers: (1 - alpha) times the plain gradient.
-        if alpha and self.teaching:
+        if self.teaching and (isinstance(alpha, Tensor) or alpha):
             with torch.no_grad():
                 image_targets = objectives.soft_targets(_products(keys.image[own] / over, texts), targets, alpha)
                 text_targets = objectives.soft_targets(_products(keys.text[own] / over, images), targets, alpha)
@@ -163,7 +175,9 @@ class Pretrain(nn.Module):
 
     def _past(self) -> slice:
         """The rows of the queues that serve as keys; a late start leaves out those that are still random."""
-        return slice(int(self.pushed) if self.config.teacher_start else None)
+        if not self.config.teacher_start or self._stage == _TAUGHT:
+            return slice(None)
+        return slice(0 if self._stage == _ALONE else int(self.pushed))
 
     @torch.no_grad()
     def similarity(self, image: Tensor, text: Tensor, keys: TeacherFeatures) -> tuple[Tensor, Tensor]:
@@ -218,7 +232,8 @@ class Pretrain(nn.Module):
         return _own(rows) if self.local_negatives else slice(None)
 
     def _draws(self, batch: PairBatch, rows: Tensor, stream: int) -> Tensor:
-        return uniform(self.config.seed, batch.step, stream, rows + batch.first_row)
+        step = batch.step if batch.at is None else batch.at
+        return uniform(self.config.seed, step, stream, rows + batch.first_row)
 
 
 def _labels(batch: PairBatch) -> Tensor:

@@ -67,7 +67,7 @@ SHELVES = (
           "data.pair_files", "data"),
     _blip("train", "Training (4.1)", "One visible loop with exact resume, on one process or several (paper 4.1).",
           "train", "schedules", "initialize", "resume", "saving", "distributed", "dropout", "draws", "guard", "signals", "workers", "log",
-          "profiling", "precision", "captured", "compiled"),
+          "profiling", "precision", "captured", "captured_steps", "compiled"),
     _blip("tasks", "Tasks (5)", "Retrieval, captioning, VQA, NLVR, visual dialog, video (paper 5.1 to 5.6).",
           "tasks", "tasks.retrieval", "tasks.ranking", "tasks.captioning", "tasks.vqa", "tasks.vqa_training",
           "answering", "tasks.nlvr", "tasks.nlvr_training", "judging", "tasks.visdial", "tasks.video", "tasks.*"),

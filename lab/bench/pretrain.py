@@ -4,6 +4,7 @@ Both have the same random weights, pairs and hard-negative rule. Four ways take 
 float32 and under bf16 autocast. Activation memory is measured in a step of its own.
 """
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -147,6 +148,8 @@ def _memory(ours: Ours, plain: Plain, device: str) -> dict[str, dict[str, Any]]:
 
 def _largest(config: BlipConfig, ours: Ours, options: Options) -> dict[str, dict[str, Any]]:
     """Whole memory and useful operations of bf16 steps of our task alone, with as many pairs as `largest` says."""
+    ours.steps.clear()
+    gc.collect()  # graphs of the smaller batch, and the memory that they keep
     torch.cuda.empty_cache()
     more = Ours(ours.task, random_pairs(config, options.largest, LENGTHS).to(options.device), ours.optimizer)
     torch.cuda.reset_peak_memory_stats()

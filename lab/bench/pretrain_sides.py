@@ -1,7 +1,8 @@
 """Both sides of `lab bench pretrain`: our task and the plain peer, on the same weights, pairs and draws."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Self
 
 import torch
@@ -13,17 +14,19 @@ from blip.checkpoint.stored import Training
 from blip.config import BlipConfig
 from blip.draws import uniform
 from blip.errors import InputError
+from blip.log import Clock
 from blip.model import BLIP
 from blip.precision import precision
 from blip.schedules import Schedule
 from blip.tasks.batch import Losses, PairBatch
 from blip.tasks.pretrain import ObjectiveConfig, Pretrain
-from blip.train import TrainConfig, build_optimizer, clip_gradients
+from blip.train import Steps, TrainConfig, build_optimizer, steps_of
 from lab.bench.pretrain_peer import MAX_TOKENS, Draw, Published, multinomial
 from lab.bench.rerank_retrieval import SPECIAL, random_texts
 
 ALPHA, RATE, DECAY = 0.4, 1e-5, 0.05
 """After its ramp; small, for the weights are random; published."""
+SCHEDULE = Schedule(steps=1, peak=RATE, kind="constant")
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,13 @@ class Ours:
     task: Pretrain
     batch: PairBatch
     optimizer: torch.optim.Optimizer
+    steps: dict[str, Steps] = field(default_factory=dict, repr=False)
+    """What takes steps, by precision; CUDA graphs keep memory."""
 
     @classmethod
     def of(cls, task: Pretrain, batch: PairBatch) -> Self:
         """A task on its device and a batch, with an optimizer of their own."""
-        schedule = Schedule(steps=1, peak=RATE, kind="constant")
-        return cls(task, batch, build_optimizer(task, TrainConfig(schedule=schedule, weight_decay=DECAY)))
+        return cls(task, batch, build_optimizer(task, TrainConfig(schedule=SCHEDULE, weight_decay=DECAY)))
 
     def losses(self, name: str) -> dict[str, Tensor]:
         """The losses of the batch under a precision by name; changes nothing."""
@@ -49,13 +53,11 @@ class Ours:
         self._losses(name).total.backward()
 
     def step(self, name: str) -> None:
-        """What the loop of `blip.train` does in a step: the norm is computed, and nothing is clipped."""
-        losses = self._losses(name)
-        losses.total.backward()
-        clip_gradients(self.task, None)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.task.after_step([] if losses.features is None else [losses.features])
+        """A step of the loop of `blip.train`: the norm is computed, and nothing is clipped."""
+        if name not in self.steps:
+            config = TrainConfig(schedule=SCHEDULE, precision=name, clip=None)
+            self.steps[name] = steps_of(self.task, self.optimizer, config)
+        self.steps[name](repeat(self.batch), ALPHA, Clock())
 
     @property
     def module(self) -> nn.Module:
