@@ -4,6 +4,7 @@ A step launches thousands of kernels, and of small models each runs for less tim
 graphs the losses and the gradient's norm are read, so that what is not finite changes nothing, as in plain steps.
 """
 
+import gc
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,6 +60,7 @@ class CapturedSteps:
         stage = self._task.stage_now()
         if stage != self._stage:
             self._forms.clear()
+            gc.collect()  # now, since a graph must not be destroyed while another one is captured
             self._stage = stage
         if stage is None:
             return self._plain(feed, alpha, clock)
