@@ -40,6 +40,10 @@ METRICS = {
     "saved bytes": "cost.saved_bytes",
     "NLVR": "nlvr.flat",
     "NLVR, other style": "nlvr.sketch",
+    "ITM, colours swapped": "binding.itm.swapped",
+    "ITM, wrong colour": "binding.itm.colour",
+    "ITM, wrong kind": "binding.itm.kind",
+    "ITC, colours swapped": "binding.itc.swapped",
     "bias": "bias.bias",
     "noise ratio": "bias.noise_ratio",
 }

@@ -60,7 +60,12 @@ BIAS = Metric("confirmation bias, points", "bias.bias")
 NOISE_RATIO = Metric("dropped of its own captioner's, %", "bias.noise_ratio")
 FLAT = Metric("NLVR, drawn as the web, %", "nlvr.flat")
 SKETCH = Metric("NLVR, the other style, %", "nlvr.sketch")
-_KNOWN = (SYNTHETIC_KEPT, DIFFERENT, BIAS, FLAT, SKETCH)
+SWAPPED, WRONG_COLOUR, WRONG_KIND = (
+    Metric(f"ITM prefers the true text, %\n({name})", f"binding.itm.{wrong}")
+    for wrong, name in (("swapped", "else colours swapped"), ("colour", "else a wrong colour"), ("kind", "else a wrong kind"))
+)
+SWAPPED_ITC = Metric("ITC prefers the true text, %\n(else colours swapped)", "binding.itc.swapped")
+_KNOWN = (SYNTHETIC_KEPT, DIFFERENT, BIAS, FLAT, SKETCH, SWAPPED, WRONG_COLOUR, SWAPPED_ITC)
 
 
 def page(

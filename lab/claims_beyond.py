@@ -114,6 +114,26 @@ _ITS_OWN = (
 )
 
 
+def _binding() -> Sequence[Claim]:
+    """What noise takes and CapFilt gives back: to know which colour belongs to which object."""
+    itm, itc, colour = "binding.itm.swapped", "binding.itc.swapped", "binding.itm.colour"
+    claim = partial(Claim, ablation="binding", margin=2 * POINT, source="beyond the paper")
+    seen = partial(claim, chosen_on=tuple(range(6)), chose="the question", note=f"{_SWAPPED} {_SEEN}")
+    more = Difference((("both", itm, 1.0), ("none", itm, -1.0), ("both", colour, -1.0), ("none", colour, 1.0)))
+    return [
+        seen(id="capfilt-binding", says="Captioner and filter together help ITM to tell texts whose colours are swapped.", value=over("both", "none", itm)),
+        seen(id="capfilt-binding-itc", says="Captioner and filter together help ITC to tell texts whose colours are swapped.", value=over("both", "none", itc)),
+        seen(id="capfilt-binding-most", says="Captioner and filter help more with swapped colours than with a wrong one.", value=more),
+        claim(id="filter-binding", says="The filter alone helps ITM to tell texts whose colours are swapped.", value=over("F", "none", itm), seeds=5, note=f"{_SWAPPED} {_SEEN_REST}"),
+        claim(id="captioner-binding", says="The captioner alone helps ITM to tell texts whose colours are swapped.", value=over("C", "none", itm), seeds=5, note=f"{_SWAPPED} {_SEEN_REST}"),
+    ]  # fmt: skip
+
+
+_SWAPPED = 'Of "a red hat and a blue ball" against "a blue hat and a red ball": how often the true text has the higher score; chance is 50%.'
+_SEEN = "Stated after seeds 0 to 5 of both arms were seen, which do not count."
+_SEEN_REST = "Stated after other arms were seen, before any seed of this one was."
+
+
 def _harder() -> Sequence[Claim]:
     """Claims that had hardly anything to gain at level nano, and whether CapFilt helps, in a harder world."""
     rows = (
@@ -147,5 +167,5 @@ def _harder() -> Sequence[Claim]:
 
 
 _ROOM = "Stated after the claim of level nano was seen; seed 0 chose the world and does not count."
-BEYOND = (*_beyond(), *_peers())
+BEYOND = (*_beyond(), *_peers(), *_binding())
 HARDER = tuple(_harder())

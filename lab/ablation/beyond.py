@@ -5,10 +5,11 @@ from dataclasses import replace
 from blip.capfilt import Policy
 from blip.generate import Decoding
 from lab.ablation.arms import NUCLEUS, teacher, worth
+from lab.ablation.binding import binding
 from lab.ablation.ledger_arms import Sweep
 from lab.ablation.measures import diversity, nlvr
 from lab.ablation.peer_arms import CLIP_SCORES, PeerArm, clip_scored, flops, scores, zero_shot
-from lab.ablation.table import CAPFILT, MORE_WEB, NONE, TRUTH, Ablation
+from lab.ablation.table import C_ONLY, CAPFILT, F_ONLY, MORE_WEB, NONE, TRUTH, Ablation
 from lab.mixes import SYNTHETIC, UNFILTERED, Mix
 from lab.peers.kinds import CLIP, COCA
 from lab.recipes import CELL
@@ -204,4 +205,10 @@ PEERS = Ablation(
         PeerArm(name="CoCa, equal operations", about="as many floating-point operations as BLIP", peer=COCA, equal_operations=True),
     ),
 )
-BEYOND = (MIXES, CAPTIONERS, NLVR, THRESHOLD, STRICTNESS, NOISE, CANDIDATES, SAMPLING, ROUNDS, FILTERS, OBJECTIVES, RATES, PEERS)
+BINDING = Ablation(
+    "binding",
+    "Do captioner and filter help to tell which colour belongs to which object?",
+    "beyond the paper",
+    tuple(replace(arm, measures=(worth, binding)) for arm in (NONE, CAPFILT, F_ONLY, C_ONLY)),
+)
+BEYOND = (MIXES, CAPTIONERS, NLVR, THRESHOLD, STRICTNESS, NOISE, CANDIDATES, SAMPLING, ROUNDS, FILTERS, OBJECTIVES, RATES, PEERS, BINDING)
