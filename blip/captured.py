@@ -14,6 +14,9 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from blip.errors import InputError, one_line
+
+_ASKED = "BLIP_LAB_GRAPHS"
 _KEPT = 2
 """Prepared work of a model that is kept: that of the last shapes, whose tensors take memory."""
 Work = TypeVar("Work")
@@ -27,7 +30,7 @@ class Graph(Protocol):
 
 def captures(device: torch.device) -> bool:
     """Whether work on a device is captured: on a GPU, where BLIP_LAB_GRAPHS is 1."""
-    return device.type == "cuda" and os.environ.get("BLIP_LAB_GRAPHS") == "1"
+    return device.type == "cuda" and os.environ.get(_ASKED) == "1"
 
 
 class Captured:
@@ -52,10 +55,16 @@ class Captured:
 
 
 def noted(work: Callable[[], None]) -> Graph:
-    """The kernels of work, as one graph. Other threads may use the GPU meanwhile."""
+    """The kernels of work, as one graph. Other threads may use the GPU meanwhile. InputError where it cannot be captured."""
     graph = torch.cuda.CUDAGraph()
-    with _casts_noted(), torch.cuda.graph(graph, pool=_pool(), capture_error_mode="thread_local"):
-        work()
+    try:
+        with _casts_noted(), torch.cuda.graph(graph, pool=_pool(), capture_error_mode="thread_local"):
+            work()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        why = one_line(str(error).partition("\n")[0])
+        raise InputError(f"The GPU's work could not be captured as a graph ({why}); unset {_ASKED} to do it plainly.") from error
     return graph
 
 

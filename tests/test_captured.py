@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from transformers_models import toy_tokenizer
 from blip import captured
 from blip.captured import Captured, Kept
 from blip.checkpoint.own import Card, Loaded
+from blip.errors import InputError
 from blip.generate import Decoding, generate
 from blip.generate.search import _KEPT
 from blip.matching import Matcher
@@ -152,6 +154,29 @@ def test_graphs_are_for_gpus_where_they_are_asked_for(monkeypatch):
     assert not captured.captures(gpu)
     monkeypatch.setenv("BLIP_LAB_GRAPHS", "1")
     assert captured.captures(gpu) and not captured.captures(cpu)
+
+
+def test_what_cannot_be_captured_is_told_in_one_sentence_and_too_little_memory_as_it_is(monkeypatch):
+    @contextmanager
+    def failing(graph, pool, capture_error_mode):
+        yield
+        raise RuntimeError("operation not permitted when stream is capturing\nCUDA kernel errors might be reported elsewhere")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    monkeypatch.setattr(torch.cuda, "graph", failing)
+    monkeypatch.setattr(captured, "_pool", lambda: None)
+    with pytest.raises(InputError) as told:
+        captured.noted(lambda: None)
+    assert str(told.value) == (
+        "The GPU's work could not be captured as a graph (operation not permitted when stream is capturing); "
+        "unset BLIP_LAB_GRAPHS to do it plainly."
+    )
+
+    def full():
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(torch.OutOfMemoryError):
+        captured.noted(full)
 
 
 def test_the_first_call_is_plain_and_the_second_is_noted():
