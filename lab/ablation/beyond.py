@@ -209,6 +209,16 @@ BINDING = Ablation(
     "binding",
     "Do captioner and filter help to tell which colour belongs to which object?",
     "beyond the paper",
-    tuple(replace(arm, measures=(worth, binding)) for arm in (NONE, CAPFILT, F_ONLY, C_ONLY)),
+    tuple(
+        replace(arm, measures=(worth, binding))
+        for arm in (
+            *(NONE, CAPFILT, F_ONLY, C_ONLY),
+            *(
+                replace(arm, name=f"{arm.name}, noise {noise:.0%}", everywhere=(f"noise={noise}",))
+                for noise in (0.0, 0.2, 0.4)
+                for arm in (NONE, CAPFILT)
+            ),
+        )
+    ),
 )
 BEYOND = (MIXES, CAPTIONERS, NLVR, THRESHOLD, STRICTNESS, NOISE, CANDIDATES, SAMPLING, ROUNDS, FILTERS, OBJECTIVES, RATES, PEERS, BINDING)
