@@ -70,8 +70,14 @@ LINES = (
         ),
     ),
     Line(
-        "**Both or one.** Whether the two together retrieve better than either alone, as the paper finds, is undecided.",
-        undecided=("both-over-filter", "both-over-captioner"),
+        "**Both or one.** The two together retrieve better than either alone, as the paper finds.",
+        found=("both-over-filter", "both-over-captioner"),
+    ),
+    Line(
+        "**What it teaches.** Captioner and filter help ITC and ITM to know which colour belongs to which object (\"a red hat and a blue ball\", not \"a blue hat and a red "
+        "ball\"), and ITM more with that than with a wrong colour. The filter alone helps ITM with it; whether the captioner alone does is undecided.",
+        found=("capfilt-binding", "capfilt-binding-itc", "capfilt-binding-most", "filter-binding"),
+        undecided=("captioner-binding",),
     ),
     Line(
         "**Captions.** What is good for retrieval is not all good for captions: synthetic captions without the filter make the student's own less true and lower their "

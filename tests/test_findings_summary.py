@@ -51,7 +51,7 @@ def test_an_answer_opens_with_its_verdicts_in_one_sentence(shown):
     assert said == (
         "**In short:** of the 5 claims measured here, 1 is reproduced or found to hold (The captioner alone helps [the other way: strictly true captions, "
         "strictly true, out of domain, CIDEr-D]), 1 is found to be the other way (Both help more than the filter alone [the other way: "
-        "strictly true captions, strictly true, out of domain]), 1 is without a difference that counts (The filter alone helps), and 2 are undecided."
+        "strictly true captions, strictly true, out of domain, CIDEr-D]), 1 is without a difference that counts (The filter alone helps), and 2 are undecided."
     )
     (one,) = opening([shown["table1"]], ["capfilt"])
     assert one == "**In short:** of the 1 claim measured here, 1 is reproduced or found to hold (Captioner and filter together help)."
