@@ -17,13 +17,13 @@ def test_true_texts_are_true_and_wrong_ones_false_each_in_one_part(level):
     scenes = [one for one in distinct(world.evaluation(60)) if suits(one.scene)]
     assert len(scenes) > 5
     for number, one in enumerate(scenes):
-        for texts in texts_of(one, number, world.level):
+        for texts in texts_of(one.scene, number, world.level):
             true, *wrong = (check(text, one.scene).truth for text in texts)
             assert true == "true" and wrong == ["false"] * len(WRONG), texts
             own, swapped, colour, kind = (set(text.split()) - {"a", "an"} for text in texts)
             assert own == swapped
             assert len(own - colour) == len(own - kind) == 1
-        one_order, other = texts_of(one, number, world.level)
+        one_order, other = texts_of(one.scene, number, world.level)
         assert [text.split(" and ")[::-1] for text in one_order] == [text.split(" and ") for text in other]
 
 

@@ -15,14 +15,14 @@ from lab.runs import Run
 from lab.world.language import Mention
 from lab.world.levels import Level
 from lab.world.scene import Scene
-from lab.world.sets import World, WorldPair
+from lab.world.sets import World
 
 WRONG = ("swapped", "colour", "kind")
 """What is wrong in a text: both colours are there, each with the other object; one colour, or one kind, is another."""
 
 
 def binding(trained: Trained) -> Run:
-    """The student, fine-tuned as filter: for how many texts of two objects ITM prefers the true one to a wrong one."""
+    """The student, fine-tuned as filter: how often ITM and ITC prefer a true text of two objects to a wrong one (`preferred`)."""
     steps = trained.student
     _, matcher = steps.tune(trained.model)
     level, count = steps.recipe.level, steps.recipe.evaluation
@@ -43,7 +43,7 @@ def preferred(loaded: Loaded, world: World, count: int, device: str = "cpu") -> 
         return {"scenes": 0} | {score: dict.fromkeys(WRONG) for score in ("itm", "itc")}
     matcher, px = Matcher(loaded, device=device), world.level.px
     pictures = [matcher.prepare(Image.fromarray(one.image(px))) for one in scenes]
-    texts = [[text for order in texts_of(one, at, world.level) for text in order] for at, one in enumerate(scenes)]
+    texts = [[text for order in texts_of(one.scene, at, world.level) for text in order] for at, one in enumerate(scenes)]
     scores = np.array(matcher(pictures, texts)).reshape(len(scenes), 2, 1 + len(WRONG), -1)
     right = (scores[:, :, :1] > scores[:, :, 1:]).mean(axis=(0, 1))
     margin, _, cosine = right.T.tolist()
@@ -58,12 +58,12 @@ def suits(scene: Scene) -> bool:
     return len(more) == 1 and first.kind != more[0].kind and first.colour != more[0].colour
 
 
-def texts_of(pair: WorldPair, number: int, level: Level) -> tuple[list[str], list[str]]:
+def texts_of(scene: Scene, number: int, level: Level) -> tuple[list[str], list[str]]:
     """A true text of a suitable scene and the wrong ones (`WRONG`), in both orders of words.
 
     number: of the scene, which decides what stands in place of the first object's colour, or of its kind.
     """
-    one, other = pair.scene.things
+    one, other = scene.things
     colours = _others(level.colour_names, one.colour, other.colour)
     kinds = _others(level.kind_names, one.kind, other.kind)
     said = (
