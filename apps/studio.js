@@ -42,9 +42,48 @@ const heed = (answer) => answer.then(
   },
 );
 const unlessLeaving = (answer) => answer.catch((error) => (leaving ? never : Promise.reject(error)));
+// The server ends its stream of answers once it has given all. A page that asks in that moment, before it has heard of
+// the end, opens no new stream and would wait for ever; so the end is told only to a page that waits for nothing.
+let unanswered = 0;
+const answeredOne = () => { unanswered = Math.max(0, unanswered - 1); };
+const passOn = async (stream, out) => {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  const encoder = new TextEncoder();
+  let rest = "";
+  let goesOn = false;
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return goesOn;
+    const messages = (rest + value).split("\n\n");
+    rest = messages.pop();
+    for (const message of messages) {
+      const kind = JSON.parse(message.slice("data: ".length)).msg;
+      if (kind === "process_completed") answeredOne();
+      if (kind === "close_stream" && unanswered) goesOn = true;
+      else out.enqueue(encoder.encode(`${message}\n\n`));
+    }
+  }
+};
+const keptUp = async (request) => {
+  const again = () => ask(request.clone());
+  const first = await again();
+  if (!first.ok) return first;
+  const answers = async (out) => {
+    let part = first;
+    while (await passOn(part.body, out)) part = await again();
+    out.close();
+  };
+  const body = new ReadableStream({ start: (out) => void answers(out).catch((error) => out.error(error)) });
+  return new Response(body, { status: first.status, headers: first.headers });
+};
+
 window.fetch = (request, ...rest) => {
-  if (!String(request.url ?? request).includes("/queue/join")) return unlessLeaving(ask(request, ...rest));
+  const address = String(request.url ?? request);
+  if (address.includes("/queue/data")) return unlessLeaving(keptUp(new Request(request, ...rest)));
+  if (!address.includes("/queue/join")) return unlessLeaving(ask(request, ...rest));
+  unanswered += 1;
   const answer = asked.then(() => ask(request, ...rest));
+  answer.then((found) => found.ok || answeredOne(), answeredOne);
   asked = answer.catch(() => {});
   heed(answer);
   return unlessLeaving(answer);

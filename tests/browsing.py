@@ -99,13 +99,15 @@ def opened(
     height: int = 900,
     query: str = "",
     at_work: str = AT_WORK,
+    before: str = "",
 ) -> Iterator[Page]:
     """A page in a browser session of its own. Errors in the console and requests to other machines fail the test.
 
-    at_work: what is on the page when a person can use it; "" where that is at once.
+    at_work: what is on the page when a person can use it; "" where that is at once. before: a script that runs before the page's own.
     """
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     page = context.new_page()
+    page.add_init_script(before)
     page.set_default_timeout(MS)
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)

@@ -292,6 +292,25 @@ def test_a_slow_request_is_not_overtaken_by_the_next(opened):
     at(page, 5)
 
 
+LATE = """() => {
+  const ask = window.fetch;
+  const late = () => new TransformStream({ transform: (part, out) => new Promise((go) => setTimeout(go, 400)).then(() => out.enqueue(part)) });
+  window.fetch = (request, ...rest) => ask(request, ...rest).then((found) => {
+    if (!String(request.url ?? request).includes("/queue/data")) return found;
+    return new Response(found.body.pipeThrough(late()), { status: found.status, headers: found.headers });
+  });
+}"""
+"""The stream of answers comes late, as on a machine under load: also the news that it has ended."""
+
+
+def test_who_asks_while_the_stream_of_answers_ends_is_answered(browser, address, reviews):
+    with browsing.opened(browser, address, query="?room=review&queue=all", before=f"({LATE})()") as page:
+        at(page, 1)
+        for number in range(2, 8):
+            page.keyboard.press("ArrowDown")
+            at(page, number)
+
+
 def test_a_chosen_caption_is_not_lost_to_a_search_that_was_still_on_its_way(opened):
     page = opened()
     held, free = [], Event()
