@@ -7,12 +7,10 @@ from blip.checkpoint import Loaded, load
 from blip.errors import InputError
 
 WEIGHTS = Path(blip.__file__).parent / "weights"
-BEFORE = "pretrained-web"
-"""The pre-trained model before the round of CapFilt, on the web's own texts."""
 
 
 def shipped(stage: str, device: str = "cpu") -> Loaded:
-    """pretrained, captioner or filter of the generated world, after a round of CapFilt; or the model BEFORE it."""
+    """pretrained, captioner or filter of the generated world."""
     path = WEIGHTS / f"{stage}.safetensors"
     if not path.is_file():
         raise InputError(

@@ -19,7 +19,7 @@ from lab.progress import images_bar
 from lab.recipes import Recipe, overridden, recipe
 from lab.records import WRITTEN, record, write_record
 from lab.report import summarize
-from lab.weights import BEFORE, WEIGHTS
+from lab.weights import WEIGHTS
 from lab.world.sets import World, WorldPair, as_pairs
 
 
@@ -58,8 +58,8 @@ def main(options: Options) -> int:
     name = f"train-{chosen.name}"
     path = write_record(out / "record.json", record(name, result, seed=options.seed, config=config))
     if options.install:
-        for source, installed in {**{stage: stage for stage in NAMES}, "first/pretrained": BEFORE}.items():
-            shutil.copy(out / f"{source}.safetensors", WEIGHTS / f"{installed}.safetensors")
+        for stage in NAMES:
+            shutil.copy(out / f"{stage}.safetensors", WEIGHTS / f"{stage}.safetensors")
         shutil.copy(path, WRITTEN / f"{name}.json")
     _print(result)
     print(f"weights and record: {out}")
