@@ -77,12 +77,12 @@ def filter_auc() -> str:
     result = read_record("train-shipped")["result"]
     first, held_out, in_demo = (*(one["filter"]["auc"] for one in (result["first"], result)), read_record("demo")["result"]["auc"])
     rows = [[kind.replace("_", " "), *(number(auc.get(kind)) for auc in (first, held_out, in_demo))] for kind in held_out]
-    head = ["noise", "AUC before the round", "AUC on unseen web pairs", "AUC in the demo"]
+    head = ["noise", "AUC before the round", "after it", "after it, in the demo"]
     kept = [
         f"{percent(one['filter']['kept_of_true'])} of true texts and {percent(one['filter']['kept_of_false'])} of false ones"
         for one in (result, result["first"])
     ]
-    return "\n".join([markdown(head, rows), "", f"Of unseen web pairs it keeps {kept[0]}; before the round {kept[1]}. {_AUC}"])
+    return "\n".join([markdown(head, rows), "", f"On unseen web pairs, of which the filter keeps {kept[0]}, before the round {kept[1]}. {_AUC}"])
 
 
 def shipped_quality() -> str:
@@ -200,9 +200,8 @@ def capfilt_kills() -> str:
 
 _AUC = (
     "AUC: the chance that a clean text scores above one of that noise; noise that happens to be true is left out. It is lowered "
-    "mostly by clean texts that name only a part of the picture, which this filter rejects; those that name all of it score above "
-    "nearly all noise. In the median near misses score lowest, so that their AUC is best, but they spread widest: at the threshold "
-    "of 0.5 it is near misses that slip through."
+    "by clean texts that name only a part of the picture, nearly all of which this filter rejects; those that name all of it score "
+    "above nearly all noise of every kind. Of the noise near misses spread widest, and they alone ever reach the threshold of 0.5."
 )
 _SETS = {"web": "web and human texts", "bootstrapped": "what CapFilt kept, and human texts"}
 _DOMAINS = {
