@@ -46,28 +46,21 @@ class Seconds:
 
 
 def train_models(
-    recipe: Recipe,
-    world: World,
-    out: Path,
-    *,
-    seed: int = 0,
-    seconds: Seconds | None = None,
-    pairs: Sequence[WorldPair] | None = None,
+    recipe: Recipe, world: World, out: Path, *, seed: int = 0, seconds: Seconds | None = None
 ) -> dict[str, Loaded]:
     """Pre-train, fine-tune captioner and filter from the same weights; files NAME.safetensors in `out`.
 
-    pairs: what is pre-trained on, by default the recipe's web; the vocabulary is that of the web's texts in any case.
     A run that was cut off continues where it was.
     """
     seconds = seconds or Seconds()
     with seconds.stage("draw"):
         web = world.web(recipe.web, recipe.noise)
         tokenizer = tokenizer_of(web)
-        source = array_source(web if pairs is None else pairs, world.level.px)
+        web_source = array_source(web, world.level.px)
         human_source = array_source(world.human(recipe.human, captions_each=2), world.level.px)
     keep = _keeper(recipe, tokenizer, out, seed)
     with seconds.stage("pretrain"), bar(recipe.pretrain.steps, "pretrain") as show:
-        model = stages.pretrain(recipe, source, tokenizer, seed=seed, out=out, progress=show)
+        model = stages.pretrain(recipe, web_source, tokenizer, seed=seed, out=out, progress=show)
         keep("pretrained", model)
     with seconds.stage("tune captioner"), bar(recipe.captioner.steps, "captioner") as show:
         tuned = stages.tune_captioner(

@@ -73,40 +73,29 @@ def from_scratch() -> str:
 
 
 def filter_auc() -> str:
-    """How well the shipped filter tells each kind of noise from clean text, and the filter before the round of CapFilt."""
+    """How well the shipped filter tells each kind of noise from clean text."""
     result = read_record("train-shipped")["result"]
-    first, held_out, in_demo = (*(one["filter"]["auc"] for one in (result["first"], result)), read_record("demo")["result"]["auc"])
-    rows = [[kind.replace("_", " "), *(number(auc.get(kind)) for auc in (first, held_out, in_demo))] for kind in held_out]
-    head = ["noise", "AUC before the round", "after it", "after it, in the demo"]
-    kept = [
-        f"{percent(one['filter']['kept_of_true'])} of true texts and {percent(one['filter']['kept_of_false'])} of false ones"
-        for one in (result, result["first"])
-    ]
-    return "\n".join([markdown(head, rows), "", f"On unseen web pairs, of which the filter keeps {kept[0]}, before the round {kept[1]}. {_AUC}"])
+    held_out, in_demo = result["filter"]["auc"], read_record("demo")["result"]["auc"]
+    rows = [[kind.replace("_", " "), number(held_out[kind]), number(in_demo.get(kind))] for kind in held_out]
+    return "\n".join([markdown(["noise", "AUC on unseen web pairs", "AUC in the demo"], rows), "", _AUC])
 
 
 def shipped_quality() -> str:
     """Shares of true captions of the shipped captioner, by domain of held-out scenes."""
     result = read_record("train-shipped")["result"]
     rows = [
-        [_DOMAINS[domain], percent(shares["true"]), percent(shares["strictly_true"]), percent(before["strictly_true"])]
+        [_DOMAINS[domain], percent(shares["true"]), percent(shares["strictly_true"])]
         for domain, shares in result["captioner"].items()
-        for before in [result["first"]["captioner"][domain]]
     ]
-    return markdown(["held-out scenes", "true", "strictly true", "strictly true before the round"], rows)
+    return markdown(["held-out scenes", "true", "strictly true"], rows)
 
 
 def shipped_binding() -> str:
     """How often pre-trained model and filter prefer a true text to the same with its colours swapped."""
-    result = read_record("train-shipped")["result"]
-    rows = [
-        [f"`{name}.safetensors`", score.upper(), *(percent(one["binding"][name][score]["swapped"]) for one in (result, result["first"]))]
-        for name in result["binding"]
-        for score in ("itm", "itc")
-    ]
-    head = ["weights", "score", "true text preferred", "before the round"]
-    scenes = result["binding"]["filter"]["scenes"]
-    return "\n".join([markdown(head, rows), "", f"{scenes} held-out scenes of two objects, two orders of words; chance is 50%."])
+    found = read_record("train-shipped")["result"]["binding"]
+    rows = [[f"`{name}.safetensors`", *(percent(own[score]["swapped"]) for score in ("itm", "itc"))] for name, own in found.items()]
+    said = f"Shares of {found['filter']['scenes']} held-out scenes of two objects, in two orders of words; chance is 50%."
+    return "\n".join([markdown(["weights", "true text preferred by ITM", "by ITC"], rows), "", said])
 
 
 def shipped_training() -> str:
@@ -115,24 +104,20 @@ def shipped_training() -> str:
     recipe, result = record["config"]["recipe"], record["result"]
     stages = {"pretrained": "pretrain", "captioner": "captioner", "filter": "filter"}
     timed = {"pretrained": "pretrain", "captioner": "tune captioner", "filter": "tune filter"}
-    first, second = result["first"]["seconds"], result["seconds"]
     rows = [
         [
             f"`{name}.safetensors`",
             f"{recipe[stage]['samples']:,}",
-            *(f"{seconds[timed[name]]:.0f}" for seconds in (first, second)),
+            f"{result['seconds'][timed[name]]:.0f}",
             f"{result['bytes'][name] / 1e6:.2f}",
         ]
         for name, stage in stages.items()
     ]
-    kept, told = result["capfilt"]["kept"], result["capfilt"]
     said = (
         f"{recipe['web']:,} web pairs with {percent(recipe['noise'])} noise and {recipe['human']:,} "
-        f"human-annotated pairs of the level `{recipe['level']}`. CapFilt took {second['capfilt']:.0f} s and kept {kept['web']:,} web "
-        f"texts and {kept['synthetic']:,} synthetic ones; {percent(told['false_share_before'])} of the web's were false, of the kept ones "
-        f"{percent(told['false_share_after'])}."
+        f"human-annotated pairs of the level `{recipe['level']}`."
     )
-    table = markdown(["weights", "samples", "seconds before the round", "seconds", "MB"], rows)
+    table = markdown(["weights", "samples", "seconds", "MB"], rows)
     return "\n".join([table, "", said, "", source(record)])
 
 
