@@ -185,8 +185,9 @@ def capfilt_kills() -> str:
 
 _AUC = (
     "AUC: the chance that a clean text scores above one of that noise; noise that happens to be true is left out. It is lowered "
-    "by clean texts that name only a part of the picture, nearly all of which this filter rejects; those that name all of it score "
-    "above nearly all noise of every kind. Of the noise near misses spread widest, and they alone ever reach the threshold of 0.5."
+    "mostly by clean texts that name only a part of the picture, which this filter rejects; those that name all of it score above "
+    "nearly all noise. In the median near misses score lowest, so that their AUC is best, but they spread widest: at the threshold "
+    "of 0.5 it is near misses that slip through."
 )
 _SETS = {"web": "web and human texts", "bootstrapped": "what CapFilt kept, and human texts"}
 _DOMAINS = {

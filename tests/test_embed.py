@@ -40,11 +40,10 @@ def single():
 
 
 @pytest.fixture
-def by_look(tmp_path, single):
-    """A folder for each colour with a kind: CapFilt drops texts without the colour, so the weights seldom saw such."""
+def by_kind(tmp_path, single):
+    """A folder a kind."""
     for item in single:
-        (thing,) = item.scene.things
-        folder = tmp_path / "photos" / f"{thing.colour} {thing.kind}"
+        folder = tmp_path / "photos" / item.scene.things[0].kind
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(item.image(32)).save(folder / f"{item.key}.png")
     return tmp_path / "photos"
@@ -68,12 +67,12 @@ def test_features_are_unit_vectors_whose_products_are_the_cosines_of_the_filter(
     assert texts.column("key").to_pylist()[row] == images.column("key").to_pylist()[2]
 
 
-def test_images_alone_have_no_rejects_and_a_broken_one_is_counted(tmp_path, by_look, single):
-    assert run("embed", tmp_path / "e", by_look) == 0
+def test_images_alone_have_no_rejects_and_a_broken_one_is_counted(tmp_path, by_kind, single):
+    assert run("embed", tmp_path / "e", by_kind) == 0
     assert not (tmp_path / "e" / "texts.parquet").exists()
     assert (summary(tmp_path / "e")["images"], summary(tmp_path / "e")["rejects"]) == (len(single), 0)
-    next(by_look.rglob("*.png")).write_bytes(b"")
-    assert run("embed", tmp_path / "b", by_look) == 0
+    next(by_kind.rglob("*.png")).write_bytes(b"")
+    assert run("embed", tmp_path / "b", by_kind) == 0
     assert (summary(tmp_path / "b")["images"], summary(tmp_path / "b")["rejects"]) == (len(single) - 1, 1)
     assert pq.read_table(tmp_path / "b" / "images.parquet").num_rows == len(single) - 1
 
@@ -145,19 +144,19 @@ def test_prompts_take_the_label_and_too_long_ones_are_named():
         class_tokens(tokenizer, ["cup", "a red ball"], 4)
 
 
-def test_folders_are_labels_and_are_found_far_more_often_than_by_guessing(tmp_path, by_look, single, capsys):
-    assert run("classify", tmp_path / "c", by_look, "--prompts", "a {}", "there is a {}") == 0
+def test_folders_are_labels_and_are_found_far_more_often_than_by_guessing(tmp_path, by_kind, single, capsys):
+    assert run("classify", tmp_path / "c", by_kind, "--prompts", "a {}", "there is a {}") == 0
     found = summary(tmp_path / "c")
     assert found["chance"] == 1 / found["labels"] and found["known"] == found["images"] == len(single)
-    assert found["accuracy"]["itc"] > 0.8 and found["accuracy"]["caption"] > 5 * found["chance"]
+    assert found["accuracy"]["itc"] > 0.8 and found["accuracy"]["caption"] > 2.5 * found["chance"]
     with (tmp_path / "c" / "classes.csv").open() as file:
         rows = list(csv.DictReader(file))
     right = sum(row["itc"] == row["label"] == row["key"].split("/")[0] for row in rows)
     assert right / len(rows) == found["accuracy"]["itc"]
     assert "right by guessing" in capsys.readouterr().out
     matcher = Matcher(shipped("pretrained"))
-    text, picture = clean_caption(f"a {rows[0]['itc']}"), Image.open(by_look / f"{rows[0]['key']}.png")
-    assert run("classify", tmp_path / "o", by_look, "--prompts", "a {}") == 0
+    text, picture = clean_caption(f"a {rows[0]['itc']}"), Image.open(by_kind / f"{rows[0]['key']}.png")
+    assert run("classify", tmp_path / "o", by_kind, "--prompts", "a {}") == 0
     with (tmp_path / "o" / "classes.csv").open() as file:
         row = next(csv.DictReader(file))
     assert float(row["itc_score"]) == pytest.approx(matcher([matcher.prepare(picture)], [[text]])[0][0][2], abs=1e-3)

@@ -64,18 +64,19 @@ def test_a_record_says_who_measured_cells_before():
 
 
 def test_what_pages_say_of_the_filters_auc_is_so():
-    """That nearly all texts of a part are rejected and lower every AUC, and that only near misses slip through at 0.5."""
+    """That texts of a part are rejected and lower every AUC, and that only near misses slip through at 0.5."""
     world = World.of("nano")
     items = world.web(1_200, start=100_000)
     scores = filter_scores(shipped("filter"), items, world.level.px)
     kinds, noise = np.array([item.noise_kind for item in items]), np.array([item.truth != "true" for item in items])
     whole = np.array([check(item.caption, item.scene).strict for item in items])
     clean = kinds == "clean"
-    assert np.mean(scores[clean & whole] >= 0.5) > 0.99 and np.mean(scores[clean & ~whole] >= 0.5) < 0.05
+    assert np.mean(scores[clean & whole] >= 0.5) > 0.99 and np.mean(scores[clean & ~whole] >= 0.5) < 0.01
     apart = {kind: scores[(kinds == kind) & noise] for kind in KINDS}
     for own in apart.values():
-        assert auc(scores[clean & whole], own) > 0.999 > auc(scores[clean], own)
+        assert auc(scores[clean & whole], own) > 0.99 > auc(scores[clean], own)
     assert [kind for kind, own in apart.items() if (own >= 0.5).any()] == ["near_miss"]
+    assert min(apart, key=lambda kind: np.median(apart[kind])) == "near_miss"
     assert max(apart, key=lambda kind: np.std(apart[kind])) == "near_miss"
 
 
