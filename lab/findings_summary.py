@@ -9,7 +9,7 @@ from lab.decided import Decided
 from lab.outcomes import OUTCOMES, effect_in
 from lab.stats import EQUIVALENT, REPRODUCED, UNDECIDED
 
-_STRICT, _OUT, _CIDER = "strictly true captions", "strictly true, out of domain", "CIDEr-D"
+_R1, _STRICT, _OUT, _CIDER = "R@1 (decides)", "strictly true captions", "strictly true, out of domain", "CIDEr-D"
 Known = Mapping[str, tuple[Decided, Measured]]
 """Decided claims by their ids, with the record that decides each."""
 
@@ -88,6 +88,12 @@ LINES = (
         "**Which captioner.** Of captioners of one design, pre-trained an eighth to twice as long, each with a filter of the same model, that of the higher CIDEr makes the "
         "texts that are worth more.",
         found=("benchmark-predicts-use",),
+    ),
+    Line(
+        "**How captions are drawn.** At the paper's temperature of 1 captions by nucleus sampling are noisier, as the paper says, and worth less than those of beam search, "
+        "the opposite of what it finds.",
+        found=("nucleus-noisier-published",),
+        outcomes={("nucleus-published", _R1): -1},
     ),
     Line(
         "**Longer training.** CapFilt beats the web's texts repeated for as many samples; whether longer training alone gains less than half of that is undecided.",
