@@ -9,6 +9,7 @@ from blip.errors import InputError
 from lab.ablation.binding import preferred
 from lab.bootstrap import NAMES, Seconds, train_models
 from lab.evaluate import bootstrap_quality
+from lab.page_parts import number
 from lab.recipes import overridden, recipe
 from lab.records import WRITTEN, record, write_record
 from lab.weights import WEIGHTS
@@ -63,12 +64,8 @@ def _print(quality: dict, seconds: Seconds) -> None:
         print(f"  {domain:7} true {shares['true']:.3f}  strictly true {shares['strictly_true']:.3f}")
     print("filter AUC on unseen web pairs:")
     for kind, value in quality["filter"]["auc"].items():
-        print(f"  {kind:12} {_told(value)}")
+        print(f"  {kind:12} {number(value)}")
     print("a true text of two objects scored above the same with its colours swapped (chance 0.5):")
     for name, found in quality["binding"].items():
-        print(f"  {name:12} ITM {_told(found['itm']['swapped'])}  ITC {_told(found['itc']['swapped'])}")
+        print(f"  {name:12} ITM {number(found['itm']['swapped'])}  ITC {number(found['itc']['swapped'])}")
     print("seconds: " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.of.items()))
-
-
-def _told(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
