@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lab import paper
+from lab.ablation.breadth import SAID
 from lab.ablation.noted import Budgets, noted
 from lab.ablation.own_table import Table
 from lab.arm_metrics import at, chosen, path_of, without
@@ -44,6 +45,9 @@ METRICS = {
     "ITM, wrong colour": "binding.itm.colour",
     "ITM, wrong kind": "binding.itm.kind",
     "ITC, colours swapped": "binding.itc.swapped",
+    "NDCG, visual dialog": "dialog.ndcg",
+    "VQA": "questions.accuracy",
+    **{f"{name}, kinds {said}": f"kinds.{name.lower()}.{said}" for name in ("LM", "ITM", "ITC") for said in SAID},
     "bias": "bias.bias",
     "noise ratio": "bias.noise_ratio",
 }

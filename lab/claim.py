@@ -131,7 +131,7 @@ class Claim:
     @property
     def of_students(self) -> bool:
         """Whether its value is of pre-trained students, rather than of captioner, filter and their captions."""
-        return any(path.startswith(("worth.", "nlvr.", "binding.")) for path in self.value.metrics)
+        return any(path.startswith(("worth.", "nlvr.", "binding.", "kinds.", "dialog.", "questions.")) for path in self.value.metrics)
 
     @property
     def in_recalls(self) -> bool:

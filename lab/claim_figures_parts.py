@@ -65,7 +65,13 @@ SWAPPED, WRONG_COLOUR, WRONG_KIND = (
     for wrong, name in (("swapped", "else colours swapped"), ("colour", "else a wrong colour"), ("kind", "else a wrong kind"))
 )
 SWAPPED_ITC = Metric("ITC prefers the true text, %\n(else colours swapped)", "binding.itc.swapped")
-_KNOWN = (SYNTHETIC_KEPT, DIFFERENT, BIAS, FLAT, SKETCH, SWAPPED, WRONG_COLOUR, SWAPPED_ITC)
+NDCG = Metric("visual dialog, NDCG in %", "dialog.ndcg")
+VQA = Metric("VQA, %", "questions.accuracy")
+LM_ALONE, LM_COLOURED, ITM_ALONE, ITC_ALONE = (
+    Metric(f"{score} prefers the kind shown, %\n({said})", f"kinds.{score.lower()}.{path}")
+    for score, path, said in (("LM", "alone", "without a colour"), ("LM", "coloured", "with its colour"), ("ITM", "alone", "without a colour"), ("ITC", "alone", "without a colour"))
+)
+_KNOWN = (SYNTHETIC_KEPT, DIFFERENT, BIAS, FLAT, SKETCH, SWAPPED, WRONG_COLOUR, SWAPPED_ITC, NDCG, VQA, LM_ALONE, ITM_ALONE)
 
 
 def page(

@@ -49,7 +49,7 @@ TOUR = (
     Chapter("02_capfilt_step_by_step", "What does CapFilt do to a pair?"),
     Chapter("03_retrieval_and_captioning", "Which of the three readings sees what in a picture?"),
     Chapter("04_questions_dialogs_videos", "How far does a short fine-tuning go, and what can the method not see?"),
-    Chapter("05_does_capfilt_help", "Does CapFilt help?", ("table1", "table1-larger", "table1-epochs", "table1-rates", "combinations", "binding")),
+    Chapter("05_does_capfilt_help", "Does CapFilt help?", ("table1", "table1-larger", "table1-epochs", "table1-rates", "combinations", "binding", "breadth")),
     Chapter("06_decoding", "Nucleus sampling or beam search?", ("table2",)),
     Chapter("07_text_sharing", "What should text encoder and decoder share?", ("table3", "table3-rates")),
     Chapter("08_captioner_filter_sharing", "Should captioner and filter be one model?", ("table4", "bias")),

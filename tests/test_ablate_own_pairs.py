@@ -40,7 +40,7 @@ from lab.runs import Home, Run
 from lab.verdicts import decided
 from lab.whose_record import command_of
 
-REFUSED = {"bias", "threshold", "strictness", "nlvr", "noise", "combinations", "harder", "peers", "binding"}
+REFUSED = {"bias", "threshold", "strictness", "nlvr", "noise", "combinations", "harder", "peers", "binding", "breadth"}
 NOUNS = ("dog", "cat", "boat", "tree", "child", "horse")
 PLACES = ("on a beach", "in the snow", "near a house")
 

@@ -1,4 +1,4 @@
-"""Ablations beyond the paper's tables: mixes of texts, captioners, noise, sampling, filters, objectives, NLVR, peers."""
+"""Ablations beyond the paper's tables: mixes of texts, captioners, noise, sampling, filters, objectives, other tasks, peers."""
 
 from dataclasses import replace
 
@@ -6,6 +6,7 @@ from blip.capfilt import Policy
 from blip.generate import Decoding
 from lab.ablation.arms import NUCLEUS, teacher, worth
 from lab.ablation.binding import binding
+from lab.ablation.breadth import dialog, kinds, questions
 from lab.ablation.ledger_arms import Sweep
 from lab.ablation.measures import diversity, nlvr
 from lab.ablation.peer_arms import CLIP_SCORES, PeerArm, clip_scored, flops, scores, zero_shot
@@ -221,4 +222,13 @@ BINDING = Ablation(
         )
     ),
 )
-BEYOND = (MIXES, CAPTIONERS, NLVR, THRESHOLD, STRICTNESS, NOISE, CANDIDATES, SAMPLING, ROUNDS, FILTERS, OBJECTIVES, RATES, PEERS, BINDING)
+BREADTH = Ablation(
+    "breadth",
+    "Do captioner and filter help visual dialog, NLVR, VQA, and to tell kinds that are named without a colour?",
+    "beyond the paper",
+    (
+        *(replace(arm, measures=(worth, kinds, dialog, nlvr, questions)) for arm in (NONE, CAPFILT)),
+        *(replace(arm, measures=(worth, kinds)) for arm in (F_ONLY, C_ONLY)),
+    ),
+)
+BEYOND = (MIXES, CAPTIONERS, NLVR, THRESHOLD, STRICTNESS, NOISE, CANDIDATES, SAMPLING, ROUNDS, FILTERS, OBJECTIVES, RATES, PEERS, BINDING, BREADTH)

@@ -18,7 +18,7 @@ class Options:
 
     Names: table1, table2, table3, table4, bias, table12, table13, table1-larger, mixes, captioners, nlvr, threshold,
     strictness, noise, candidates, sampling, rounds, filters, objectives, rates, peers,
-    binding, table1-epochs, table3-rates, table1-rates, combinations, harder.
+    binding, breadth, table1-epochs, table3-rates, table1-rates, combinations, harder.
     """
 
     name: Annotated[str, Positional, arg(metavar="NAME")]
