@@ -19,9 +19,9 @@ from lab.weights import shipped
 SCRIPT = str(Path(measuring_jobs.__file__))
 PRETRAINED, CAPTIONER = "blip/weights/pretrained.safetensors", "blip/weights/captioner.safetensors"
 BROKEN = 5  # of seven images in batches of two it is in the part of the second process
-DONE = ("retrieval", "captioning", "vqa", "nlvr", "visdial", "video-retrieval", "video-qa", "classes", "own pairs")
+DONE = ("retrieval", "captioning", "vqa", "nlvr", "visdial", "video-retrieval", "video-qa", "classes", "own pairs", "features")
 SCORED = ("retrieval", "nlvr", "visdial", "video-retrieval", "own pairs")
-REFUSED = ("broken image", "broken photo", "broken photos", "no words", "lost file", "folder of a training")
+REFUSED = ("no image", "broken image", "broken photo", "broken photos", "no words", "lost file", "folder of a training")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,7 @@ def files(tmp_path_factory):
     rows = [{"image": f"{n}.png", "caption": [text, f"there is {text} on a table"]} for n, text in enumerate(said)]
     (folder / "list.json").write_text(json.dumps(rows))
     table(folder / "pairs.csv", "text", [(row["image"], text) for row in rows for text in row["caption"]])
+    table(folder / "none.csv", "text", [(f"{BROKEN}.png", "a ball")])
     table(folder / "foreign.csv", "text", [(row["image"], "чашка на столе") for row in rows])
     for name, shown in (("photo", (0, 1, 2, 3, 4, BROKEN, 6)), ("photos", (BROKEN, 1, 2, 3, 4, BROKEN, 6))):
         table(folder / f"{name}.csv", "question", [(f"{one}.png", f"what is {n}?") for n, one in enumerate(shown)])
@@ -83,6 +84,8 @@ def jobs(files: Path, out: Path) -> dict[str, list[str]]:
     lines["folder of a training"] = ["evaluate", *tasks["captioning"], "--out", f"{files}/trained"]
     classes = ["classify", "--weights", PRETRAINED, "--data", f"{files}/classes", "--batch", "2"]
     lines["classes"] = [*classes, "--out", str(out / "classes")]
+    lines["features"] = ["embed", "--weights", PRETRAINED, *pairs, "--batch", "2", "--out", str(out / "features")]
+    lines["no image"] = ["embed", "--weights", PRETRAINED, "--data", f"{files}/none.csv", "--out", f"{files}/none"]
     return {name: [*words, "--device", "cpu"] for name, words in lines.items()}
 
 

@@ -1,6 +1,6 @@
 """`lab embed`: the ITC features of images and texts as Parquet."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,16 @@ from blip.data.pairset import PairSet
 from blip.data.sources import PhotoSource
 from blip.data.text import clean_caption
 from blip.data.transforms import eval_transform
+from blip.distributed import from_all, is_main, rank, world_size
 from blip.errors import InputError
 from blip.precision import precision
 from blip.tasks.ranking import text_features
 from blip.tasks.retrieval import MAX_TOKENS
-from lab.inference import Machine, Weights, begin_evaluation, write_summary
+from lab.inference import Machine, Weights, begin_evaluation, together, write_summary
 from lab.reading import Reading
 
 IMAGES, TEXTS = "images.parquet", "texts.parquet"
-_AT_ONCE = 256  # texts the model sees at once
+_AT_ONCE = 4096  # texts that the processes share, those of like length together
 _ROWS_A_GROUP = 4096
 _FIELDS = [("key", pa.string()), ("caption", pa.string()), ("feature", pa.list_(pa.float32())), ("model", pa.string())]
 
@@ -57,22 +58,23 @@ def main(options: Options) -> int:
     """Write the features, and say what could not be used."""
     if not (options.images or options.texts):
         raise InputError("--no-images and --no-texts leave nothing to write; leave one of them out.")
-    loaded = options.weights.load(options.machine.device)
-    if "encode" not in loaded.model.config.text.readings:
-        raise InputError("These weights have no ITC features; give a pre-trained model, a retrieval model or a filter.")
-    pairs = options.reading.pairs(options.data)
-    if not options.images and not len(pairs):
-        raise InputError(f"{options.data} holds no text, and --no-images leaves nothing else to write; leave that out.")
-    begin_evaluation(options.out)
-    # An image without a text is no reject where there are no texts at all.
-    rejects = sum(reject.kind != "text" or len(pairs) > 0 for reject in pairs.rejects)
-    result: dict[str, Any] = {"model": loaded.fingerprint, "width": loaded.model.config.embed_dim, "rejects": rejects}
-    if options.images:
-        source = PhotoSource(pairs.images, eval_transform(loaded.model.config.vision.image_size))
-        result["images"] = _write(options.out / IMAGES, _of_images(loaded, source, options.machine), loaded)
-        result["rejects"] += len(source.rejects)
-    if options.texts and len(pairs):
-        result["texts"] = _write(options.out / TEXTS, _of_texts(loaded, pairs, options.machine), loaded)
+    with together(options.machine):
+        loaded = options.weights.load(options.machine.device)
+        if "encode" not in loaded.model.config.text.readings:
+            raise InputError("These weights have no ITC features; give a pre-trained model, a retrieval model or a filter.")
+        pairs = options.reading.pairs(options.data)
+        if not options.images and not len(pairs):
+            raise InputError(f"{options.data} holds no text, and --no-images leaves nothing else to write; leave that out.")
+        begin_evaluation(options.out)
+        # An image without a text is no reject where there are no texts at all.
+        rejects = sum(reject.kind != "text" or len(pairs) > 0 for reject in pairs.rejects)
+        result: dict[str, Any] = {"model": loaded.fingerprint, "width": loaded.model.config.embed_dim, "rejects": rejects}
+        if options.images:
+            source = PhotoSource(pairs.images, eval_transform(loaded.model.config.vision.image_size))
+            result["images"] = _write_images(options.out / IMAGES, _of_images(loaded, source, options.machine), loaded)
+            result["rejects"] += len(from_all(source.rejects))
+        if options.texts and len(pairs):
+            result["texts"] = _write_texts(options.out / TEXTS, _of_texts(loaded, pairs, options.machine), loaded)
     written = ", ".join(f"{result[name]:,} {name}" for name in ("images", "texts") if name in result)
     print(f"{written} in {result['width']} dimensions, {result['rejects']} rejects: {options.out}")
     write_summary(options.out, "embed", result, options, model=loaded.fingerprint)
@@ -96,16 +98,41 @@ def _of_texts(loaded: Loaded, pairs: PairSet, machine: Machine) -> Iterator[Part
         yield [pair.key for pair in part], [pair.caption for pair in part], features
 
 
-def _write(path: Path, parts: Iterator[Part], loaded: Loaded) -> int:
-    """Write parts in row groups of a useful size, whole or not at all; the number of rows."""
-    schema, rows, waiting = _schema(texts=path.name == TEXTS), 0, []
+def _write_texts(path: Path, parts: Iterator[Part], loaded: Loaded) -> int:
+    """Write the features, whole or not at all; the number of rows. Every process has all of them, the main one writes."""
+    schema = _schema(texts=True)
+    tables = (_table(part, schema, loaded.fingerprint) for part in parts)
+    return _in_groups(path, tables, schema) if is_main() else sum(map(len, tables))
+
+
+def _write_images(path: Path, parts: Iterator[Part], loaded: Loaded) -> int:
+    """As `_write_texts`; of several processes each writes its rows to a file beside it, and the main one puts them together."""
+    schema = _schema(texts=False)
+    tables = (_table(part, schema, loaded.fingerprint) for part in parts)
+    if world_size() == 1:
+        return _in_groups(path, tables, schema)
+    beside = [path.with_name(f".{path.name}.{number}") for number in range(world_size())]
+    try:
+        rows = sum(from_all([_in_groups(beside[rank()], tables, schema, empty=True)]))
+        if is_main():
+            batches = (batch for one in beside for batch in pq.ParquetFile(one).iter_batches())
+            _in_groups(path, (pa.Table.from_batches([batch]) for batch in batches), schema)
+        from_all(())  # until then the main one reads what the others wrote
+    finally:
+        beside[rank()].unlink(missing_ok=True)
+    return rows
+
+
+def _in_groups(path: Path, tables: Iterable[pa.Table], schema: pa.Schema, *, empty: bool = False) -> int:
+    """Write tables in row groups of a useful size; the number of rows. InputError without any, unless it may be empty."""
+    rows, waiting = 0, []
     with replacing(path) as file, pq.ParquetWriter(file, schema) as writer:
-        for part in parts:
-            waiting.append(_table(part, schema, loaded.fingerprint))
+        for table in tables:
+            waiting.append(table)
             if sum(map(len, waiting)) >= _ROWS_A_GROUP:
                 rows += _flush(waiting, writer)
         rows += _flush(waiting, writer)
-        if not rows:
+        if not rows and not empty:
             raise InputError(f"There is nothing to write to {path}: no image can be read; look at the data.")
     return rows
 
