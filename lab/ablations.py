@@ -88,6 +88,7 @@ TABLE2 = Ablation(
         replace(CAPFILT, name="nucleus, t 1", about="nucleus sampling as published, learned filter", decoding=Decoding(), measures=(worth, diversity)),
         replace(CAPFILT, name="beam", about="beam search, learned filter", decoding=_BEAM, measures=(worth, diversity)),
         replace(CAPFILT, name="nucleus, truth", about="nucleus sampling, truth as filter", mix=TRUTH, measures=(worth, diversity)),
+        replace(CAPFILT, name="nucleus, t 1, truth", about="nucleus sampling as published, truth as filter", decoding=Decoding(), mix=TRUTH, measures=(worth, diversity)),
         replace(CAPFILT, name="beam, truth", about="beam search, truth as filter", decoding=_BEAM, mix=TRUTH, measures=(worth, diversity)),
     ),
 )

@@ -243,7 +243,7 @@ def test_arms_that_need_truth_are_left_out_and_the_others_stay():
     assert {"bias", "threshold", "strictness", "nlvr", "noise", "combinations", "harder"} <= refused <= REFUSED
     assert all(left_out[name].count(".") == 1 and "cannot be done on your own pairs" in left_out[name] for name in refused)
     some = {name: told for name, told in left_out.items() if isinstance(told, set)}
-    assert some["table2"] == {"nucleus, truth", "beam, truth"} and "truth" in some["filters"] and not {"ITM", "ITC", "ITM + ITC"} & some["filters"]
+    assert some["table2"] == {"nucleus, truth", "nucleus, t 1, truth", "beam, truth"} and "truth" in some["filters"] and not {"ITM", "ITC", "ITM + ITC"} & some["filters"]
     assert some["table1-larger"] == {"none, more web", "both, more web"}
     with pytest.raises(InputError, match="it is measured on 4 times the scenes of the generated world"):
         possible(replace(ABLATIONS["table1"], arms=(replace(CAPFILT, more_scenes=4),)))
@@ -379,7 +379,7 @@ def test_web_images_that_are_measured_on_are_told(own, tmp_path, capsys):
     pairs = on_own_pairs(wanted, known_table("table2")).ground
     told = capsys.readouterr().err
     assert pairs.about()["val"]["of_them_in_web"] == 1 and "1 images of" in told and "pre-training sees what is measured on" in told
-    assert "The arm 'beam, truth' is left out: truth is its filter" in told and told.count("\n") == 3
+    assert "The arm 'beam, truth' is left out: truth is its filter" in told and told.count("\n") == 4
 
 
 def test_pictures_that_do_not_open_are_told_before_anything_is_trained(own, tmp_path, capsys):

@@ -198,7 +198,7 @@ def test_the_table_of_verdicts_has_every_claim_and_its_notebook():
     assert "**5 have a number in the paper: 3 reproduced, 0 opposite, 1 equivalent, 1 undecided.** Each" in said
     assert said.endswith("After Holm too: Captioner and filter together help; Both help more than the filter alone; Both help more than the captioner alone.")
     table2 = [line for line in lines if "(06_decoding.ipynb)" in line]
-    assert len(table2) == 6 and all("| not measured yet | `lab ablate table2 --scale cpu` |" in line for line in table2)
+    assert len(table2) == 7 and all("| not measured yet | `lab ablate table2 --scale cpu` |" in line for line in table2)
     assert summary([record("table1", PART)]).startswith(
         f"Of {len(CLAIMS)} claims 1 are measured. The others name the command that measures them. **1 has a number in the paper: 0 reproduced, "
     )
@@ -222,7 +222,7 @@ def test_arms_are_drawn_seed_by_seed_with_their_means():
 def test_claims_of_different_metrics_stand_on_axes_of_their_own():
     table2 = {arm: {s: cell(0.5) | {"capfilt": {"kept_of_synthetic": kept}, "diversity": {"all": {"distinct_2": 0.2, "different": 0.3}}} for s in range(5)} for arm, kept in (("nucleus", 0.7), ("beam", 0.9))}
     upper, middle, lower = figures.claims([shown("table2", table2)], "x").axes
-    assert texts(upper.figure).count("not measured yet") == 3  # truth as the filter, and two at the paper's temperature
+    assert texts(upper.figure).count("not measured yet") == 4  # truth as the filter, and three at the paper's temperature
     assert marks(middle, "o") + marks(middle, "D") == [[pytest.approx(20)]]  # 70% kept where beam's are kept to 90%
     assert "synthetic captions kept" in middle.get_xlabel() and marks(lower, "D") == [[0]]
     assert marks(upper, "v") == [[pytest.approx(1.1)], [pytest.approx(1.1)]]  # the paper's +1.0 and +1.2
