@@ -48,6 +48,8 @@ METRICS = {
     "NDCG, visual dialog": "dialog.ndcg",
     "VQA": "questions.accuracy",
     **{f"{name}, kinds {said}": f"kinds.{name.lower()}.{said}" for name in ("LM", "ITM", "ITC") for said in SAID},
+    "ITM, kinds alone, all that is shown": "kinds.itm.one",
+    "ITM, kinds alone, a part of it": "kinds.itm.more",
     "bias": "bias.bias",
     "noise ratio": "bias.noise_ratio",
 }

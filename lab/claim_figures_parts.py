@@ -67,9 +67,17 @@ SWAPPED, WRONG_COLOUR, WRONG_KIND = (
 SWAPPED_ITC = Metric("ITC prefers the true text, %\n(else colours swapped)", "binding.itc.swapped")
 NDCG = Metric("visual dialog, NDCG in %", "dialog.ndcg")
 VQA = Metric("VQA, %", "questions.accuracy")
-LM_ALONE, LM_COLOURED, ITM_ALONE, ITC_ALONE = (
+LM_ALONE, LM_COLOURED, ITC_ALONE, ITM_ALONE, ITM_COLOURED, ITM_ALL, ITM_PART = (
     Metric(f"{score} prefers the kind shown, %\n({said})", f"kinds.{score.lower()}.{path}")
-    for score, path, said in (("LM", "alone", "without a colour"), ("LM", "coloured", "with its colour"), ("ITM", "alone", "without a colour"), ("ITC", "alone", "without a colour"))
+    for score, path, said in (
+        ("LM", "alone", "without a colour"),
+        ("LM", "coloured", "with its colour"),
+        ("ITC", "alone", "without a colour"),
+        ("ITM", "alone", "without a colour"),
+        ("ITM", "coloured", "with its colour"),
+        ("ITM", "one", "it is all there is"),
+        ("ITM", "more", "there is more"),
+    )
 )
 _KNOWN = (SYNTHETIC_KEPT, DIFFERENT, BIAS, FLAT, SKETCH, SWAPPED, WRONG_COLOUR, SWAPPED_ITC, NDCG, VQA, LM_ALONE, ITM_ALONE)
 

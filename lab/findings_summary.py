@@ -7,7 +7,7 @@ from lab.claim_records import Measured
 from lab.claims_report import CEILING
 from lab.decided import Decided
 from lab.outcomes import OUTCOMES, effect_in
-from lab.stats import EQUIVALENT, REPRODUCED, UNDECIDED
+from lab.stats import EQUIVALENT, OPPOSITE, REPRODUCED, UNDECIDED
 
 _R1, _STRICT, _OUT, _CIDER = "R@1 (decides)", "strictly true captions", "strictly true, out of domain", "CIDEr-D"
 Known = Mapping[str, tuple[Decided, Measured]]
@@ -23,6 +23,7 @@ class Line:
     """Claims that are reproduced, or hold."""
     undecided: Sequence[str] = ()
     equivalent: Sequence[str] = ()
+    opposite: Sequence[str] = ()
     outcomes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """By claim and outcome: on which side of 0 the interval lies, 1 or -1; 0 where it holds 0."""
     near_ceiling: Sequence[str] = ()
@@ -32,7 +33,7 @@ class Line:
 
     def stands(self, known: Known) -> bool:
         """Whether the records say all of it."""
-        wanted = {REPRODUCED: self.found, UNDECIDED: self.undecided, EQUIVALENT: self.equivalent}
+        wanted = {REPRODUCED: self.found, UNDECIDED: self.undecided, EQUIVALENT: self.equivalent, OPPOSITE: self.opposite}
         verdicts = [(claim, verdict) for verdict, own in wanted.items() for claim in own]
         ids = {*(claim for claim, _ in verdicts), *(claim for claim, _ in self.outcomes), *self.near_ceiling, *self.small}
         return (
@@ -78,6 +79,12 @@ LINES = (
         "ball\"), and ITM more with that than with a wrong colour. The filter alone helps ITM with it; whether the captioner alone does is undecided.",
         found=("capfilt-binding", "capfilt-binding-itc", "capfilt-binding-most", "filter-binding"),
         undecided=("captioner-binding",),
+    ),
+    Line(
+        "**Other tasks.** Whether captioner and filter together help visual dialog, NLVR and VQA, each fine-tuned alike, is undecided. Without fine-tuning ITM tells worse "
+        "which kind of object a picture shows, named alone (\"a hat\"), than after pre-training on the web itself.",
+        opposite=("capfilt-kinds-itm",),
+        undecided=("capfilt-dialog", "capfilt-nlvr", "capfilt-vqa"),
     ),
     Line(
         "**Captions.** What is good for retrieval is not all good for captions: synthetic captions without the filter make the student's own less true and lower their "

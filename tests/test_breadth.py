@@ -7,7 +7,7 @@ import pytest
 
 from lab.ablation import breadth
 from lab.ablation.arms import Lab
-from lab.ablation.breadth import SAID, SCORES, preferred, texts_of
+from lab.ablation.breadth import SAID, SCORES, SHOWN, preferred, texts_of
 from lab.ablation.scales import scaled
 from lab.ablation.table import NONE
 from lab.captioned import distinct
@@ -41,14 +41,23 @@ def test_who_knows_the_truth_is_always_right_and_who_knows_only_colours_never(mo
     world = World.of(level)
     monkeypatch.setattr(breadth, "_scores", knowing(lambda text, scene: check(text, scene).truth == "true"))
     found = preferred(None, world, 40)
-    assert found == {"scenes": len(distinct(world.evaluation(40)))} | {score: {"alone": 1.0, "coloured": 1.0} for score in SCORES}
+    assert found == {"scenes": len(distinct(world.evaluation(40)))} | {score: dict.fromkeys((*SAID, *SHOWN), 1.0) for score in SCORES}
     monkeypatch.setattr(breadth, "_scores", knowing(lambda text, scene: any(thing.colour in text.split() for thing in scene.things)))
-    assert preferred(None, world, 40)["lm"] == dict.fromkeys(SAID, 0.0)
+    assert preferred(None, world, 40)["lm"] == dict.fromkeys((*SAID, *SHOWN), 0.0)
 
 
 def test_who_knows_kinds_only_with_a_colour_is_right_of_those_alone(monkeypatch):
     monkeypatch.setattr(breadth, "_scores", knowing(lambda text, scene: len(text.split()) == 3 and check(text, scene).truth == "true"))
-    assert preferred(None, World.of("nano"), 40)["itm"] == {"alone": 0.0, "coloured": 1.0}
+    assert preferred(None, World.of("nano"), 40)["itm"] == {"alone": 0.0, "coloured": 1.0, "one": 0.0, "more": 0.0}
+
+
+def test_pictures_of_one_object_and_of_more_are_told_apart(monkeypatch):
+    world, lone = World.of("nano"), lambda text, scene: len(scene.things) == 1 and check(text, scene).truth == "true"
+    monkeypatch.setattr(breadth, "_scores", knowing(lone))
+    found = preferred(None, world, 40)["itm"]
+    assert (found["one"], found["more"]) == (1.0, 0.0) and 0 < found["alone"] < 0.5
+    monkeypatch.setattr(World, "evaluation", lambda self, count: [one for one in World.of("nano").human(30) if len(one.scene.things) > 1])
+    assert preferred(None, world, 40)["itm"] == {"alone": 0.0, "coloured": 0.0, "one": None, "more": 0.0}
 
 
 def test_shipped_weights_tell_kinds_by_every_score():

@@ -28,6 +28,8 @@ from lab.world.sets import World, WorldPair
 
 SAID = ("alone", "coloured")
 """How a kind is named: without its colour ("a hat"), and with it ("a red hat")."""
+SHOWN = ("one", "more")
+"""Of kinds named alone: in pictures of one object, of which that says all, and in pictures of more, of which it says a part."""
 SCORES = ("itm", "itc", "lm")
 _AT_ONCE = 64  # pictures whose states are held together
 
@@ -74,25 +76,26 @@ def kinds(trained: Trained) -> Run:
     def work(folder: Path) -> dict[str, Any]:
         return preferred(model_of(trained.model), World.of(recipe.level), recipe.evaluation, recipe.device)
 
-    return _done("kinds", trained, {}, work)
+    return _done("kinds", trained, {"shown": SHOWN}, work)
 
 
 def preferred(loaded: Loaded, world: World, count: int, device: str = "cpu") -> dict[str, Any]:
-    """By score (`SCORES`) and by how kinds are named (`SAID`): how often a kind that a held-out picture shows has a
+    """By score (`SCORES`) and by how kinds are named (`SAID`, `SHOWN`): how often a kind that a held-out picture shows has a
     higher score than one that it does not show, over all such pairs; chance is 50%.
 
-    scenes: the distinct ones among `count`. A wrong kind has the colour of the one that it stands for.
+    scenes: the distinct ones among `count`; a share without any is None. A wrong kind has the colour of the one that it
+    stands for.
     """
     scenes = distinct(world.evaluation(count))
     level, texts = world.level, texts_of(world)
-    by_text = {
-        name: scores.reshape(len(scenes), 1 + len(level.colour_names), len(level.kind_names))
-        for name, scores in _scores(loaded, scenes, texts, level.px, device).items()
-    }
-    return {"scenes": len(scenes)} | {
-        name: dict(zip(SAID, np.mean([row for at, one in enumerate(scenes) for row in _right(one.scene, own[at], world)], axis=0).tolist(), strict=True))
-        for name, own in by_text.items()
-    }
+    found: dict[str, Any] = {"scenes": len(scenes)}
+    for name, scores in _scores(loaded, scenes, texts, level.px, device).items():
+        each = scores.reshape(len(scenes), 1 + len(level.colour_names), len(level.kind_names))
+        right = [(len(one.scene.things), *pair) for one, own in zip(scenes, each, strict=True) for pair in _right(one.scene, own, world)]
+        things, alone, coloured = np.array(right).T
+        parts = (alone, coloured, alone[things == 1], alone[things > 1])
+        found[name] = {said: float(part.mean()) if len(part) else None for said, part in zip((*SAID, *SHOWN), parts, strict=True)}
+    return found
 
 
 def texts_of(world: World) -> list[str]:
