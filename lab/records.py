@@ -91,13 +91,13 @@ def command_line() -> str:
 
 
 def commit() -> str | None:
-    """The commit of the source, with `+` when the tree differs from it.
+    """The commit of the source, with `+` when the tree differs from it in more than its records, which a run writes as it goes.
 
     Outside a clone, what BLIP_LAB_COMMIT says: whoever copied the files without .git to a machine knows it. Else None.
     """
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
-        return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+        return head + ("+" if _git("status", "--porcelain", "--untracked-files=no", ":/", f":(top,exclude){RESULTS.parent.name}/{RESULTS.name}") else "")
     except (OSError, subprocess.CalledProcessError):
         return os.environ.get("BLIP_LAB_COMMIT")
 

@@ -1,6 +1,7 @@
 """What a record says of how it was made."""
 
 import shlex
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,3 +38,20 @@ def test_a_copy_without_git_names_the_commit_that_it_was_told(tmp_path, monkeypa
     assert records.commit() is None
     monkeypatch.setenv("BLIP_LAB_COMMIT", "0123456789ab")
     assert records.commit() == "0123456789ab"
+
+
+def test_a_commit_is_marked_where_the_source_differs_and_not_where_records_do(tmp_path, monkeypatch):
+    results = tmp_path / "lab" / "results"
+    results.mkdir(parents=True)
+    monkeypatch.setattr(records, "RESULTS", results)
+    source, own = tmp_path / "lab" / "a.py", results / "a.json"
+    for path in (source, own):
+        path.write_text("1")
+    for words in (["init", "-q"], ["add", "-A"], ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "a"]):
+        subprocess.run(["git", "-C", tmp_path, *words], check=True)
+    clean = records.commit()
+    assert len(clean) == 12
+    own.write_text("2")
+    assert records.commit() == clean
+    source.write_text("2")
+    assert records.commit() == f"{clean}+"
