@@ -229,6 +229,7 @@ BREADTH = Ablation(
     (
         *(replace(arm, measures=(worth, kinds, dialog, nlvr, questions)) for arm in (NONE, CAPFILT)),
         *(replace(arm, measures=(worth, kinds)) for arm in (F_ONLY, C_ONLY)),
+        replace(CAPFILT, name="truth", about="truth as filter", mix=TRUTH, measures=(worth, kinds)),
     ),
 )
 BEYOND = (MIXES, CAPTIONERS, NLVR, THRESHOLD, STRICTNESS, NOISE, CANDIDATES, SAMPLING, ROUNDS, FILTERS, OBJECTIVES, RATES, PEERS, BINDING, BREADTH)
