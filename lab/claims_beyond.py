@@ -147,14 +147,14 @@ def _breadth() -> Sequence[Claim]:
         claim(id="capfilt-kinds-itm", says=f"{together} ITM {kinds}", value=over("both", "none", itm), note=f"{_ALONE} Stated before any cell was run."),
         claim(id="filter-kinds-lm", says=f"The filter alone helps LM {kinds}", value=over("F", "none", lm), note=f"{_ALONE} Stated before any cell was run."),
         claim(id="captioner-kinds-lm", says=f"The captioner alone helps LM {kinds}", value=over("C", "none", lm), note=f"{_ALONE} Stated before any cell was run."),
-        claim(id="truth-kinds-itm", says=f"Truth as filter, which keeps texts that name a part, helps ITM more than the learned filter {kinds}", value=over("truth", "both", itm), note=f"{_ALONE} {_PARTS}"),
+        claim(id="truth-kinds-itm", says="Truth as filter helps ITM to tell kinds without a colour, more than the learned filter.", value=over("truth", "both", itm), note=f"{_ALONE} {_PARTS}"),
     ]  # fmt: skip
 
 
 _TRIED = "Stated after one pair of other models, of a less noisy web, was seen to say the opposite (lab/LOG.md), before any cell was run."
 _SEEN_NLVR = "Seeds 0 to 2 were seen in lab ablate nlvr and do not count."
 _PARTS = (
-    "Stated after captioner and filter were seen to do harm and the filter to drop true texts that name one of two objects, before this arm was measured. Truth drops the false texts, too, "
+    "Stated after captioner and filter were seen to do harm and the filter to drop true texts that name one of two objects, before this arm was measured; truth keeps those. It drops the false texts, too, "
     "which the learned filter keeps: a part of the effect may lie in that."
 )
 _ALONE = 'Of "a hat" against "a ball": how often the pre-trained model prefers the kind that the picture shows; chance is 50%.'
