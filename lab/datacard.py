@@ -146,13 +146,24 @@ def _origins(connection: "DuckDBPyConnection", policy: Policy, better: Sequence[
 
 
 def _lengths(connection: "DuckDBPyConnection") -> dict[str, dict[str, Numbers]]:
-    """By origin, before and kept: mean, median, the 95th percentile and the most words of a caption."""
+    """By origin, before and kept: mean, median, the 95th percentile and the most words of a caption; and what of each half is kept."""
     counts: dict[str, dict[str, Counter[int]]] = {}
     for row in _rows(connection, _LENGTHS.format(word=WORD)):
         own = counts.setdefault(row["origin"], {"before": Counter(), "kept": Counter()})
         for when, words in own.items():
             words[row["words"]] += row[when]
-    return {origin: {when: length_summary(words) for when, words in own.items()} for origin, own in counts.items()}
+    return {
+        origin: {when: length_summary(words) for when, words in own.items()} | {"halves": _halves(**own)}
+        for origin, own in counts.items()
+    }
+
+
+def _halves(before: Counter[int], kept: Counter[int]) -> Numbers:
+    """The share kept of captions of at most as many words as the median, and of longer ones; None where there is none."""
+    median = length_summary(before)["median"]
+    halves = {"short": [n for n in before if n <= median], "long": [n for n in before if n > median]}
+    totals = {half: sum(before[n] for n in own) for half, own in halves.items()}
+    return {half: sum(kept[n] for n in own) / totals[half] if totals[half] else None for half, own in halves.items()}
 
 
 def length_summary(counts: Counter[int]) -> Numbers:

@@ -171,6 +171,10 @@ def _lengths(numbers: dict[str, Any]) -> str:
             rows.append([f"{_NAMES[origin]}, {name}", mean, *("-" if cell is None else f"{cell:,}" for cell in cells[1:])])
     words = numbers["vocabulary"]
     said = f"Different words: {words['before']:,} in all captions, {words['kept']:,} in the kept ones ({_share(words['kept'], words['before'])})."
+    for origin in numbers["origins"]:
+        (short, long), most = numbers["lengths"][origin]["halves"].values(), numbers["lengths"][origin]["before"]["median"]
+        if short is not None and long is not None:
+            said += f" Of the {_NAMES[origin]} captions of at most {most:,} words {short:.1%} are kept, of the longer ones {long:.1%}."
     return "\n\n".join([markdown(["words a caption", "mean", "median", "95% have at most", "most"], rows), said])
 
 

@@ -110,6 +110,13 @@ def check_rows(found, rows, policy):
             lengths = [len(words(row["caption"])) for row in some]
             assert found["lengths"][origin][when]["mean"] == (round(sum(lengths) / len(lengths), 3) if lengths else None)
             assert found["lengths"][origin][when]["most"] == max(lengths, default=None)
+        most = found["lengths"][origin]["before"]["median"]
+        for half, own_rows in (
+            ("short", [row for row in mine if len(words(row["caption"])) <= most]),
+            ("long", [row for row in mine if len(words(row["caption"])) > most]),
+        ):
+            share = sum(row["kept"] for row in own_rows) / len(own_rows) if own_rows else None
+            assert found["lengths"][origin]["halves"][half] == share
     kept = [row for row in rows if row["kept"]]
     assert found["vocabulary"] == {
         "before": len({word for row in rows for word in words(row["caption"])}),
@@ -168,6 +175,10 @@ def test_the_page_tells_everything_and_names_no_path(filed, tmp_path):
     for colour in ((0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)):  # kept and filtered
         assert (np.abs(pixels.astype(int) - colour).max(-1) < 12).sum() > 50
     assert page(found) == text
+    found["lengths"]["web"] |= {"before": found["lengths"]["web"]["before"] | {"median": 6}, "halves": {"short": 0.25, "long": 0.5}}
+    assert "Of the web captions of at most 6 words 25.0% are kept, of the longer ones 50.0%." in page(found)
+    found["lengths"]["web"]["halves"] = {"short": 0.25, "long": None}
+    assert "Of the web captions of at most" not in page(found)
 
 
 def test_equal_ledgers_have_equal_cards_and_another_policy_another(filed, tmp_path, capsys):
