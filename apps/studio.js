@@ -231,13 +231,15 @@ document.addEventListener("click", (event) => {
   chosen = event.target.closest('[data-send="#review-goto"]')?.dataset.words ?? chosen;
 }, true);
 let answered = ""; // The caption of the newest answer, which the page shows a moment after it has it.
-const followed = (link) => {
+let drafts = {}; // Better texts that nobody has saved yet, by their captions, as of the newest answer.
+const followed = (link, waiting) => {
+  drafts = JSON.parse(waiting || "{}");
   answered = new URLSearchParams(link).get("row") ?? "";
   history.replaceState(null, "", link);
 };
-const arrived = (link) => {
+const arrived = (link, waiting) => {
   chosen = "";
-  followed(link);
+  followed(link, waiting);
 };
 const reviewShown = () => {
   if (chosen) return chosen;
@@ -248,20 +250,18 @@ const reviewShown = () => {
 };
 const reviewWritten = () => document.querySelector("#review-focus [data-row]")?.dataset.row ?? "";
 
-// A better text that nobody has saved yet outlives its page: it stands in the box again when its caption does.
-const UNSAVED = `better text of ${location.pathname}`;
+// Better texts that nobody has saved yet outlive their page: each stands in the box again when its caption does.
+const UNSAVED = `better texts of ${location.pathname}`;
 window.addEventListener("beforeunload", () => {
-  const text = document.querySelector("#review-text textarea")?.value;
-  if (text && reviewWritten()) sessionStorage.setItem(UNSAVED, JSON.stringify({ row: reviewWritten(), text }));
+  const text = document.querySelector("#review-text textarea")?.value, row = reviewWritten();
+  const { [row]: before, ...others } = drafts;
+  sessionStorage.setItem(UNSAVED, JSON.stringify(row && text ? { ...others, [row]: text } : others));
 });
-const unsaved = JSON.parse(sessionStorage.getItem(UNSAVED));
-const waiting = unsaved && setInterval(() => {
-  const area = document.querySelector(".rooms:not([inert]) #review-text textarea");
-  if (!area || reviewWritten() !== unsaved.row) return;
-  clearInterval(waiting);
-  sessionStorage.removeItem(UNSAVED);
-  if (!area.value) write(area, unsaved.text);
-}, 300);
+const reviewOpened = () => {
+  const waiting = sessionStorage.getItem(UNSAVED) ?? "{}";
+  drafts = JSON.parse(waiting);
+  return waiting;
+};
 
 const auditShown = () => {
   const focus = document.querySelector("#audit-question [data-row]");

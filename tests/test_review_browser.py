@@ -362,6 +362,30 @@ def test_a_better_text_that_waits_outlives_the_page(opened):
     expect(box).to_have_value("")
 
 
+def test_better_texts_that_wait_at_other_captions_outlive_the_page(opened):
+    page = opened()
+    box = page.locator("#review-text textarea")
+    for number in (1, 3):
+        at(page, number)
+        box.fill(f"a text for {number}")
+        page.locator(".line").nth(number + 1).click()
+    at(page, 5)
+    page.reload()
+    at(page, 5)
+    expect(box).to_have_value("")
+    for number in (3, 1):
+        page.locator(".line").nth(number - 1).click()
+        at(page, number)
+        expect(box).to_have_value(f"a text for {number}", timeout=MS)
+    box.press("Escape")  # what is given up is gone, the other stays
+    page.reload()
+    at(page, 1)
+    expect(box).to_have_value("")
+    page.locator(".line").nth(2).click()
+    at(page, 3)
+    expect(box).to_have_value("a text for 3", timeout=MS)
+
+
 def test_a_page_whose_studio_was_started_again_or_ended_says_so(browser, ledger, reviews):
     page = browser.new_page()
     with studio(ledger.folder) as url:

@@ -355,6 +355,10 @@ class Room:
         return self.on_screen()[0]
 
     @property
+    def drafts(self):
+        return json.loads(self.said["drafts"])
+
+    @property
     def notice(self):
         return unescape(self.said["notice"])
 
@@ -384,14 +388,14 @@ def test_who_keeps_a_caption_keeps_it_with_the_better_text_that_is_written(desk,
     room.judges(KEEP, **how)
     assert desk.reviews.words()[first].caption == TALL
     assert "Saved: kept with the better text" in room.notice and "not saved" not in room.notice
-    assert (room.better, room.said["drafts"]) == ("", {}) and room.row != first
+    assert (room.better, room.drafts) == ("", {}) and room.row != first
     second = room.row
     room.judges(KEEP)
     assert (desk.reviews.words()[second].word, desk.reviews.words()[second].caption) == (KEEP, None)
     third, room.better = room.row, desk.text(room.row)  # E writes the caption's own text
     room.judges(KEEP)
     assert (desk.reviews.words()[third].word, desk.reviews.words()[third].caption) == (KEEP, None)
-    assert room.said["drafts"] == {}
+    assert room.drafts == {}
 
 
 def test_who_keeps_a_caption_that_has_a_better_text_keeps_that_text(desk):
@@ -440,13 +444,13 @@ def test_a_better_text_waits_at_its_caption_until_it_is_saved(desk):
     assert room.better == "for the second"
     room.judges(KEEP)
     assert desk.reviews.words()[second].caption == "for the second"
-    assert room.said["drafts"] == {first: "for the first"}
+    assert room.drafts == {first: "for the first"}
     room.does(undone)
     room.does(undone)
     assert (room.row, room.better) == (first, "for the first")
     room.better = " "
     room.judges(KEEP)
-    assert desk.reviews.words()[first].caption is None and room.said["drafts"] == {}
+    assert desk.reviews.words()[first].caption is None and room.drafts == {}
 
 
 def test_undo_goes_on_to_ones_earlier_word_on_the_same_caption(desk):

@@ -14,7 +14,17 @@ from apps.tabs import review_audit, review_export
 from apps.tabs.decisions import second_opinion
 from apps.tabs.limits import Limits
 from apps.tabs.parts import parts
-from apps.tabs.review_answers import NOTHING, Asked, Shown, answer, judged, named, place_shown, undone
+from apps.tabs.review_answers import (
+    NOTHING,
+    Asked,
+    Shown,
+    answer,
+    judged,
+    named,
+    place_shown,
+    undone,
+    waiting,
+)
 from apps.theme import QUIETLY, in_turn, text
 from blip.capfilt import Policy
 from blip.errors import InputError
@@ -25,7 +35,9 @@ _IN_TURN = in_turn("review")
 # written at. A caption that is chosen is on its way, while the text is still for the one on the screen.
 _SHOWN = "(...all) => [...all.slice(0, -2), reviewWritten(), reviewShown()]"
 _CHOSEN = "(...all) => [...all.slice(0, -3), reviewWritten(), ...all.slice(-2)]"
-_FOLLOW = "(link) => followed(link)"
+_FOLLOW = "(link, drafts) => followed(link, drafts)"
+_ARRIVED = "(link, drafts) => arrived(link, drafts)"
+_OPENED = "(...limits) => [...limits.slice(0, -1), reviewOpened()]"
 _REMEMBERED = "() => localStorage.getItem('reviewer') ?? ''"
 _REMEMBER = "(name) => { localStorage.setItem('reviewer', name); }"
 
@@ -105,7 +117,7 @@ def _selection(desk: Desk) -> tuple[gr.Number, gr.Number, gr.Textbox, gr.Dropdow
 def _queues(
     limits: tuple[gr.Number, gr.Number], words: tuple[gr.Textbox, gr.Dropdown], reviewer: gr.Textbox, agreement: gr.HTML
 ) -> tuple[Asked, Shown, _Keys, gr.Textbox]:
-    done, drafts = gr.State([]), gr.State({})
+    done = gr.State([])
     queue = gr.Radio([(own.name, name) for name, own in QUEUES.items()], value=Place.queue, label="Queue", elem_classes="views", elem_id="review-queue")
     with gr.Row(elem_classes="pager"):
         where = text(elem_id="review-where", elem_classes="where")
@@ -122,8 +134,8 @@ def _queues(
     notice = text(elem_id="review-notice")
     rows = text(elem_id="review-rows")
     # What the page and apps/studio.js tell the server, and the server the address bar.
-    hidden = ("goto", "link", "written", "shown")
-    goto, address, written, on_screen = (gr.Textbox(label=name, visible="hidden", elem_id=f"review-{name}") for name in hidden)
+    hidden = ("goto", "link", "drafts", "written", "shown")
+    goto, address, drafts, written, on_screen = (gr.Textbox(label=name, visible="hidden", elem_id=f"review-{name}") for name in hidden)
     asked = Asked(*limits, queue, *words, reviewer, better, done, drafts, written, on_screen)
     shown = Shown(queue, where, focus, notice, rows, agreement, better, address, done, drafts)
     return asked, shown, _Keys(keep, drop, undo, save, back, on, page_back, page_on), goto
@@ -151,11 +163,11 @@ def _wire(desk: Desk, asked: Asked, shown: Shown, goto: gr.Textbox, written: Seq
     changes = [part.input for part in (asked.queue, asked.search, asked.opinion, asked.web, asked.synthetic)]
     changes += [asked.search.submit, asked.search.blur]  # pasted text is no input to Gradio
     newest = gr.on(changes, show, inputs, outputs, trigger_mode="always_last", js=_SHOWN, **_IN_TURN)
-    newest.then(None, [shown.link], None, js=_FOLLOW, **QUIETLY)
+    newest.then(None, [shown.link, shown.drafts], None, js=_FOLLOW, **QUIETLY)
     for event in written:  # what people said is in the ledger now, and decides there
-        event.then(show, inputs, outputs, js=_SHOWN, **_IN_TURN).then(None, [shown.link], None, js=_FOLLOW, **QUIETLY)
+        event.then(show, inputs, outputs, js=_SHOWN, **_IN_TURN).then(None, [shown.link, shown.drafts], None, js=_FOLLOW, **QUIETLY)
     chosen = goto.change(goes, [*inputs, goto], outputs, js=_CHOSEN, **_IN_TURN)
-    chosen.then(None, [shown.link], None, js="(link) => arrived(link)", **QUIETLY)
+    chosen.then(None, [shown.link, shown.drafts], None, js=_ARRIVED, **QUIETLY)
 
 
 def _wire_keys(desk: Desk, asked: Asked, shown: Shown, keys: _Keys) -> None:
@@ -182,13 +194,13 @@ def _wire_keys(desk: Desk, asked: Asked, shown: Shown, keys: _Keys) -> None:
     }
     for button, action in actions.items():
         event = button.click(action, parts(asked), parts(shown), js=_SHOWN, **_IN_TURN)
-        event.then(None, [shown.link], None, js=_FOLLOW, **QUIETLY)
+        event.then(None, [shown.link, shown.drafts], None, js=_FOLLOW, **QUIETLY)
 
 
 def _wire_link(desk: Desk, demo: gr.Blocks, asked: Asked, shown: Shown, limits: Limits) -> None:
     outputs = [*limits.both, asked.web, asked.synthetic, asked.search, asked.opinion, *parts(shown)]
 
-    def load(web: float, synthetic: float, request: gr.Request) -> list[Any]:
+    def load(web: float, synthetic: float, drafts: str, request: gr.Request) -> list[Any]:
         words, usual = dict(request.query_params), Policy(web=web, synthetic=synthetic)
         try:
             place, refusal = place_of(words if words.get("room") == ROOM else {}, desk.ledger, usual), ""
@@ -196,9 +208,9 @@ def _wire_link(desk: Desk, demo: gr.Blocks, asked: Asked, shown: Shown, limits: 
             place, refusal = Place(policy=usual), str(error)
         opinion = place.opinion if place.opinion in desk.service.opinions else gr.skip()
         both = [place.policy.web, place.policy.synthetic]
-        return [*both, *both, place.search, opinion, *answer(desk, place, (refusal, "refused"), own=NOTHING)]
+        return [*both, *both, place.search, opinion, *answer(desk, place, (refusal, "refused"), own={**NOTHING, "drafts": waiting(drafts)})]
 
-    demo.load(load, limits.both, outputs, **_IN_TURN)
+    demo.load(load, [*limits.both, asked.drafts], outputs, js=_OPENED, **_IN_TURN)
 
 
 def _wire_limits(desk: Desk, entered: Sequence[Any], asked: Asked, shown: Shown, limits: Limits) -> None:
@@ -212,5 +224,5 @@ def _wire_limits(desk: Desk, entered: Sequence[Any], asked: Asked, shown: Shown,
         return [web, synthetic, *answer(desk, place_shown(desk, values), own=named(values))]
 
     moved = gr.on(entered, back_again, [*limits.both, *parts(asked)], [*own, *parts(shown)], js=_SHOWN, **_IN_TURN)
-    moved.then(None, [shown.link], None, js=_FOLLOW, **QUIETLY)
+    moved.then(None, [shown.link, shown.drafts], None, js=_FOLLOW, **QUIETLY)
     limits.follow(*own)

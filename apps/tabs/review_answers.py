@@ -1,5 +1,6 @@
 """What the room "Review" answers with when a person does something there: values for its outputs."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,8 +31,8 @@ class Asked:
     reviewer: gr.Textbox
     better: gr.Textbox
     done: gr.State
-    drafts: gr.State
-    """Better texts that nobody saved yet, by row_id."""
+    drafts: gr.Textbox
+    """Better texts that nobody saved yet, by row_id, as JSON; the page keeps them when it is loaded anew."""
     written: gr.Textbox
     """The row_id of the caption that the better text is for."""
     shown: gr.Textbox
@@ -54,7 +55,7 @@ class Shown:
     better: gr.Textbox
     link: gr.Textbox
     done: gr.State
-    drafts: gr.State
+    drafts: gr.Textbox
 
     def parts(self) -> list[Any]:
         """All of them, in order."""
@@ -66,8 +67,14 @@ NOTHING: Mapping[str, Any] = {"better": "", "drafts": {}, "written": ""}
 
 
 def named(values: tuple[Any, ...]) -> dict[str, Any]:
-    """The values of a handler by the names of Asked."""
-    return dict(zip(Asked.__dataclass_fields__, values, strict=False))
+    """The values of a handler by the names of Asked; drafts as they are read from their JSON."""
+    own = dict(zip(Asked.__dataclass_fields__, values, strict=False))
+    return own | {"drafts": waiting(own["drafts"])}
+
+
+def waiting(drafts: str) -> dict[str, str]:
+    """The better texts that nobody saved yet, by row_id, from their JSON; none of an empty text."""
+    return {str(row): str(text) for row, text in json.loads(drafts or "{}").items()}
 
 
 def place_shown(desk: Desk, values: tuple[Any, ...]) -> Place:
@@ -162,5 +169,5 @@ def answer(
         _better(own, drafts, row, saved=done is not None),
         link(stretch.place, desk.ledger),
         gr.skip() if done is None else done,
-        drafts,
+        json.dumps(drafts),
     ]
