@@ -523,13 +523,13 @@ def test_every_room_of_a_job_begins_with_its_threshold_and_the_export_is_what_it
         limits = [parts[f"{room}-{origin}"].value for room in ("review", "search") for origin in ("web", "synthetic")]
         assert limits == [0.9] * 4
         assert place_of({}, rooms.desk.ledger, rooms.desk.policy).policy == rooms.policy
-        emptied = (None, None, "kept", "", "", "", "", [], {}, "", "")
+        emptied = (None, None, "kept", "", "", "", "", [], "", "", "")
         assert place_shown(rooms.desk, emptied).policy == rooms.policy
         tried = Answers(rooms.service, rooms.workbench)
         given = tried.given(tried.pick("0", LEDGER, None)[0], rooms.policy)
         assert [own.kept for own in given] == [own.score >= 0.9 for own in given]
-        (load,) = [own for own in demo.fns.values() if parts["review-link"] in own.outputs and own.inputs == held.both]
-        (_, _, web, synthetic, *_) = load.fn(0.9, 0.9, SimpleNamespace(query_params={}))
+        (load,) = [own for own in demo.fns.values() if parts["review-link"] in own.outputs and own.inputs == [*held.both, parts["review-drafts"]]]
+        (_, _, web, synthetic, *_) = load.fn(0.9, 0.9, "", SimpleNamespace(query_params={}))
         exports = [own for own in demo.fns.values() if parts["review-exported"] in own.outputs]
         said, _ = exports[0].fn("parquet", web, synthetic)
     assert f"{kept:,} pairs are kept" in said
