@@ -4,11 +4,12 @@ from dataclasses import replace
 
 from blip.errors import InputError
 from blip.generate import Decoding
-from lab.ablation.arms import JOINT_CAPTIONER, JOINT_FILTER, ONE_MODEL, TWINS, Arm, worth
+from lab.ablation.arms import Arm, worth
 from lab.ablation.beyond import BEYOND, CANDIDATES, FILTERS, MIXES, ROUNDS
 from lab.ablation.ledger_arms import Sharing
 from lab.ablation.measures import cost, diversity
 from lab.ablation.table import C_ONLY, CAPFILT, F_ONLY, MORE_WEB, NONE, TRUTH, Ablation
+from lab.ablation.tunings import JOINT_CAPTIONER, JOINT_FILTER, ONE_MODEL, TWINS
 from lab.mixes import BOTH, FILTERED_WEB, RAW, UNFILTERED
 from lab.options import did_you_mean
 from lab.paper import MORE_TEXTS

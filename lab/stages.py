@@ -96,11 +96,15 @@ def tune_filter(
     seed: int = 0,
     out: Path | None = None,
     progress: Progress | None = None,
+    negatives: str = RETRIEVAL.negatives,
 ) -> BLIP:
-    """A filter: the encoder of a pre-trained model fine-tuned with ITC and ITM on human-annotated pairs."""
+    """A filter: the encoder of a pre-trained model fine-tuned with ITC and ITM on human-annotated pairs.
+
+    negatives: of ITM, by default hard ones as published.
+    """
     model = narrowed(pretrained, "encode", "fuse")
     # As in pre-training, the queue holds at most a tenth of the data it is filled from.
-    rules = replace(RETRIEVAL, queue=min(recipe.objectives.queue, len(human) // 10), seed=seed)
+    rules = replace(RETRIEVAL, queue=min(recipe.objectives.queue, len(human) // 10), negatives=negatives, seed=seed)
     feed = PairFeed(loader(human, recipe.filter, seed), tokenizer, by_image=True, max_length=MAX_TOKENS)
     torch.manual_seed(seed)  # the queue begins with random keys, whatever this process drew before
     _run("filter", Pretrain(model, rules), feed, recipe, recipe.filter, seed=seed, out=out, progress=progress)

@@ -20,7 +20,7 @@ from blip.checkpoint.own import load, vocabulary
 from blip.data.pairset import PairSet
 from blip.errors import InputError
 from blip.generate import Decoding
-from lab.ablation.arms import TWIN, Lab, Trained
+from lab.ablation.arms import Lab, Trained
 from lab.ablation.command import Wanted, ablate
 from lab.ablation.engine import do, do_one, gathered
 from lab.ablation.ledger_arms import THRESHOLDS, crossed_bias, swept
@@ -29,6 +29,7 @@ from lab.ablation.plan import Cell, Forecast, Pace, missing, results
 from lab.ablation.queue import by_value, packed, startable, work
 from lab.ablation.scales import SCALES, scaled
 from lab.ablation.table import CAPFILT, NONE
+from lab.ablation.tunings import TWIN
 from lab.ablations import ABLATIONS, ablation
 from lab.bootstrap import bootstrapped, world_job
 from lab.cli import main

@@ -18,7 +18,7 @@ from blip.capfilt import Ledger, Policy, decide
 from blip.errors import InputError
 from blip.tokenizer import Tokenizer
 from lab.ablation import peer_protocol
-from lab.ablation.arms import Lab, model_of
+from lab.ablation.arms import Lab
 from lab.ablation.budget import Budget
 from lab.ablation.command import Wanted, ablate
 from lab.ablation.noted import noted
@@ -27,6 +27,7 @@ from lab.ablation.peer_arms import CLIP_SCORES, PeerArm, clip_filter
 from lab.ablation.peer_steps import loaded, needs_open_clip
 from lab.ablation.plan import Cell, missing
 from lab.ablation.scales import scaled
+from lab.ablation.steps import model_of
 from lab.ablations import ABLATIONS, ablation
 from lab.arms_report import arms_markdown
 from lab.claims import CLAIMS

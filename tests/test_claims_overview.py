@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 
+import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
@@ -14,10 +15,10 @@ from lab.stats import EQUIVALENT, OPPOSITE, REPRODUCED, UNDECIDED
 SAID = (REPRODUCED, OPPOSITE, EQUIVALENT, UNDECIDED)
 
 
-def decided(wanted=lambda claim: True):
+def decided(wanted=lambda claim: True, effect=0.02):
     """Claims with an effect of 2 points, verdicts in turn; the last one of each four has one seed only."""
     rows = [
-        {"claim": claim.id, "effect": 0.02, "interval": [None, None] if at % 4 == 3 else [0.01, 0.03], "margin": claim.margin, "seeds": 5, "fewest_seeds": 5 + (at % 7 == 0), "verdict": SAID[at % 4]}
+        {"claim": claim.id, "effect": effect, "interval": [None, None] if at % 4 == 3 else [0.01, 0.03], "margin": claim.margin, "seeds": 5, "fewest_seeds": 5 + (at % 7 == 0), "verdict": SAID[at % 4]}
         for at, claim in enumerate(CLAIMS)
     ]  # fmt: skip
     return [Decided(claim, row, "cpu") for claim, row in zip(CLAIMS, rows, strict=True) if wanted(claim)]
@@ -38,8 +39,9 @@ def test_every_claim_stands_once_under_its_source():
     assert sum(text.startswith(("+2.0  reproduced", "+2.0  holds", "+2.0  opposite")) for text in found) > len(points) / 3
 
 
-def test_no_words_are_cut_off():
-    figure = overview(decided())
+@pytest.mark.parametrize("effect", [0.02, 0.004, -0.4])
+def test_no_words_are_cut_off(effect):
+    figure = overview(decided(effect=effect))
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     texts = [text for axes in figure.axes for text in axes.texts]

@@ -6,32 +6,22 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from blip.checkpoint import Card, Loaded, load, save
-from blip.checkpoint.own import file_fingerprint, vocabulary
-from blip.config import to_json
-from blip.data.transforms import FINETUNE_SCALE
+from blip.checkpoint.own import vocabulary
 from blip.errors import InputError
 from blip.generate import Decoding
 from blip.tasks.captioning import PROMPT
-from lab import stages
 from lab.ablation.budget import DECLARES, Budget
 from lab.ablation.ground import WORLD, Ground
+from lab.ablation.steps import model_of, step
+from lab.ablation.tunings import APART, tuned
 from lab.mixes import BOTH, Mix
-from lab.progress import bar
 from lab.recipes import Recipe, overridden
 from lab.rounds import MODEL, Steps
-from lab.runs import Run, Runs, Step
+from lab.runs import Run, Runs
 
 NUCLEUS = Decoding(temperature=0.5)
 """p = 0.9 as published, and sharpened: at temperature 1 half of a small captioner's draws are false (lab/LOG.md),
 where the paper's filter removes a quarter. Other temperatures are arms of their own."""
-VERSION = 1
-APART, ONE_MODEL, TWINS = "apart", "one model", "twins"
-JOINT_CAPTIONER, JOINT_FILTER = "joint captioner", "joint filter"
-TUNINGS = (APART, ONE_MODEL, TWINS, JOINT_CAPTIONER, JOINT_FILTER)
-"""Ways to fine-tune captioner and filter from one pre-trained model, see `tuned`."""
-TWIN = 3_000
-"""Added to a cell's seed: of the order and draws of a twin's fine-tuning."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +101,7 @@ class Arm:
     continued: bool = False
     """The student goes on from the model that captioner and filter come from (paper Table 13)."""
     tuning: str = APART
-    """How captioner and filter are fine-tuned, one of TUNINGS: apart, or as one model (paper Table 4), or between these."""
+    """How captioner and filter are fine-tuned, one of TUNINGS: apart, or as one model (paper Table 4), or between these, or on other captions."""
     prompt: str = PROMPT
     """Words that begin what a captioner says that is fine-tuned by its own loss; a model of all three losses has none."""
     rescored: Rescored | None = None
@@ -184,65 +174,8 @@ def measured(steps: Steps, captioner: Run, matcher: Run) -> Run:
     return steps.home.run(step("worth", ground.measured_by(recipe), captioner, matcher), work)
 
 
-def tuned(steps: Steps, model: Run, how: str, prompt: str = PROMPT) -> tuple[Run, Run]:
-    """Captioner and filter from one pre-trained model.
-
-    APART: the captioner by LM, the filter by ITC and ITM. ONE_MODEL: both are one, fine-tuned by all three. TWINS: two
-    models that are each fine-tuned as that one is and differ in order and draws alone. JOINT_CAPTIONER, JOINT_FILTER:
-    one of the two is such a model, the other is fine-tuned by its own losses. prompt: of a captioner that is fine-tuned
-    by its own loss. InputError for another word.
-    """
-    if how not in TUNINGS:
-        raise InputError(f"There is no tuning {how!r}; choose one of {', '.join(TUNINGS)}.")
-    if how == APART:
-        return steps.tune(model, prompt)
-    one = joint(steps, model)
-    if how == ONE_MODEL:
-        return one, one
-    if how == TWINS:
-        return one, joint(steps, model, twin=True)
-    captioner, matcher = steps.tune(model, prompt)
-    return (one, matcher) if how == JOINT_CAPTIONER else (captioner, one)
-
-
-def joint(steps: Steps, model: Run, *, twin: bool = False) -> Run:
-    """Captioner and filter in one model: ITC, ITM and LM on the human-annotated pairs, with the captioner's budget."""
-    seed = steps.seed + TWIN * twin
-    recipe = replace(steps.recipe, pretrain=steps.recipe.captioner)
-    config = to_json(recipe) | steps.ground.decides() | {"seed": seed}
-    done = step("joint", {k: v for k, v in config.items() if k not in _NOT_JOINT}, model)
-
-    def work(folder: Path) -> dict[str, Any]:
-        before, pairs = model_of(model), steps.human
-        queue = min(recipe.objectives.queue, len(pairs) // 10)
-        fitting = replace(recipe, objectives=replace(recipe.objectives, queue=queue))
-        with bar(recipe.pretrain.steps, done.id) as show:
-            source = steps.ground.source(pairs, recipe, FINETUNE_SCALE)
-            tuned = stages.pretrain(
-                fitting, source, before.tokenizer, seed=seed, out=folder, progress=show, start=before.model
-            )
-        card = Card(stage="joint", notes={"run": folder.name, "level": recipe.level})
-        return {"model": file_fingerprint(save(folder / MODEL, tuned, before.tokenizer, card))}
-
-    return steps.home.run(done, work)
-
-
-def step(kind: str, config: dict[str, Any], *parents: Run) -> Step:
-    """A step of the ablations by what decides it."""
-    ids = tuple(dict.fromkeys(parent.id for parent in parents))
-    return Step(kind=kind, config=config, parents=ids, version=VERSION)
-
-
 def _words_of(model: Run) -> str:
     return hashlib.sha256("\n".join(vocabulary(model.folder / MODEL)).encode()).hexdigest()[:8]
-
-
-def model_of(run: Run) -> Loaded:
-    """The model that a run has left."""
-    return load(run.folder / MODEL)
-
-
-_NOT_JOINT = {"name", "captioner", "filter", "evaluation"}
 
 
 def _longer(recipe: Recipe, times: float) -> Recipe:

@@ -6,11 +6,12 @@ from blip.capfilt import Policy
 from blip.generate import Decoding
 from lab.ablation.arms import NUCLEUS, teacher, worth
 from lab.ablation.binding import binding
-from lab.ablation.breadth import dialog, kinds, questions
+from lab.ablation.breadth import dialog, kept, kinds, questions
 from lab.ablation.ledger_arms import Sweep
 from lab.ablation.measures import diversity, nlvr
 from lab.ablation.peer_arms import CLIP_SCORES, PeerArm, clip_scored, flops, scores, zero_shot
 from lab.ablation.table import C_ONLY, CAPFILT, F_ONLY, MORE_WEB, NONE, TRUTH, Ablation
+from lab.ablation.tunings import PARTS, PARTS_RANDOM
 from lab.mixes import SYNTHETIC, UNFILTERED, Mix
 from lab.peers.kinds import CLIP, COCA
 from lab.recipes import CELL
@@ -227,9 +228,17 @@ BREADTH = Ablation(
     "Do captioner and filter help visual dialog, NLVR, VQA, and to tell kinds that are named without a colour?",
     "beyond the paper",
     (
-        *(replace(arm, measures=(worth, kinds, dialog, nlvr, questions)) for arm in (NONE, CAPFILT)),
+        replace(NONE, measures=(worth, kinds, dialog, nlvr, questions)),
+        replace(CAPFILT, measures=(worth, kinds, dialog, nlvr, questions, kept)),
         *(replace(arm, measures=(worth, kinds)) for arm in (F_ONLY, C_ONLY)),
         replace(CAPFILT, name="truth", about="truth as filter", mix=TRUTH, measures=(worth, kinds)),
+        *(
+            replace(CAPFILT, name=f"both, {tuning}", about=about, tuning=tuning, measures=(worth, kinds, kept))
+            for tuning, about in (
+                (PARTS, "half of the captions that the filter is fine-tuned on are partial: they name a part of what is shown"),
+                (PARTS_RANDOM, "such captions, and ITM's negatives drawn at random"),
+            )
+        ),
     ),
 )
 BEYOND = (MIXES, CAPTIONERS, NLVR, THRESHOLD, STRICTNESS, NOISE, CANDIDATES, SAMPLING, ROUNDS, FILTERS, OBJECTIVES, RATES, PEERS, BINDING, BREADTH)

@@ -9,7 +9,8 @@ from PIL import Image
 
 from blip.checkpoint import Loaded
 from blip.matching import Matcher
-from lab.ablation.arms import Trained, model_of, step
+from lab.ablation.arms import Trained
+from lab.ablation.steps import model_of, step
 from lab.captioned import distinct
 from lab.runs import Run
 from lab.world.language import Mention

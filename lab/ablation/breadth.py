@@ -9,18 +9,22 @@ import torch
 from PIL import Image
 
 from blip.answering import Ranker
+from blip.capfilt import Ledger, decide
 from blip.checkpoint import Loaded
 from blip.data.transforms import eval_transform
 from blip.matching import MAX_TOKENS, Matcher
 from blip.tasks.classification import class_likelihoods, class_tokens
-from lab.ablation.arms import Trained, model_of, step
+from lab.ablation.arms import Trained
+from lab.ablation.steps import model_of, step
 from lab.captioned import distinct
 from lab.downstream import visdial, vqa
 from lab.downstream.dialog_rows import world_dialogs
 from lab.downstream.vqa_rows import world_questions
 from lab.finetuning import Tuning
 from lab.inference import Machine
+from lab.rounds import LEDGER
 from lab.runs import Run
+from lab.world.checker import check
 from lab.world.language import Mention
 from lab.world.questions import answer_list
 from lab.world.scene import Scene
@@ -31,6 +35,8 @@ SAID = ("alone", "coloured")
 SHOWN = ("one", "more")
 """Of kinds named alone: in pictures of one object, of which that says all, and in pictures of more, of which it says a part."""
 SCORES = ("itm", "itc", "lm")
+SAYS = ("whole", "part", "false")
+"""What a web text says of its picture: all objects with their colours, truly less than that, or something false."""
 _AT_ONCE = 64  # pictures whose states are held together
 
 
@@ -77,6 +83,23 @@ def kinds(trained: Trained) -> Run:
         return preferred(model_of(trained.model), World.of(recipe.level), recipe.evaluation, recipe.device)
 
     return _done("kinds", trained, {"shown": SHOWN}, work)
+
+
+def kept(trained: Trained) -> Run:
+    """Of the web's texts, by what they say (`SAYS`), the share that the filter keeps at the published threshold."""
+    steps, (_, _, capfilt) = trained.student, trained.makers
+
+    def work(folder: Path) -> dict[str, Any]:
+        judged = {one.key: check(one.caption, one.scene) for one in steps.web}
+        rows = decide(Ledger.open(capfilt.folder / LEDGER)).to_pylist()
+        of: dict[str, list[bool]] = {says: [] for says in SAYS}
+        for row in rows:
+            verdict = judged[row["image_key"]]
+            if row["origin"] == "web" and verdict.truth != "uninformative":
+                of["false" if verdict.truth == "false" else "whole" if verdict.strict else "part"].append(row["kept"])
+        return {says: {"texts": len(own), "kept": float(np.mean(own)) if own else None} for says, own in of.items()}
+
+    return steps.home.run(step("kept", {"level": steps.recipe.level}, capfilt), work)
 
 
 def preferred(loaded: Loaded, world: World, count: int, device: str = "cpu") -> dict[str, Any]:

@@ -12,7 +12,9 @@ from blip.capfilt.decide import verdicts
 from blip.capfilt.quality import auc
 from blip.generate import Decoding
 from blip.tasks.captioning import PROMPT
-from lab.ablation.arms import APART, NUCLEUS, Lab, model_of, step, tuned
+from lab.ablation.arms import NUCLEUS, Lab
+from lab.ablation.steps import model_of, step
+from lab.ablation.tunings import APART, tuned
 from lab.evaluate import captions_of, filter_scores, with_room
 from lab.rounds import LEDGER, Steps
 from lab.runs import Run

@@ -20,9 +20,10 @@ from blip.model import BLIP, count_parameters
 from blip.tasks.pretrain import Pretrain
 from blip.train import build_optimizer, forward_backward
 from lab import stages
-from lab.ablation.arms import Trained, model_of, step
+from lab.ablation.arms import Trained
 from lab.ablation.ground import Judge
 from lab.ablation.scales import SCALES
+from lab.ablation.steps import model_of, step
 from lab.downstream import nlvr as two_images
 from lab.downstream.nlvr_rows import world_statements
 from lab.finetuning import Tuning

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from lab.ablation import peer_protocol as protocol
-from lab.ablation.arms import Lab, Trained, model_of, step
+from lab.ablation.arms import Lab, Trained
 from lab.ablation.budget import Budget
 from lab.ablation.ground import WORLD
 from lab.ablation.peer_steps import loaded, operations, pretrained, tuned_for_captions, tuned_for_retrieval
 from lab.ablation.scored import with_scores
+from lab.ablation.steps import model_of, step
 from lab.peers.kinds import CLIP, Peer
 from lab.rounds import Steps
 from lab.runs import Run

@@ -22,7 +22,7 @@ from blip.tasks.pretrain import Pretrain
 from blip.tokenizer import Tokenizer
 from blip.train import train
 from lab import stages
-from lab.ablation.arms import step
+from lab.ablation.steps import step
 from lab.peers.files import LoadedPeer, load, save
 from lab.peers.kinds import Lost, Parts, Peer
 from lab.peers.operations import COUNTED, let_a_step_pass, mean_flops

@@ -9,7 +9,8 @@ from typing import Any
 from blip.capfilt import Ledger
 from blip.capfilt.scoring import FilterLike, score
 from blip.tiles import TILE
-from lab.ablation.arms import NUCLEUS, model_of, step
+from lab.ablation.arms import NUCLEUS
+from lab.ablation.steps import model_of, step
 from lab.rounds import LEDGER, Steps
 from lab.runs import Run
 
