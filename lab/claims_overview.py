@@ -23,9 +23,9 @@ from lab.decided import HOLDS, Decided
 from lab.figures import INK, PAPER, png
 from lab.stats import REPRODUCED, UNDECIDED
 
-_WIDTH, _ROW, _AROUND = 12.1, 0.235, 1.1  # inches: the picture, a line, what stands above and below
+_WIDTH, _ROW, _AROUND = 12.2, 0.235, 1.1  # inches: the picture, a line, what stands above and below
 _TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)
-_LEFT, _RIGHT = 0.551, 0.836  # of the width: the claims' words stand before, the verdicts behind
+_LEFT, _RIGHT = 0.546, 0.829  # of the width: the claims' words stand before, the verdicts behind
 _WORDS = {REPRODUCED: f"{REPRODUCED}, {HOLDS}"}
 _KEY = "Claims"  # of the PNG's own text
 

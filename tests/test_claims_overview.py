@@ -16,9 +16,9 @@ SAID = (REPRODUCED, OPPOSITE, EQUIVALENT, UNDECIDED)
 
 
 def decided(wanted=lambda claim: True, effect=0.02):
-    """Claims with an effect of 2 points, verdicts in turn; the last one of each four has one seed only."""
+    """Claims with an effect of 2 points, verdicts in turn; the last one of each four has one seed only, each seventh too few for a verdict."""
     rows = [
-        {"claim": claim.id, "effect": effect, "interval": [None, None] if at % 4 == 3 else [0.01, 0.03], "margin": claim.margin, "seeds": 5, "fewest_seeds": 5 + (at % 7 == 0), "verdict": SAID[at % 4]}
+        {"claim": claim.id, "effect": effect, "interval": [None, None] if at % 4 == 3 else [0.01, 0.03], "margin": claim.margin, "seeds": 5, "fewest_seeds": 5 + (at % 7 == 0), "verdict": SAID[at % 4] if at % 7 else UNDECIDED}
         for at, claim in enumerate(CLAIMS)
     ]  # fmt: skip
     return [Decided(claim, row, "cpu") for claim, row in zip(CLAIMS, rows, strict=True) if wanted(claim)]
