@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lab import paper
-from lab.ablation.breadth import SAID
+from lab.ablation.breadth import SAID, SAYS
 from lab.ablation.noted import Budgets, noted
 from lab.ablation.own_table import Table
 from lab.arm_metrics import at, chosen, path_of, without
@@ -50,6 +50,7 @@ METRICS = {
     **{f"{name}, kinds {said}": f"kinds.{name.lower()}.{said}" for name in ("LM", "ITM", "ITC") for said in SAID},
     "ITM, kinds alone, all that is shown": "kinds.itm.one",
     "ITM, kinds alone, a part of it": "kinds.itm.more",
+    **{f"web texts kept, {says}": f"kept.{says}.kept" for says in SAYS},
     "bias": "bias.bias",
     "noise ratio": "bias.noise_ratio",
 }

@@ -79,7 +79,11 @@ LM_ALONE, LM_COLOURED, ITC_ALONE, ITM_ALONE, ITM_COLOURED, ITM_ALL, ITM_PART = (
         ("ITM", "more", "there is more"),
     )
 )
-_KNOWN = (SYNTHETIC_KEPT, DIFFERENT, BIAS, FLAT, SKETCH, SWAPPED, WRONG_COLOUR, SWAPPED_ITC, NDCG, VQA, LM_ALONE, ITM_ALONE)
+WHOLE_KEPT, PART_KEPT, FALSE_KEPT = (
+    Metric(f"web texts kept, %\n({name})", f"kept.{says}.kept")
+    for says, name in (("whole", "true of all that is shown"), ("part", "true of a part"), ("false", "false"))
+)
+_KNOWN = (SYNTHETIC_KEPT, DIFFERENT, BIAS, FLAT, SKETCH, SWAPPED, WRONG_COLOUR, SWAPPED_ITC, NDCG, VQA, LM_ALONE, ITM_ALONE, PART_KEPT)
 
 
 def page(

@@ -12,6 +12,7 @@ from toy_models import VOCAB, toy_images, toy_model, toy_tokens
 from transformers_models import toy_tokenizer
 
 import lab.captioned
+from blip.checkpoint import load
 from blip.checkpoint.published import write_published
 from blip.data.loading import Loader
 from blip.errors import InputError
@@ -165,6 +166,17 @@ def test_training_follows_the_published_rules(tmp_path, monkeypatch):
     assert (seen["schedule"].steps, seen["schedule"].alpha, seen["schedule"].alpha_ramp) == (12, 0.4, 3)
     assert seen["evaluate"] is None
     assert retrieval_task(toy_model(), pairs=10**6).config.queue == 57_600
+
+
+def test_negatives_may_be_drawn_at_random_and_a_training_goes_on_with_its_own_alone(tmp_path, capsys):
+    data, out = write_csv(tmp_path, scenes(12)), tmp_path / "run"
+    words = ("finetune", "retrieval", "--data", data, "--weights", PRETRAINED, "--steps", 2, "--batch", 6, "--device", "cpu", "--workers", 1)
+    assert run(*words, "--out", out, "--negatives", "random") == 0 and run(*words, "--out", tmp_path / "hard") == 0
+    soft, hard = (load(folder / "model.safetensors").model.state_dict() for folder in (out, tmp_path / "hard"))
+    assert any(not torch.equal(soft[name], hard[name]) for name in soft)
+    capsys.readouterr()
+    assert run(*words, "--out", out) == 2
+    assert "differs in the negatives" in capsys.readouterr().err
 
 
 class Reached(Exception):

@@ -37,15 +37,23 @@ class RetrievalScores:
         return sum(side.r1 + side.r5 + side.r10 for side in (self.text, self.image)) / 6
 
 
-def retrieval_task(model: BLIP, *, pairs: int, queue: int | None = None, momentum: float = 0.995, seed: int = 0) -> Pretrain:
+def retrieval_task(
+    model: BLIP,
+    *,
+    pairs: int,
+    queue: int | None = None,
+    momentum: float = 0.995,
+    negatives: str = RETRIEVAL.negatives,
+    seed: int = 0,
+) -> Pretrain:
     """Fine-tuning with the published retrieval rules on so many pairs; the batches' ids must be image ids.
 
     The model needs the readings encode and fuse. queue: the published 57,600 keys by default, but at most a
-    tenth of the pairs, so that a pair seldom meets its own past.
+    tenth of the pairs, so that a pair seldom meets its own past. negatives: of ITM, see `ObjectiveConfig`.
     """
     _require(model)
     keys = min(RETRIEVAL.queue, pairs // 10) if queue is None else queue
-    return Pretrain(model, replace(RETRIEVAL, queue=keys, momentum=momentum, seed=seed))
+    return Pretrain(model, replace(RETRIEVAL, queue=keys, momentum=momentum, negatives=negatives, seed=seed))
 
 
 def retrieval_model(model: BLIP) -> BLIP:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from blip.tasks.ranking import SHORTLIST
 from blip.tasks.retrieval import RETRIEVAL
@@ -38,6 +38,10 @@ class Options:
     """Decay of the momentum encoders."""
     alpha: float = RETRIEVAL.alpha
     """Weight of the momentum encoder's own distribution in the ITC targets, after one epoch."""
+    negatives: Literal["online", "momentum", "random"] = "online"
+    """Where ITM's negatives come from: hard ones by similarity (online, as published, or with the keys of the momentum
+    encoders), or any of the batch. A short text that is true of a part of many images is often drawn as a hard negative
+    of one that it is true of; with random ones a filter keeps more of such texts, and more false ones."""
     tuning: Tuning = field(default_factory=lambda: Tuning(epochs=6, peak=1e-5))
     """How it is trained; the published batch is 256, the images 384 px."""
 
@@ -58,10 +62,11 @@ def main(options: Options) -> int:
         queue=options.queue,
         momentum=options.momentum,
         alpha=options.alpha,
+        negatives=options.negatives,
         held_out=held_out.images if held_out else (),
         k=options.k,
         stored=stored,
-        made_of=made_of(begin, zip(pairs.keys, pairs.texts, strict=True), momentum=options.momentum),
+        made_of=made_of(begin, zip(pairs.keys, pairs.texts, strict=True), momentum=options.momentum, negatives=options.negatives),
     )
     rejects = unused(pairs, source)
     result |= {"pairs": len(pairs.texts), "rejects": len(rejects)} | of_val

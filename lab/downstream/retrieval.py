@@ -69,6 +69,7 @@ def tuned(
     queue: int | None = None,
     momentum: float = 0.995,
     alpha: float = RETRIEVAL.alpha,
+    negatives: str = RETRIEVAL.negatives,
     held_out: Sequence[CaptionedImage] = (),
     k: int = SHORTLIST,
     stored: Training | None = None,
@@ -76,13 +77,13 @@ def tuned(
 ) -> tuple[BLIP, dict[str, Any]]:
     """A retrieval model fine-tuned on a source with the published rules, and what `fit` says of it.
 
-    queue: None for 57,600 keys, at most a tenth of the pairs. held_out images are measured before and after.
-    stored: momentum encoders to go on with, as published, and queues, if they are of that length; without
-    it the momentum encoders begin as copies of the model, and the queues with random keys.
+    queue: None for 57,600 keys, at most a tenth of the pairs. negatives: of ITM. held_out images are measured before and
+    after. stored: momentum encoders to go on with, as published, and queues, if they are of that length; without it the
+    momentum encoders begin as copies of the model, and the queues with random keys.
     """
     torch.manual_seed(tuning.seed)
     model = retrieval_model(start.model)
-    task = retrieval_task(model, pairs=len(source), queue=queue, momentum=momentum, seed=tuning.seed)
+    task = retrieval_task(model, pairs=len(source), queue=queue, momentum=momentum, negatives=negatives, seed=tuning.seed)
     if stored is not None:
         _go_on(task, stored)
     loader = Loader(source, tuning.batch, seed=tuning.seed, workers=tuning.workers)
