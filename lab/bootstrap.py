@@ -12,6 +12,7 @@ import numpy as np
 from blip.capfilt import Job, Ledger, kept
 from blip.captioner import Captioner
 from blip.checkpoint import Card, Loaded, load, save
+from blip.config import to_json
 from blip.data.pairs import Pair
 from blip.generate import Decoding
 from blip.matching import Matcher
@@ -21,6 +22,7 @@ from blip.tiles import TILE
 from blip.tokenizer import Tokenizer
 from lab import stages
 from lab.evaluate import bootstrap_quality
+from lab.made_of import digest
 from lab.progress import bar
 from lab.recipes import Recipe
 from lab.sources import array_source, tokenizer_of
@@ -50,27 +52,36 @@ def train_models(
 ) -> dict[str, Loaded]:
     """Pre-train, fine-tune captioner and filter from the same weights; files NAME.safetensors in `out`.
 
-    A run that was cut off continues where it was.
+    A run that was cut off continues where it was; InputError where `out` holds one of another recipe.
     """
     seconds = seconds or Seconds()
     with seconds.stage("draw"):
         web = world.web(recipe.web, recipe.noise)
         tokenizer = tokenizer_of(web)
-        web_source = array_source(web, world.level.px)
-        human_source = array_source(world.human(recipe.human, captions_each=2), world.level.px)
+        human = world.human(recipe.human, captions_each=2)
+        web_source, human_source = (array_source(pairs, world.level.px) for pairs in (web, human))
+        decides = _decides(recipe, tokenizer, [*web, *human])
     keep = _keeper(recipe, tokenizer, out, seed)
     with seconds.stage("pretrain"), bar(recipe.pretrain.steps, "pretrain") as show:
-        model = stages.pretrain(recipe, web_source, tokenizer, seed=seed, out=out, progress=show)
+        model = stages.pretrain(recipe, web_source, tokenizer, seed=seed, out=out, progress=show, made_of=decides)
         keep("pretrained", model)
     with seconds.stage("tune captioner"), bar(recipe.captioner.steps, "captioner") as show:
         tuned = stages.tune_captioner(
-            recipe, model, human_source, tokenizer, seed=seed, out=out, progress=show
+            recipe, model, human_source, tokenizer, seed=seed, out=out, progress=show, made_of=decides
         )
         keep("captioner", tuned)
     with seconds.stage("tune filter"), bar(recipe.filter.steps, "filter") as show:
-        tuned = stages.tune_filter(recipe, model, human_source, tokenizer, seed=seed, out=out, progress=show)
+        tuned = stages.tune_filter(
+            recipe, model, human_source, tokenizer, seed=seed, out=out, progress=show, made_of=decides
+        )
         keep("filter", tuned)
     return {name: load(out / f"{name}.safetensors") for name in NAMES}
+
+
+def _decides(recipe: Recipe, tokenizer: Tokenizer, pairs: Sequence[WorldPair]) -> dict[str, Any]:
+    """What of a recipe and its pairs decides on the weights, by names that can be read."""
+    settings = {name.replace("_", " "): value for name, value in to_json(recipe).items() if name not in ("name", "evaluation")}
+    return settings | {"data": digest((one.key, one.caption) for one in pairs), "vocabulary": tokenizer.fingerprint}
 
 
 def _keeper(recipe: Recipe, tokenizer: Tokenizer, out: Path, seed: int) -> Callable[[str, BLIP], None]:
@@ -152,7 +163,8 @@ def second_model(
     for name, pairs in sets.items():
         with seconds.stage(f"pretrain on {name}"), bar(recipe.pretrain.steps, f"on {name}") as show:
             source = array_source(pairs, world.level.px)
-            model = stages.pretrain(recipe, source, tokenizer, seed=seed, out=out / name, progress=show)
+            decides = _decides(recipe, tokenizer, pairs)
+            model = stages.pretrain(recipe, source, tokenizer, seed=seed, out=out / name, progress=show, made_of=decides)
             _keeper(recipe, tokenizer, out / name, seed)("pretrained", model)
         loaded = load(out / name / "pretrained.safetensors")
         found[name] = {"pairs": len(pairs)} | bootstrap_quality(

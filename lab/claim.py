@@ -109,6 +109,8 @@ class Claim:
     """Seeds by which its arms were chosen among others, and which therefore do not count."""
     chose: str = "the arms"
     """What these seeds chose, as figures say it."""
+    beside: str = ""
+    """An arm of the same ablation that its control may be worse than by itself: then a part of the effect may lie in that."""
     unequal: str = ""
     """Why its arms may differ in samples; without it only an arm's own field may make them differ."""
 

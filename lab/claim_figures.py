@@ -120,7 +120,7 @@ def _axis(claim: Claim) -> str:
     if isinstance(claim.value, OfTheRest):
         return "effect in points of what the controls leave of R@1, the claim is to the right"
     metric = " and ".join(dict.fromkeys(told_of(path) for path in claim.value.metrics))
-    return f"effect in points: {metric}; the claim is to the right"
+    return f"difference in {metric}, in points; the claim is to the right"
 
 
 def _forest(axes: Axes, name: str, rows: Sequence[Row]) -> None:

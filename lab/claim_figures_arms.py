@@ -8,21 +8,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lab.claim_figures_parts import COLOURS, LINES, MARKS, Metric, dress, legend, not_measured, page
-from lab.claim_records import Measured, paired
+from lab.claim_records import Measured, counted, paired
+from lab.figures import QUIET
 
 Pairs = tuple[Metric, Metric]
 """What stands on the horizontal and on the vertical axis."""
 
 
 def against(shown: Measured, title: str, pairs: Sequence[Pairs], among: Sequence[str] = ()) -> Figure:
-    """A panel a pair of metrics: seeds as small marks, the mean of each arm as a large one.
+    """A panel a pair of metrics: seeds that claims count as small marks, the mean of each arm over them as a large one.
 
     among: only these arms; by default all that have both metrics.
     """
     figure, panels = page(title, [shown], (1.2 + 3.5 * len(pairs), 3.3), len(pairs))
     for axes, (x, y) in zip(panels, pairs, strict=True):
         dress(axes, x.name, y.name)
-        across, up = shown.of(x.path), shown.of(y.path)
+        across, up = (counted(shown, shown.of(one.path)) for one in (x, y))
         names = [name for name in among or across if name in across and name in up]
         for at, name in enumerate(names):
             _cloud(axes, at, name, (across[name], up[name]), (x, y))
@@ -41,10 +42,12 @@ def along(
 
     groups: by name the arm that stands at each number of the horizontal axis, which is named `x`.
     """
-    figure, panels = page(title, [shown], (1.2 + 3.5 * len(metrics), 3.1), len(metrics))
+    figure, panels = page(title, [shown], (1.2 + 3.5 * len(metrics), 3.2), len(metrics))
+    wanted, seeds = {arm for arms in groups.values() for arm in arms.values()}, set[str]()
     for axes, metric in zip(panels, metrics, strict=True):
         dress(axes, x, metric.name)
-        values = paired(shown.of(metric.path))
+        values = paired({arm: own for arm, own in shown.of(metric.path).items() if arm in wanted})
+        seeds |= {seed for own in values.values() for seed in own}
         for at, (name, arms) in enumerate(groups.items()):
             _line(axes, at, name, {n: values[arm] for n, arm in arms.items() if arm in values}, metric)
         _ticked(axes, sorted({number for arms in groups.values() for number in arms}))
@@ -53,7 +56,16 @@ def along(
     if len(groups) > 1 and panels[0].lines:  # the first metric is the one that every arm has
         handles, names = panels[0].get_legend_handles_labels()
         legend(panels[-1], handles=handles, labels=names, loc="upper left", bbox_to_anchor=(1, 1))
+    if seeds:
+        figure.supxlabel(f"means over {_told(sorted(map(int, seeds)))}", size=7, color=QUIET)
     return figure
+
+
+def _told(seeds: Sequence[int]) -> str:
+    whole = list(seeds) == list(range(seeds[0], seeds[-1] + 1))
+    if len(seeds) == 1:
+        return f"seed {seeds[0]} alone"
+    return f"seeds {seeds[0]} to {seeds[-1]}" if whole else f"seeds {', '.join(map(str, seeds))}"
 
 
 def _ticked(axes: Axes, numbers: Sequence[float]) -> None:

@@ -41,7 +41,7 @@ def outcomes(shown: Sequence[Measured], title: str) -> Figure:
 
 
 def _panel(axes: Axes, outcome: Outcome, rows: Sequence[tuple[Claim, Effect | None]]) -> None:
-    dress(axes, textwrap.fill(outcome.name, 20))
+    dress(axes, textwrap.fill(f"{outcome.name}, {outcome.unit.strip() or 'points'}", 20))
     axes.grid(axis="y", visible=False)
     axes.axvline(0, color=INK, linewidth=0.8)
     for at, (_, effect) in enumerate(rows):

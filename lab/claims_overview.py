@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from lab.claim_answers import gained, value
 from lab.claim_figures_parts import BAND, LOOKS, dress
+from lab.claims import CLAIMS
 from lab.decided import HOLDS, Decided
 from lab.figures import INK, PAPER, png
 from lab.stats import REPRODUCED, UNDECIDED
@@ -38,6 +39,8 @@ def overview(found: Sequence[Decided]) -> Figure:
     have no points and are left out.
     """
     shown = [one for one in found if one.claim.in_points]
+    place = {claim.id: at for at, claim in enumerate(CLAIMS)}
+    shown.sort(key=lambda one: place.get(one.claim.id, len(place)))
     order = list(dict.fromkeys(one.claim.source for one in shown))
     shown.sort(key=lambda one: order.index(one.claim.source))
     lines = [line for source, own in groupby(shown, lambda one: one.claim.source) for line in (source, *own)]
@@ -103,6 +106,6 @@ def _keys() -> list[Line2D]:
         Line2D([], [], linestyle="", marker=mark, color=colour, markerfacecolor=PAPER if name == UNDECIDED else colour, markersize=5, label=_WORDS.get(name, name))
         for name, (colour, mark) in LOOKS.items()
     ]
-    paper = Line2D([], [], linestyle="", marker="v", color=INK, markerfacecolor="none", markersize=4.5, label="the paper")
+    paper = Line2D([], [], linestyle="", marker="v", color=INK, markerfacecolor="none", markersize=4.5, label="the paper (mean of TR@1 and IR@1)")
     band = Line2D([], [], linewidth=6, color=BAND, label="too small to count")
     return [*marks, paper, band, Line2D([], [], linestyle="", marker="$*$", color=INK, markersize=5, label="has a note")]

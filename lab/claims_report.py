@@ -12,7 +12,7 @@ from lab import paper
 from lab.ablation.noted import noted
 from lab.ablation.own_table import Table
 from lab.ablation.table import Ablation
-from lab.claim import Claim
+from lab.claim import Claim, Difference
 from lab.claims import CLAIMS
 from lab.decided import HOLDS, PAPERS_COLUMNS, Decided, published
 from lab.looks import cost_of
@@ -29,7 +29,15 @@ from lab.stats import (
     p_value,
     seeds_wanted,
 )
-from lab.verdicts import Budgets, at_ceiling, read_own_words, samples_told, to_be_gained, undeclared
+from lab.verdicts import (
+    Budgets,
+    at_ceiling,
+    read_own_words,
+    samples_told,
+    to_be_gained,
+    undeclared,
+    worse_alone,
+)
 from lab.whose_record import OWN_PAIRS, WORLD, on_own_pairs, scale_of
 
 FOLDER = RESULTS / "ablations"
@@ -104,11 +112,18 @@ def _doubt(claim: Claim, budgets: Budgets, found: Arms, table: Ablation | None) 
     room = to_be_gained(claim, found)
     if at_ceiling(claim, found):
         said.append(_NO_ROOM)
-    elif room is not None and len(claim.value.arms) > 2 and room[1] < _LITTLE_OF_TWO * claim.margin:
+    elif room is not None and _two_gains(claim) and room[1] < _LITTLE_OF_TWO * claim.margin:
         said.append(f"{CEILING} {room[0]!r} is already at {percent(1 - room[1])}, so at most {100 * room[1]:+.1f} is possible there.")
     elif room is not None and room[1] < _LITTLE * claim.margin:
         said.append(f"{CEILING} the control is already at {percent(1 - room[1])}, so at most {100 * room[1]:+.1f} is possible.")
+    if alone := worse_alone(claim, found):
+        own, other = map(percent, alone)
+        said.append(f"The control is worse than {claim.beside!r} by itself, {own} for {other}: a part of the effect may lie in that.")
     return " ".join(said)
+
+
+def _two_gains(claim: Claim) -> bool:
+    return isinstance(claim.value, Difference) and len(claim.value.terms) > 2
 
 
 def cells(one: Decided) -> list[str]:

@@ -39,8 +39,11 @@ class Card:
     synthetic: Caption | None
 
 
-def contact_sheet(cards: Sequence[Card], title: str, columns: int = 4) -> Figure:
-    """Images with their web and synthetic captions side by side, kept and filtered marked in word and colour."""
+def contact_sheet(cards: Sequence[Card], title: str, columns: int = 4, *, truth: bool = False) -> Figure:
+    """Images with their web and synthetic captions side by side, kept and filtered marked in word and colour.
+
+    truth: what is known of each caption stands beside its origin.
+    """
     rows = -(-len(cards) // columns)
     head = 0.55
     height = rows * _CARD_HEIGHT + head
@@ -50,7 +53,7 @@ def contact_sheet(cards: Sequence[Card], title: str, columns: int = 4) -> Figure
         row, column = divmod(i, columns)
         bottom = (rows - 1 - row) * _CARD_HEIGHT / height
         box = (column / columns, bottom, 1 / columns, _CARD_HEIGHT / height)
-        _draw_card(figure, box, card)
+        _draw_card(figure, box, card, truth)
     return figure
 
 
@@ -73,7 +76,7 @@ def png(figure: Figure, dpi: int = 96) -> bytes:
     return small.getvalue()
 
 
-def _draw_card(figure: Figure, box: tuple[float, float, float, float], card: Card) -> None:
+def _draw_card(figure: Figure, box: tuple[float, float, float, float], card: Card, truth: bool) -> None:
     left, bottom, width, height = box
     axes = figure.add_axes((left, bottom, width, height))
     axes.set(xlim=(0, _CARD_WIDTH), ylim=(0, _CARD_HEIGHT))
@@ -84,8 +87,9 @@ def _draw_card(figure: Figure, box: tuple[float, float, float, float], card: Car
     picture.imshow(card.image, interpolation="antialiased")
     picture.axis("off")
     x = side + 0.3
-    _draw_caption(axes, x, _CARD_HEIGHT - 0.2, "web", card.web)
-    _draw_caption(axes, x, _CARD_HEIGHT / 2 - 0.03, "synthetic", card.synthetic)
+    for top, origin, caption in ((_CARD_HEIGHT - 0.2, "web", card.web), (_CARD_HEIGHT / 2 - 0.03, "synthetic", card.synthetic)):
+        known = caption.truth if truth and caption else None
+        _draw_caption(axes, x, top, f"{origin}, {known}" if known else origin, caption)
 
 
 def _frame() -> FancyBboxPatch:

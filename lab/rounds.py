@@ -156,7 +156,7 @@ class Steps:
         return self.home.run(self._step("evaluate", [captioner, matcher], **self.ground.evaluated_by(self.recipe)), work)
 
     def _tuning(self, kind: str, stage: Stage, tune: Callable[..., BLIP], model: Run, **own: Any) -> tuple[Step, Work]:
-        step = self._step(kind, [model], **own)
+        step = self._step(kind, [model], **own, **(stages.of_filter(self.recipe) if kind == "filter" else {}))
 
         def work(folder: Path) -> dict[str, Any]:
             before = _model(model)

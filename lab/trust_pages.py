@@ -48,15 +48,17 @@ def in_short() -> str:
     """All that was measured of speed and trust, a line each; the page on measurements has the rest."""
     names = ("capfilt-cpu", "ledger-cpu", "capfilt-kill-cpu", "train-kill-cpu", "soak-cpu", "fuzz-cpu")
     speed, ledger, capfilt, training, long, broken = (read_record(f"bench/{name}")["result"] for name in names)
+    on, shapes, gpu = read_record("bench/capfilt-cpu")["machine"], speed["limit"]["shapes"], read_record("bench/capfilt-cuda")
     slowest = max(ledger["questions"].values(), key=lambda own: own["seconds"])["seconds"]
     ours, peer = (speed[side]["seconds_an_image"] for side in ("ours", "peer"))
     kills, differing = (len(capfilt[name]) + len(training[name]) for name in ("kills", "differing"))
+    setting = f"{on['cores']} CPU cores, {shapes['candidates']} captions an image, random weights of base size"
     lines = [
         summary(ratios()),
-        f"CapFilt takes {ours:.1f} s an image at base size where a loop over `transformers` takes {peer:.1f}.",
+        f"CapFilt takes {ours:.1f} s an image where a loop over `transformers` takes {peer:.1f}: {setting}. On {gpu['machine']['accelerator']} it is {gpu['result']['ratio']:.1f} times as fast.",
         f"Deciding over {ledger['rows']:,} captions takes {slowest:.0f} s at most, for each of {len(ledger['questions'])} questions.",
-        f"{kills} kills of CapFilt and of training: {differing} files end otherwise than in an unbroken run.",
-        f"Memory grows by {100 * long['growth']:.1f}% over {long['images']:,} images of CapFilt.",
+        f"{kills} kills of CapFilt and of training: {differing or 'nothing'} of what was compared differs from an unbroken run.",
+        f"Memory grows by {100 * long['growth']:.1f}% over {long['images']:,} images of CapFilt, and is {long['mib']['most']:,.0f} MiB at most where the last fifth has {long['mib']['last_fifth']:,.0f}.",
         f"{broken['total']['cases']:,} broken inputs: {broken['total']['findings']} crashes, hangs or rows that are not accounted for.",
     ]
     return "\n".join(f"- {line}" for line in lines)

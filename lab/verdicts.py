@@ -79,7 +79,8 @@ def at_ceiling(claim: Claim, found: Mapping[str, Mapping[str, Mapping[str, Any]]
 
 
 def to_be_gained(claim: Claim, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> tuple[str, float] | None:
-    """The arm to beat, and what it leaves of a share to be gained, by its mean over the seeds of all arms.
+    """The arm to beat (with its metric, where a claim has arms by several), and what it leaves of a share to be gained, by
+    its mean over the seeds of all arms.
 
     Of a claim about two gains (terms: treated, control, treated, control) the one to beat that leaves less. None where the claim compares no arms
     two by two by a share. found as in `at_ceiling`.
@@ -92,8 +93,20 @@ def to_be_gained(claim: Claim, found: Mapping[str, Mapping[str, Mapping[str, Any
         return None
     shared = set[str].intersection(*(set(found.get(arm, {})) for arm in value.arms))
     seeds = [seed for seed in shared if int(seed) not in claim.chosen_on]
-    left = [(arm, 1 - share) for _, (arm, metric, _) in pairs if (share := _mean_of(found, arm, metric, seeds)) is not None]
+    several = len(value.metrics) > 1
+    left = [(f"{arm} ({metric})" if several else arm, 1 - share) for _, (arm, metric, _) in pairs if (share := _mean_of(found, arm, metric, seeds)) is not None]
     return min(left, key=lambda one: one[1], default=None)
+
+
+def worse_alone(claim: Claim, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> tuple[float, float] | None:
+    """Means of the control and of the arm `beside` it, over the seeds of both, where the control is worse by what counts."""
+    value = claim.value
+    if not claim.beside or not isinstance(value, Difference) or claim.beside not in found:
+        return None
+    (control, metric), *_ = [(arm, metric) for arm, metric, weight in value.terms if weight < 0]
+    seeds = [seed for seed in found.get(control, {}) if seed in found[claim.beside] and int(seed) not in claim.chosen_on]
+    own, other = (_mean_of(found, arm, metric, seeds) for arm in (control, claim.beside))
+    return (own, other) if own is not None and other is not None and other - own >= claim.margin else None
 
 
 def _mean_of(found: Mapping[str, Mapping[str, Mapping[str, Any]]], arm: str, metric: str, seeds: Sequence[str]) -> float | None:

@@ -101,6 +101,18 @@ def test_without_add_what_is_asked_for_is_done_again(out, tmp_path, capsys):
     assert "1 cells of the record were measured again, 1 with the very same values." in capsys.readouterr().err
 
 
+def test_with_add_a_record_that_has_it_all_stays_as_it_is_and_it_is_said(out, tmp_path, capsys):
+    before, wanted = out.read_bytes(), Wanted(name="table1", scale="smoke", seeds=1, only=("none",), add=True, out=out)
+    assert ablate(wanted, Home(tmp_path / "home")) == 0
+    assert out.read_bytes() == before and not (tmp_path / "home" / "runs").exists()
+    assert "The record has all that is asked for: nothing is done, and it stays as it is." in capsys.readouterr().err
+    record = json.loads(before)
+    record["result"]["question"] = "asked otherwise"
+    out.write_text(json.dumps(record))
+    ablate(wanted, Home(tmp_path / "home"))  # words of now are written
+    assert json.loads(out.read_text())["result"]["question"] == TABLE.question
+
+
 def test_other_values_for_the_same_runs_are_told(out, tmp_path, capsys):
     record = json.loads(out.read_text())
     record["result"]["arms"]["none"]["seeds"]["0"]["worth"]["retrieval"]["all"]["r1"] = 0.99

@@ -234,10 +234,22 @@ def test_one_metric_against_another_and_along_numbers():
     (axes,) = along(shown("noise", noise), "x", "noise (%)", groups, (R1,)).axes
     assert list(axes.lines[0].get_xdata()) == [0, 40] and list(axes.lines[0].get_ydata()) == pytest.approx([20.5, 40.5])
     assert sorted(axes.lines[1].get_ydata()) == pytest.approx([20, 21, 40, 41]) and len(axes.lines) == 2
+    assert axes.figure.get_supxlabel() == "means over seeds 0 to 1"
     (axes,) = against(shown("noise", noise), "x", ((STRICT, R1),)).axes
     assert marks(axes, "o")[1] == [50] and axes.lines[1].get_ydata()[0] == pytest.approx(20.5)
     (axes,) = against(shown("noise", noise), "x", ((Metric("-", "teacher.cider"), R1),)).axes
     assert texts(axes.figure) == ["not measured yet"]
+
+
+def test_a_seed_that_chose_is_in_no_mean_of_one_metric_against_another_and_one_seed_alone_is_named():
+    way = {name: {s: cell(0.9 if s == 0 else 0.5) for s in (0, 1, 2)} for name in ("none", "both")}
+    (axes,) = against(shown("combinations", way), "x", ((STRICT, R1),)).axes
+    assert axes.lines[1].get_ydata()[0] == pytest.approx(100 * (0.9 + 0.5 + 0.5) / 3)
+    (axes,) = against(shown("table3", {"all": way["none"]}), "x", ((STRICT, R1),)).axes
+    assert axes.lines[1].get_ydata()[0] == pytest.approx(50)  # the rate of table3 was chosen by seed 0
+    first = {"none, noise 40%": {0: cell(0.5)}, "none, noise 0%": {0: cell(0.5)}}
+    figure = along(shown("noise", first), "x", "noise (%)", {"none": {40: "none, noise 40%", 0: "none, noise 0%"}}, (R1,))
+    assert figure.get_supxlabel() == "means over seed 0 alone"
 
 
 def test_numbers_over_more_than_a_decade_have_a_logarithmic_axis_and_every_line_is_named():

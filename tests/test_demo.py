@@ -95,13 +95,27 @@ def test_a_damaged_ledger_is_told_and_stays_where_it_is(tmp_path, capsys):
     assert about.read_text() == "{" and not (tmp_path / "ledger-1").exists()
 
 
-def test_from_scratch_trains_everything_and_a_second_model(tmp_path):
+def test_from_scratch_trains_everything_and_a_second_model(tmp_path, capsys):
     summary = demo(tmp_path, "--from-scratch", "--recipe", "smoke")
     assert summary["pairs"] == 640
     assert set(summary["models"]) == {"web", "bootstrapped"}
     for name in ("pretrained", "captioner", "filter"):
         assert (tmp_path / "training" / f"{name}.safetensors").is_file()
     assert verify(Ledger.open(tmp_path / "ledger"))
+    weights = (tmp_path / "training" / "pretrained.safetensors").read_bytes()
+    assert main(["demo", "--out", str(tmp_path), "--no-open", "--from-scratch", "--recipe", "smoke", "--noise", "0.9"]) == 2
+    assert "holds another training, which differs in the noise; choose another output folder" in capsys.readouterr().err
+    assert (tmp_path / "training" / "pretrained.safetensors").read_bytes() == weights
+
+
+def test_weights_to_be_shipped_do_not_go_on_from_another_recipe(tmp_path, capsys):
+    words = ["train-shipped", "--recipe", "smoke", "--out", str(tmp_path), "--set", "pretrain.samples=64"]
+    assert main(words) == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}
+    assert main([*words, "pretrain.peak=1e-6"]) == 2
+    assert "differs in the pretrain; choose another output folder" in capsys.readouterr().err
+    assert main([*words, "captioner.peak=1e-6"]) == 2
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.*")} == before and main(words) == 0
 
 
 def test_the_world_can_be_written_and_captioned_as_real_data(tmp_path):

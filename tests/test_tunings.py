@@ -7,7 +7,7 @@ from blip.capfilt import Ledger, decide
 from lab import stages
 from lab.ablation import breadth
 from lab.ablation.arms import Lab
-from lab.ablation.beyond import BREADTH
+from lab.ablation.beyond import BREADTH, OBJECTIVES
 from lab.ablation.scales import scaled
 from lab.ablation.tunings import PARTLY, leaving_out, on_parts
 from lab.rounds import LEDGER, Steps
@@ -51,3 +51,16 @@ def test_what_a_filter_keeps_is_counted_by_what_texts_say(tmp_path):
     assert found["whole"] == {"texts": len(strict), "kept": np.mean([row["kept"] for row in rows if row["image_key"] in strict])}
     assert sum(own["texts"] for own in found.values()) == sum(verdict.truth != "uninformative" for verdict, _ in texts.values())
     assert found["false"]["texts"] == sum(verdict.truth == "false" for verdict, _ in texts.values()) > 0
+
+
+def test_arms_that_differ_in_objectives_are_measured_after_the_same_fine_tuning(tmp_path, monkeypatch):
+    """The filter's queue was that of the pre-training where that is shorter; such runs are told from those of now."""
+    told, rules = [], []
+    monkeypatch.setattr(stages, "_run", lambda name, task, *args, **named: told.append(name) or rules.append(getattr(task, "config", None)))
+    names = []
+    for arm in ("ITC + ITM + LM", "no momentum"):
+        steps = Steps(Home(tmp_path / arm), OBJECTIVES.arm(arm).recipe_of(scaled("smoke")), 0)
+        names.append(steps._step("filter", [], **stages.of_filter(steps.recipe)).config.get("queue and alpha"))
+        steps.tune(steps.pretrain())
+    assert told == ["pretrain", "captioner", "filter"] * 2 and rules[2] == rules[5] and rules[0] != rules[3]
+    assert names == [None, "of retrieval"]

@@ -3,7 +3,7 @@
 import sys
 import webbrowser
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Options:
     pairs: int | None = None
     """Noisy web pairs; by default 2,400 unseen ones, or with --from-scratch all that were trained on."""
     noise: float = 0.4
-    """Share of the web texts that are noise."""
+    """Share of the web texts that are noise; with --from-scratch of those that are trained on."""
     from_scratch: bool = False
     """Train pre-trained model, captioner and filter first, then a new model on the bootstrapped set."""
     recipe: str = "cell"
@@ -56,7 +56,7 @@ def main(options: Options) -> int:
         raise InputError(f"--pairs {options.pairs} cannot be; give 1 or more.")
     store_at(options.out)  # a place that cannot be is told before anything is trained or drawn
     seconds = Seconds()
-    used = recipe(options.recipe) if options.from_scratch else SHIPPED
+    used = replace(recipe(options.recipe), noise=options.noise) if options.from_scratch else SHIPPED
     # Unseen pairs for the shipped weights; its own training pairs from scratch, as in the paper.
     count, start = (used.web, 0) if options.from_scratch else (UNSEEN_PAIRS, used.web)
     count = options.pairs or count
