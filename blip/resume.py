@@ -1,5 +1,7 @@
 """Resumable checkpoints: written whole or not at all beside the training, checked by hash, the last few kept."""
 
+import fcntl
+import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -177,8 +179,9 @@ def refuse_another(out: Path, made_of: Mapping[str, Any]) -> None:
 def kept_if_lost(keeper: Keeper) -> Iterator[Keeper]:
     """Within it a process that is lost ends the run: the marked step is saved, InputError says so. Yields the keeper.
 
-    However it ends, the checkpoint that is being written is written first.
+    However it ends, the checkpoint that is being written is written first. InputError where another run trains in its folder.
     """
+    held = _alone(keeper.folder.parent) if keeper.folder else None
     try:
         yield keeper
     except LostProcess as error:
@@ -191,6 +194,26 @@ def kept_if_lost(keeper: Keeper) -> Iterator[Keeper]:
         ) from error
     finally:
         keeper.finish()
+        if held is not None:
+            os.close(held)
+
+
+def _alone(out: Path) -> int | None:
+    """A lock on the folder, which the system lets go when the process ends; None of all processes but the main one, and
+    where the file system has no locks. InputError in every process where another run holds it.
+    """
+    held, free = None, True
+    if is_main():
+        out.mkdir(parents=True, exist_ok=True)
+        held = os.open(out, os.O_RDONLY)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(held)
+            held, free = None, not isinstance(error, BlockingIOError)
+    if not told_by_main(free):
+        raise InputError(f"Another process is training in {out}; wait for it, or choose another output folder.")
+    return held
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -86,6 +86,21 @@ def test_another_model_in_the_folder_is_refused(tmp_path: Path) -> None:
         train(other, feed("a picture of "), CONFIG, out=tmp_path)
 
 
+def test_two_do_not_train_in_one_folder_at_once(tmp_path: Path) -> None:
+    refused = []
+
+    def another(row: dict[str, float]) -> None:
+        if row["step"] == 2:
+            with pytest.raises(InputError, match=f"Another process is training in {tmp_path}; wait for it, or choose another"):
+                train(pretrain(), feed(), CONFIG, out=tmp_path)
+            refused.append(row)
+
+    rows = train(pretrain(), feed(), CONFIG, out=tmp_path, progress=another)
+    logged = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert len(refused) == 1 and logged == [row["step"] for row in rows] == list(range(1, 9))
+    assert train(pretrain(), feed(), CONFIG, out=tmp_path)[-1]["step"] == 8  # free again: it is done
+
+
 def test_accumulated_gradients_are_those_of_one_batch() -> None:
     # Texts of other lengths: the mean of the halves' means is not the mean over all words.
     one, two = (Captioning(model().eval(), prompt_length=1) for _ in range(2))
