@@ -9,7 +9,10 @@ precision lies (Comparative Study of Confidence Intervals for Proportions in Com
 Statistics and Methodology, 2019): Wald's interval, or a bootstrap, of answers that are all yes has no width at all.
 Where the answers of one stratum are all yes or all no, its variance is not 0 but unknown. It counts as if its share
 were that of one answer more, half yes and half no (Jeffreys' prior); otherwise a few answers elsewhere would make
-twenty yes speak for a large stratum as surely as all its captions. A test simulates audits with known truth, of
+twenty yes speak for a large stratum as surely as all its captions. Recall has one more unknown: a large stratum below the
+threshold in which no answer matched may hold matching captions all the same, and then recall is lower. Its lower end counts
+one answer more there, half matching; without that, intervals of a policy that keeps few covered the truth in half of the
+audits. A test simulates audits with known truth, of
 good filters above all: intervals cover it about as often as they say, or more often.
 """
 
@@ -67,11 +70,12 @@ class Shares:
         return {name: None if math.isnan(value) else value for name, value in found.items()}
 
 
-def shares(holds: np.ndarray, domain: np.ndarray, stratum: np.ndarray, captions: np.ndarray) -> Shares:
+def shares(holds: np.ndarray, domain: np.ndarray, stratum: np.ndarray, captions: np.ndarray, *, answered: bool = False) -> Shares:
     """In how much of a domain of the population something holds.
 
     holds, domain: (T, n) bool, T questions about n sampled rows. stratum: (n,) numbers from 0. captions: (H,)
-    size of each stratum in the population, which must have at least one row.
+    size of each stratum in the population, which must have at least one row. answered: whether the answers alone say
+    what is in the domain, so that a stratum in which none of them is may hold some of it all the same (`_unseen`).
     """
     member = (stratum[:, None] == np.arange(len(captions))).astype(float)
     drawn = member.sum(0)
@@ -86,9 +90,35 @@ def shares(holds: np.ndarray, domain: np.ndarray, stratum: np.ndarray, captions:
         spread = np.maximum(spread, likely / total[:, None] ** 2)
         variance = (spread * captions**2 * (1 - drawn / captions) / drawn).sum(1)
         middle = value + moved / total
-        # What was drawn whole is known: it has no interval.
-        size = np.where(variance > 1e-18, middle * (1 - middle) / variance, np.inf)
-    return Shares(value, *_wilson(value, size))
+        (below, fewer), (above, more) = _unseen(holds, domain, member, captions, value) if answered else ((0.0, 0.0), (0.0, 0.0))
+        low = _size(middle * total / (total + fewer), variance + below / total**2)
+        high = _size((middle * total + more) / (total + more), variance + above / total**2)
+    return Shares(value, _wilson(value, low)[0], _wilson(value, high)[1])
+
+
+def _size(share: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Of a simple sample with this variance; what was drawn whole is known, and its is infinite."""
+    return np.where(variance > 1e-18, share * (1 - share) / variance, np.inf)
+
+
+_End = tuple[np.ndarray | float, np.ndarray | float]
+
+
+def _unseen(
+    holds: np.ndarray, domain: np.ndarray, member: np.ndarray, captions: np.ndarray, value: np.ndarray
+) -> tuple[_End, _End]:
+    """Of strata in which no answer is in the domain, by the end of the interval that they may move, lower and higher: what they
+    add to the variance of the sums, and how many captions (T,) they may hold: one more answer, half in it, as in `_alike`.
+
+    Of those in it as much holds as of the stratum's rows.
+    """
+    drawn = member.sum(0)
+    empty = ((domain @ member) == 0) & (drawn < captions)
+    inside, share = 0.5 / (drawn + 1), (holds @ member) / drawn
+    spread = captions**2 / drawn * inside * (1 - inside) * (share - value[:, None]) ** 2
+    sides = (empty & (share < value[:, None]), empty & (share > value[:, None]))
+    low, high = ((np.where(side, spread, 0.0).sum(1), (side * captions * inside).sum(1)) for side in sides)
+    return low, high
 
 
 def _alike(holds: np.ndarray, domain: np.ndarray, member: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +187,7 @@ def estimate(sample: Sample, match: np.ndarray, precision: float) -> dict[str, A
     before = shares(match[None], everything, stratum, captions)
     found = {
         "precision": shares(matching, kept, stratum, captions),
-        "recall": shares(kept, matching, stratum, captions),
+        "recall": shares(kept, matching, stratum, captions, answered=True),
         "kept": shares(kept, np.broadcast_to(everything, kept.shape), stratum, captions),
     }
     rows = [{name: own.at(row) for name, own in found.items()} for row in range(len(kept))]

@@ -97,13 +97,15 @@ def test_a_few_noes_in_a_small_stratum_do_not_make_a_large_one_sure():
 
 GOOD = {"good": (0.08, 0.99, 0.4), "better": (0.02, 0.995, 0.4), "mild": (0.3, 0.97, 0.7)}
 """Shares of captions below 0.5, and of these above and below it that match."""
+RARE = {"few": (0.95, 0.95, 0.01), "fewer": (0.95, 0.95, 0.005), "tenth": (0.9, 0.95, 0.01), "third": (0.7, 0.95, 0.03)}
+"""The same where hardly any of the many below match, so that most audits see none of them."""
 
 
 def population(kind):
     """Scores (N,) and which captions match (N,): a filter that is sure, one that is hardly any use, and GOOD ones."""
     rng = np.random.default_rng(1)
-    if kind in GOOD:
-        below, above_match, below_match = GOOD[kind]
+    if kind in GOOD | RARE:
+        below, above_match, below_match = (GOOD | RARE)[kind]
         low = rng.random(20_000) < below
         return (rng.random(20_000) + ~low) / 2, rng.random(20_000) < np.where(low, below_match, above_match)
     if kind == "sharp":
@@ -144,14 +146,39 @@ def test_intervals_cover_the_truth_at_their_level(kind, answers):
     covered, not_too_high = np.zeros(11), np.zeros(11)
     for rows in audits(score, answers, 500):
         kept, yes = score[rows] >= thresholds, np.broadcast_to(match[rows], (5, answers))
-        holds, domain = np.vstack([yes, kept, yes[:1]]), np.vstack([kept, yes, np.ones((1, answers), bool)])
-        found = shares(holds, domain, stratum[rows], captions.astype(float))
-        covered += (found.low <= truth) & (truth <= found.high)
-        not_too_high += found.low <= truth
+        sizes, everything = captions.astype(float), np.ones((1, answers), bool)
+        each = [shares(yes, kept, stratum[rows], sizes), shares(kept, yes, stratum[rows], sizes, answered=True)]
+        each.append(shares(yes[:1], everything, stratum[rows], sizes))
+        low, high = (np.concatenate([getattr(one, end) for one in each]) for end in ("low", "high"))
+        covered += (low <= truth) & (truth <= high)
+        not_too_high += low <= truth
     assert np.all(not_too_high / 500 >= 0.925), not_too_high / 500  # what a threshold is chosen by
     # Of 99% an interval from 20 answers lies below where one of them is no: Wilson's covers less there, on the careful side.
     assert np.all(covered[:5] / 500 >= 0.8) and np.all(covered[5:] / 500 >= 0.92), covered / 500
     assert np.mean(covered / 500) <= 0.99
+
+
+@pytest.mark.parametrize("kind", RARE)
+def test_recall_is_no_surer_than_the_few_answers_below_the_threshold_allow(kind):
+    """300 audits of 200 answers: what the policy keeps at 0.5 is nearly all that matches, or much less, and the interval knows."""
+    score, match = population(kind)
+    stratum, captions, _ = stratified(score)
+    truth, covered = (score >= 0.5)[match].mean(), 0
+    for rows in audits(score, 200, 300):
+        kept, yes = score[rows][None] >= 0.5, match[rows][None]
+        found = shares(kept, yes, stratum[rows], captions.astype(float), answered=True).at(0)
+        covered += found["low"] <= truth <= found["high"]
+    assert covered / 300 >= 0.92, covered / 300
+
+
+def test_what_no_answer_shows_widens_the_end_that_it_may_move():
+    """20 of 20 kept captions match, none of 20 dropped ones of 1,000: there may be some, and recall is lower then."""
+    stratum, kept = np.repeat([0, 1], 20), np.repeat([True, False], 20)[None]
+    sure, open_ = (shares(kept, kept, stratum, np.array([20.0, 1000.0]), answered=answered).at(0) for answered in (False, True))
+    assert sure == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert open_["low"] < 0.6 and open_["value"] == open_["high"] == 1.0
+    whole = shares(kept, kept, stratum, np.array([20.0, 20.0]), answered=True).at(0)
+    assert whole == sure  # drawn whole: none is unseen
 
 
 @pytest.mark.parametrize("kind", GOOD)
