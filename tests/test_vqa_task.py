@@ -394,6 +394,63 @@ def test_the_commands_take_a_table_of_ones_own(table, tmp_path, capsys):
     assert "no answer to learn" in capsys.readouterr().err
 
 
+UNANIMOUS = {"What is it?": "a dog", "How many, then?": "two", "Is it day?": "Yes", "Is it dark?": "No"}
+
+
+def asked_of_five(folder: Path) -> Path:
+    photo(folder / "a.png", 50)
+    rows = [f'a.png,"{question}",{answer}' for question, answer in UNANIMOUS.items() for _ in range(5)]
+    path = folder / "five.csv"
+    path.write_text("\n".join(["image,question,answer", *rows]))
+    return path
+
+
+def test_what_all_annotators_of_a_table_typed_can_be_learnt_and_is_right(tmp_path):
+    asked_of_five(tmp_path)
+    words = [*UNANIMOUS, *UNANIMOUS.values(), "2", "dog"]
+    begin = written(new_model(words), tmp_path / "start.safetensors")
+    table = tmp_path / "five.csv"
+    options = ["--weights", begin, "--steps", 60, "--batch", 4, "--peak", 5e-3, "--drop-path", 0, "--device", "cpu"]
+    assert run("finetune", "vqa", "--data", table, "--val", table, "--out", tmp_path / "tuned", *options) == 0
+    assert json.loads((tmp_path / "tuned/answers.json").read_text()) == ["2", "dog", "no", "yes"]
+    summary = json.loads((tmp_path / "tuned/summary.json").read_text())
+    assert summary["after"] == {"accuracy": 1.0} and summary["chance"] == {"accuracy": 0.25}
+
+
+def test_a_tables_answers_are_taught_in_the_spelling_that_is_ranked(tmp_path):
+    table = tmp_path / "mine.csv"
+    photo(tmp_path / "a.png", 50)
+    table.write_text("image,question,answer\n" + "".join(f"a.png,Who?,{one}\n" for one in ("A dog", "dog.", "two", "Ann")))
+    data = file_questions([str(table)])
+    assert data.official and data.spelled(["dog", "2"]).asked[0].answers == {"dog": 0.5, "2": 0.25, "Ann": 0.25}
+    assert data.spelled(["A dog", "dog", "two"]).asked[0].answers == {"A dog": 0.5, "two": 0.25, "Ann": 0.25}
+    assert data.spelled(["red"]).asked == data.asked
+
+
+def test_the_official_files_are_scored_to_the_letter_and_tables_are_not(tmp_path):
+    own = file_questions([str(asked_of_five(tmp_path))])
+    said = ["dog", "2", "yes", "no"]
+    assert own.own == {0, 1, 2, 3} and vqa.measures(own, said) == {"accuracy": 1.0}
+    listed = [
+        {"question_id": at, "dataset": "vqa", "image": "a.png", "question": question, "answer": [answer] * 5}
+        for at, (question, answer) in enumerate(UNANIMOUS.items())
+    ]
+    (tmp_path / "vqa_val.json").write_text(json.dumps(listed))
+    published = file_questions([str(tmp_path / "vqa_val.json")])
+    assert published.official and not published.own and vqa.measures(published, said) == {"accuracy": 0.0}
+    assert published.spelled(said).asked == published.asked
+    both = file_questions([str(tmp_path / "vqa_val.json"), str(tmp_path / "five.csv")])
+    assert vqa.measures(both, said * 2) == {"accuracy": 0.5}
+
+
+def test_chance_of_a_table_counts_answers_that_are_alike_as_one(tmp_path):
+    photo(tmp_path / "a.png", 50)
+    answers = ["Yes", "yes", "yes.", "no", "no"]
+    rows = "".join(f"a.png,q{at},{answer}\n" for at, answer in enumerate(answers))
+    (tmp_path / "mine.csv").write_text("image,question,answer\n" + rows)
+    assert vqa.chance(file_questions([str(tmp_path / "mine.csv")])) == {"accuracy": pytest.approx(0.6)}
+
+
 def test_published_weights_answer_as_our_file_does(tmp_path):
     begin = new_model(world_questions(WORLD, 20, "train").texts(), px=16)
     model = spread(vqa_from(begin.model))

@@ -33,13 +33,14 @@ def vqa_accuracy(predictions: Iterable[tuple[Id, str]], answers: Mapping[Id, Seq
     return VQAAccuracy(sum(scores.values()) / len(scores), scores)
 
 
-def soft_accuracy(prediction: str, answers: Sequence[str]) -> float:
+def soft_accuracy(prediction: str, answers: Sequence[str], *, alike: bool = False) -> float:
     """min(agreeing / 3, 1), averaged over leaving each annotator out.
 
-    As the official scorer has it, answers are made alike only where annotators differ.
+    As the official scorer has it, answers are made alike only where annotators differ: VQAv2's own files hold answers
+    that are alike already. With `alike` they are made so wherever they come from, also where all annotators agree.
     """
     own, theirs = _trimmed(prediction), [_trimmed(answer) for answer in answers]
-    if len(set(theirs)) > 1:
+    if alike or len(set(theirs)) > 1:
         own, theirs = normalize_answer(own), [normalize_answer(answer) for answer in theirs]
     agreeing = [answer == own for answer in theirs]
     total = sum(agreeing)

@@ -72,6 +72,7 @@ def main(options: Options) -> int:
         raise InputError("Where do the questions come from? Give either --data or --world.")
     training, held_out = _sets(options)
     answers = _answers(options, training)
+    training = training.spelled(answers)
     begin = start_any(options.tuning, training.texts())
     model = begun(begin.model, drop_path=options.drop_path).to(options.tuning.device)
     ranker = Ranker(model, begin.tokenizer, answers)

@@ -117,8 +117,9 @@ def answered(
 def measures(data: QuestionSet, said: Sequence[str]) -> dict[str, float]:
     """accuracy, a share, and that of each group of questions by its name.
 
-    The official soft accuracy where every question has annotators enough. Else an answer is right if one of them
-    gave it, made alike by the official rules.
+    The official soft accuracy where every question has annotators enough; of questions from one's own tables answers
+    are made alike by the official rules also where annotators agree, which the official scorer does not do. Else an
+    answer is right if one of them gave it, made alike.
     """
     scores = _scores(data, said)
     by_group = group_means(dict(enumerate(scores)), dict(enumerate(data.groups)))
@@ -132,15 +133,18 @@ def spread(data: QuestionSet, said: Sequence[str]) -> Intervals:
 
 
 def _scores(data: QuestionSet, said: Sequence[str]) -> list[float]:
-    right = soft_accuracy if data.official else _given
-    return [right(one, answers) for one, answers in zip(said, data.answers, strict=True)]
+    both = enumerate(zip(said, data.answers, strict=True))
+    if not data.official:
+        return [_given(one, answers) for _, (one, answers) in both]
+    return [soft_accuracy(one, answers, alike=row in data.own) for row, (one, answers) in both]
 
 
 def chance(data: QuestionSet) -> dict[str, float]:
     """The same measures of who gives every question of a group its commonest answer."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for group, answers in zip(data.groups, data.answers, strict=True):
-        counts[group][Counter(answers).most_common(1)[0][0]] += 1
+    for row, (group, answers) in enumerate(zip(data.groups, data.answers, strict=True)):
+        told = map(normalize_answer, answers) if row in data.own else answers
+        counts[group][Counter(told).most_common(1)[0][0]] += 1
     commonest = {group: own.most_common(1)[0][0] for group, own in counts.items()}
     return measures(data, [commonest[group] for group in data.groups])
 

@@ -1,9 +1,9 @@
 """Questions as rows: those of the generated world, of VQAv2 and Visual Genome, and one's own (paper 5.3)."""
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from blip.data.pictures import ArrayRows, PhotoRows
 from blip.data.places import local, open_file
 from blip.data.transforms import FINETUNE_SCALE, eval_transform, train_transform
 from blip.errors import InputError
+from blip.metrics.vqa_answers import normalize_answer
 from blip.tasks.vqa_training import Asked
 from lab.world.augment import Augmentation
 from lab.world.questions import questions
@@ -39,7 +40,12 @@ Pictures = Callable[[int, bool], PhotoRows | ArrayRows]
 
 @dataclass(frozen=True)
 class QuestionSet:
-    """Questions as rows; groups say what kind each is ("" where nothing is known), answers are () where hidden."""
+    """Questions as rows; groups say what kind each is ("" where nothing is known), answers are () where hidden.
+
+    own: rows that come from tables of one's own (CSV, TSV), whose answers are as somebody typed them: "Yes", "two", "a
+    dog". They are scored made alike by the official rules, and trained on in the spelling that is ranked. In VQAv2's and
+    Visual Genome's layouts (JSON) answers stay as they are, and the score is the official one to the letter.
+    """
 
     ids: Sequence[Identity]
     asked: Sequence[Asked]
@@ -48,6 +54,7 @@ class QuestionSet:
     pictures: Pictures
     about: Sequence[Hashable] = ()
     """The picture of each."""
+    own: frozenset[int] = frozenset()
 
     @property
     def questions(self) -> list[str]:
@@ -85,6 +92,23 @@ class QuestionSet:
             raise InputError(f"No answer occurs {at_least} times; lower --at-least, or give more questions.")
         return often
 
+    def spelled(self, listed: Sequence[str]) -> "QuestionSet":
+        """The same questions, to be trained on with the answers that are ranked.
+
+        An answer of one's own tables that is not in the list is trained on as the listed one that the official rules
+        make equal to it, where there is one, and their weights are added.
+        """
+        known = set(listed)
+        alike = {normalize_answer(answer): answer for answer in reversed(listed)}
+
+        def taught(one: Asked) -> Asked:
+            weights: dict[str, float] = defaultdict(float)
+            for answer, weight in one.answers.items():
+                weights[answer if answer in known else alike.get(normalize_answer(answer), answer)] += weight
+            return replace(one, answers=dict(weights))
+
+        return replace(self, asked=[taught(one) if row in self.own else one for row, one in enumerate(self.asked)])
+
 
 def world_questions(world: World, count: int, split: str) -> QuestionSet:
     """Questions about `count` scenes of the generated world; groups are their forms."""
@@ -115,13 +139,17 @@ def file_questions(
 ) -> QuestionSet:
     """Questions of files: VQAv2's own, published lists, Visual Genome's own, tables; groups are answer types.
 
+    A table (.csv or .tsv) is one's own, all other files have the layout of a benchmark and are taken for it.
     `annotations` are those of VQAv2's files in the same order. Images lie below `images`, those of Visual Genome
     below `genome_images` where it is given. InputError names what cannot be used.
     """
     left = list(annotations)
     found: list[Question] = []
+    own: list[int] = []
     for path in data:
-        found += _read(path, left, images, genome_images)
+        read = _read(path, left, images, genome_images)
+        own += range(len(found), len(found) + len(read)) if _is_table(path) else ()
+        found += read
     if left:
         raise InputError(f"The annotations {left[0]} belong to no VQAv2 question file; leave them out.")
     if not found:
@@ -138,11 +166,16 @@ def file_questions(
         [one.answer_type or "" for one in found],
         pictures,
         [one.image for one in found],
+        frozenset(own),
     )
 
 
+def _is_table(path: str) -> bool:
+    return path.lower().endswith((".csv", ".tsv"))
+
+
 def _read(path: str, annotations: list[str], images: str | None, genome_images: str | None) -> list[Question]:
-    if path.lower().endswith((".csv", ".tsv")):
+    if _is_table(path):
         return read_question_table(path, images)
     begin = begin_of(path)
     root = os.path.dirname(path) if images is None else images
