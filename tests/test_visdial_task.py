@@ -212,6 +212,32 @@ def test_the_files_of_visdial_give_the_same_questions(world, files):
         assert values.tolist() == world.relevance[name].tolist()
 
 
+def said_in_other_marks(files, folder, *variants):
+    """The training split whose first question has these candidates beside its true one."""
+    whole = json.loads((files / "visdial_1.0_train.json").read_text())
+    first, answers = whole["data"]["dialogs"][0]["dialog"][0], whole["data"]["answers"]
+    true = answers[first["answer"]]
+    first["answer_options"] = [first["answer"], *range(len(answers), len(answers) + len(variants))]
+    first["gt_index"] = 0
+    answers += [variant.format(true) for variant in variants]
+    (folder / "visdial_1.0_train.json").write_text(json.dumps(whole))
+    return visdial_dialogs(read_visdial(folder / "visdial_1.0_train.json", files), answered=True)
+
+
+def test_candidates_that_read_as_the_true_one_are_no_negatives(files, tmp_path):
+    data = said_in_other_marks(files, tmp_path, "{}.", "{} !", "no idea", "({})", "what")
+    asked = data.asked[0]
+    assert len(asked.candidates) == 6 and list(asked.wrong) == [3, 5]
+    batch = DialogBuilder(data.asked, TOKENIZER, negatives=2)(PictureBatch(torch.zeros(1, 1, 3, 16, 16), [0]), 0)
+    rows = [words(row) for row in batch.dialogs.ids]
+    assert batch.matches.tolist() == [True, False, False] and rows[0] not in rows[1:]
+
+
+def test_a_question_without_another_answer_is_not_trained_on(files, tmp_path):
+    count = len(visdial_dialogs(read_visdial(files / "visdial_1.0_train.json", files), answered=True).names)
+    assert len(said_in_other_marks(files, tmp_path, "{}.", "{}!").names) == count - 1
+
+
 def test_relevance_of_another_split_is_refused(files):
     data, wrong = read_visdial(files / "visdial_1.0_val.json", files), {(0, 1): np.ones(3)}
     with pytest.raises(InputError, match="Image 0, round 1 has 20 candidates and relevance of 3"):

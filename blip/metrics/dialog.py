@@ -34,7 +34,8 @@ def candidate_ranks(scores: np.ndarray) -> np.ndarray:
 def true_ranks(scores: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Rank (N,) int64 from 1 of the true candidate (N,) by scores (N, C); a tie counts against the model.
 
-    Of a submission's ranks give the negatives as scores.
+    So does a candidate that reads the same once cleaned ("yes." beside "yes"), which always ties: the published
+    evaluation wants a rank of its own for each candidate and takes none for equal to the true one. Of a submission's ranks give the negatives as scores.
     """
     _check(scores)
     if true.shape != scores.shape[:1] or ((true < 0) | (true >= scores.shape[1])).any():

@@ -34,7 +34,8 @@ class Asked:
     """A question about an image with a caption, and what could be answered.
 
     said: what was said before, question and answer in turn, the oldest first. true: the place among the
-    candidates of the answer that was given, None where it is hidden. wrong: places that may serve as negatives.
+    candidates of the answer that was given, None where it is hidden. wrong: places that may serve as negatives; none
+    of them reads as the true one does, since equal rows would be taught as match and as no match.
     """
 
     caption: str

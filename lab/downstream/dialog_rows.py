@@ -10,6 +10,7 @@ import numpy as np
 from blip.data.benchmarks.reading import Identity
 from blip.data.benchmarks.visdial import Round, VisDial
 from blip.data.pairs import ImageRef
+from blip.data.text import clean_question
 from blip.errors import InputError
 from blip.tasks.visdial import Asked
 from lab.world.dialogs import Round as WorldRound
@@ -101,13 +102,15 @@ def visdial_dialogs(
 ) -> DialogSet:
     """The questions of a split that have candidates; only those that can be trained on where `answered`.
 
-    These have a known answer and another candidate. InputError where there is no question, or the relevance of a question has not as many values as it has candidates.
+    These have a known answer and a candidate that a model reads as another text: "yes." and "yes!" are no negatives of
+    "yes". InputError where there is no question, or the relevance of a question has not as many values as it has candidates.
     """
+    alike = _alike(data.answers)
     places = [
         (dialog, at)
         for dialog in data.dialogs
         for at, one in enumerate(dialog.rounds)
-        if (one.true is not None and len(one.options) > 1 if answered else len(one.options))
+        if (one.true is not None and len(_wrong(one, alike)) if answered else len(one.options))
     ]
     if not places:
         raise InputError("No question has candidate answers that serve here; give a VisDial v1.0 file of train, val or test.")
@@ -118,9 +121,8 @@ def visdial_dialogs(
     def asked(row: int) -> Asked:
         dialog, at = places[row]
         one = dialog.rounds[at]
-        wrong = [place for place in range(len(one.options)) if place != one.true]
         said, candidates = _said(dialog.rounds[:at]), data.candidates(one)
-        return Asked(dialog.caption, said, one.question, candidates, one.true, wrong)
+        return Asked(dialog.caption, said, one.question, candidates, one.true, _wrong(one, alike).tolist())
 
     count = len(places)
     images: Made[Image] = Made(count, lambda row: places[row][0].image)
@@ -130,6 +132,18 @@ def visdial_dialogs(
 def _said(rounds: Sequence[Round] | Sequence[WorldRound]) -> tuple[str, ...]:
     """Question and answer in turn; an answer that is hidden says nothing."""
     return tuple(chain.from_iterable((one.question, one.answer or "") for one in rounds))
+
+
+def _alike(answers: Sequence[str]) -> np.ndarray:
+    """A number (A,) for each answer, the same where cleaning makes two of them one text."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(clean_question(answer), len(numbers)) for answer in answers])
+
+
+def _wrong(one: Round, alike: np.ndarray) -> np.ndarray:
+    """Places of the candidates that read otherwise than the true one; all where that is hidden."""
+    read = alike[one.options]
+    return np.arange(len(read)) if one.true is None else np.flatnonzero(read != read[one.true])
 
 
 def _check_relevance(name: Name, one: Round, relevance: np.ndarray | None) -> None:
