@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from blip.data.pictures import ArrayRows
 from blip.errors import InputError
 from blip.feed import BuiltFeed
 from blip.judging import judge
+from blip.saving import digest
 from blip.schedules import Schedule
 from blip.tasks.nlvr import nlvr_from
 from blip.tasks.nlvr_training import (
@@ -255,6 +257,36 @@ def test_the_commands_read_nlvr2(files, tmp_path, capsys):
     assert "12 examples, not all with labels" in capsys.readouterr().out
     assert run(*words, "--out", out, *tail) == 2
     assert "Some statements of --val have no label" in capsys.readouterr().err
+
+
+def as_list(files: Path, name: str, *, turned: bool = False) -> Path:
+    """The published list of the training examples; turned ones have their two images the other way round."""
+    listed = [
+        {"sentence": one.sentence, "label": str(one.label), "images": [Path(ref.path).relative_to(files).as_posix() for ref in one.images][:: -1 if turned else 1]}
+        for one in read_nlvr(files / "train.json", files)
+    ]
+    (files / name).write_text(json.dumps(listed))
+    return files / name
+
+
+def test_a_training_goes_on_with_the_same_pictures_only(files, tmp_path, capsys):
+    begin = written(new_model(["a word"], px=32), tmp_path / "start.safetensors")
+    tail = ["--images", files, "--weights", begin, "--out", tmp_path / "tuned", "--steps", 2, "--batch", 4, "--device", "cpu"]
+    first, other = as_list(files, "nlvr_train.json"), as_list(files, "other.json", turned=True)
+    assert run("finetune", "nlvr", "--data", first, *tail) == 0
+    capsys.readouterr()
+    assert run("finetune", "nlvr", "--data", other, *tail) == 2
+    assert "differs in the pictures; choose another output folder" in capsys.readouterr().err
+    moved = tmp_path / "elsewhere"
+    files.rename(moved)
+    tail[1] = moved
+    assert run("finetune", "nlvr", "--data", moved / first.name, *tail) == 0
+    for path in (tmp_path / "tuned/checkpoints").glob("*.pt"):
+        state = torch.load(path, weights_only=True)
+        del state["made_of"]["pictures"]  # as checkpoints of before
+        torch.save(state, path)
+        path.rename(path.with_name(f"{path.name[:8]}-{digest(path)}.pt"))
+    assert run("finetune", "nlvr", "--data", moved / other.name, *tail) == 0
 
 
 def test_published_weights_judge_as_our_file_does(tmp_path):

@@ -59,8 +59,14 @@ def main(options: Options) -> int:
         swapped=options.swapped,
         evaluate=evaluate,
         out=options.out,
-        made_of=made_of(begin, training.rows(), share_swapped=options.swapped, drop_path=options.drop_path),
-        measured_on={"statements": digest(held_out.rows())} if held_out else None,
+        made_of=made_of(
+            begin,
+            training.rows(),
+            share_swapped=options.swapped,
+            drop_path=options.drop_path,
+            pictures=digest(training.shown),  # by itself: checkpoints of before do not say it, and go on
+        ),
+        measured_on={"statements": digest(held_out.rows()), "pictures": digest(held_out.shown)} if held_out else None,
     )
     if held_out:
         result["chance"] = held_out.chance()

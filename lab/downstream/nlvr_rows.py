@@ -1,5 +1,6 @@
 """Statements about two images as rows: those of the generated world, and of NLVR2 (paper 5.4)."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ class StatementSet:
     groups: Sequence[str]
     pictures: Pictures
     blind: float | None = None
+    shown: Sequence[tuple[str, ...]] = ()
+    """The names of the two image files of each, without folders; none in the generated world, where ids say it."""
 
     @property
     def told(self) -> bool:
@@ -42,7 +45,7 @@ class StatementSet:
         return None not in self.truths
 
     def rows(self) -> Iterator[tuple[object, ...]]:
-        """What tells each statement apart from another: its id, text and truth."""
+        """What tells each statement apart from another, beside what is `shown`: its id, text and truth."""
         yield from zip(self.ids, self.texts, self.truths, strict=True)
 
     def chance(self) -> dict[str, float]:
@@ -90,4 +93,5 @@ def file_statements(path: str, images: str) -> StatementSet:
         [one.statement_id for one in found],
         [""] * len(found),
         pictures,
+        shown=[tuple(os.path.basename(image.path) for image in one.images) for one in found],
     )
