@@ -1,6 +1,7 @@
 """What every command that reads images with a model shares: its weights, how they run, its pictures, its summary."""
 
 import io
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import asdict, dataclass
@@ -22,6 +23,12 @@ from blip.errors import InputError
 from blip.precision import PRECISIONS
 from lab.finetuning import WAIT_SECONDS, plain
 from lab.records import SUMMARY, begin_in, record, write_record
+
+_OF_DATA = (
+    *("data", "annotations", "relevance", "split", "material", "footage", "reading"),
+    *("world", "world_scenes", "world_statements", "world_dialogs"),
+)
+"""Options that say what data are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +95,25 @@ def pixels(images: Sequence[CaptionedImage], image_size: int, machine: Machine) 
     _refuse(source)
 
 
-def begin_evaluation(out: Path) -> None:
-    """`begin_in` of what evaluates; what a training left is not written over. The main process tries for all."""
-    if is_main():
-        begin_in(out, "evaluate", "classify", "embed")
+def begin_evaluation(name: str, options: Any, *, model: str) -> None:
+    """`begin_in` of what evaluates: only the same evaluation is written over, whatever its settings.
+
+    options are the command's, model is the fingerprint of the weights. InputError where the folder holds what a command
+    of another name found, or the same one with other weights or other data. The main process tries for all.
+    """
+    if is_main() and (other := _differs(begin_in(options.out, name).get("config"), options, model)):
+        raise InputError(f"{options.out} holds the {SUMMARY} of lab {name} with other {other}, which would be lost; give another --out.")
     from_all(())  # the others hear of a refusal before anything long begins
+
+
+def _differs(known: Any, options: Any, model: str) -> str:
+    """What a summary's configuration has otherwise, "weights" or "data"; "" where neither, or where it does not say."""
+    if not isinstance(known, dict):
+        return ""
+    if known.get("model", model) != model:
+        return "weights"
+    theirs, mine = known.get("options", {}), json.loads(json.dumps(plain(asdict(options))))
+    return "data" if any(theirs.get(name, mine[name]) != mine[name] for name in _OF_DATA if name in mine) else ""
 
 
 def write_summary(out: Path, name: str, result: dict[str, Any], options: Any, *, model: str) -> Path:

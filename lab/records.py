@@ -48,11 +48,11 @@ def as_json(content: dict[str, Any]) -> bytes:
     return json.dumps(content, indent=1, sort_keys=False).encode() + b"\n"
 
 
-def begin_in(out: Path, *kinds: str) -> None:
+def begin_in(out: Path, name: str) -> dict[str, Any]:
     """Try to write in the folder of a summary, made where it is not there, before anything long begins.
 
-    InputError where that fails, or where the summary in it is of another kind (what its record's name begins with)
-    and would be lost.
+    Gives the summary that is in it, {} where there is none. InputError where nothing can be written, or where that
+    summary is of a command of another name and would be lost.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -61,18 +61,19 @@ def begin_in(out: Path, *kinds: str) -> None:
     except OSError as error:
         reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror or error
         raise InputError(f"Nothing can be written in {out} ({reason}); give another --out, or the right to write there.") from None
-    kind = _kind(out / SUMMARY)
-    if kind and not kind.startswith(kinds):
-        raise InputError(f"{out} holds the {SUMMARY} of lab {kind}, which would be lost; give another --out.")
+    found = _read(out / SUMMARY)
+    if found.get("name", name) != name:
+        raise InputError(f"{out} holds the {SUMMARY} of lab {found['name']}, which would be lost; give another --out.")
+    return found
 
 
-def _kind(path: Path) -> str:
-    """The name of a record; "" where there is none that can be read."""
+def _read(path: Path) -> dict[str, Any]:
+    """A record; {} where there is none that can be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return ""
-    return str(found.get("name", "")) if isinstance(found, dict) else ""
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def write_record(path: Path, content: dict[str, Any]) -> Path:

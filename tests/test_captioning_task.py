@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from lab.inference import Machine, pixels
 from lab.weights import shipped
 
 CAPTIONER = "blip/weights/captioner.safetensors"
+PRETRAINED = "blip/weights/pretrained.safetensors"
 
 
 def run(*words):
@@ -253,6 +255,30 @@ def test_an_evaluation_never_takes_the_place_of_a_training_nor_a_training_of_an_
     assert run(*train, "--out", tmp_path / "seen") == 2
     assert "holds the summary.json of lab evaluate captioning, which would be lost" in capsys.readouterr().err
     assert [(tmp_path / name / "summary.json").read_bytes() for name in ("tuned", "seen")] == before
+
+
+def test_one_evaluation_never_takes_the_place_of_another(tmp_path, capsys):
+    data, device = write_csv(tmp_path, scenes(6)), ("--device", "cpu")
+    out = tmp_path / "seen"
+    first = ("evaluate", "captioning", "--data", data, "--weights", CAPTIONER, *device, "--out", out)
+    assert run(*first) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    more = tmp_path / "more.csv"
+    more.write_bytes(data.read_bytes())
+    others = {
+        "of lab evaluate captioning, which would": ("evaluate", "retrieval", "--data", data, "--weights", PRETRAINED),
+        "of lab evaluate captioning with other weights, which would": ("evaluate", "captioning", "--data", data, "--weights", PRETRAINED),
+        "of lab evaluate captioning with other data, which would": ("evaluate", "captioning", "--data", more, "--weights", CAPTIONER),
+    }
+    for said, words in others.items():
+        capsys.readouterr()
+        assert run(*words, *device, "--out", out) == 2
+        assert f"{out} holds the summary.json {said} be lost; give another --out." in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(Path(CAPTIONER).read_bytes())
+    again = ("evaluate", "captioning", "--data", data, "--weights", copy, *device, "--out", out)
+    assert run(*again, "--strategy", "greedy", "--batch", 2) == 0  # the same data and weights
 
 
 @pytest.mark.parametrize("command", ["evaluate", "finetune"])

@@ -68,7 +68,7 @@ def main(options: Options) -> int:
         true = _true_labels(pairs, options.label_column)
         labels = _labels(options.labels, true)
         loaded = options.weights.load(options.machine.device)
-        begin_evaluation(options.out)
+        begin_evaluation("classify", options, model=loaded.fingerprint)
         source = PhotoSource(pairs.images, eval_transform(loaded.model.config.vision.image_size))
         own = [
             _row(key, true[key], scores, labels)

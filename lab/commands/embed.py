@@ -65,7 +65,7 @@ def main(options: Options) -> int:
         pairs = options.reading.pairs(options.data)
         if not options.images and not len(pairs):
             raise InputError(f"{options.data} holds no text, and --no-images leaves nothing else to write; leave that out.")
-        begin_evaluation(options.out)
+        begin_evaluation("embed", options, model=loaded.fingerprint)
         # An image without a text is no reject where there are no texts at all.
         rejects = sum(reject.kind != "text" or len(pairs) > 0 for reject in pairs.rejects)
         result: dict[str, Any] = {"model": loaded.fingerprint, "width": loaded.model.config.embed_dim, "rejects": rejects}

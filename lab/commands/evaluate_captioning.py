@@ -46,7 +46,7 @@ def main(options: Options) -> int:
         found = gallery(options.material, side, split=options.split, domains=DOMAINS)
         scored = _have_captions(found)
         check_words(loaded.tokenizer, found.texts(), options.material.place, remedy=KNOWING)
-        begin_evaluation(options.out)
+        begin_evaluation("evaluate captioning", options, model=loaded.fingerprint)
         said = captions(loaded, found, options.decoding, options.machine, seed=options.seed)
     ids = [image.image_id for image in found.images]
     write_captions(options.out / RESULTS, zip(ids, said, strict=True))

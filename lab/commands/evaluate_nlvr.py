@@ -52,7 +52,7 @@ def main(options: Options) -> int:
             options.weights.weights, vocab=options.weights.vocab, image_size=options.weights.image_size
         ).opened
         model = trained(opened, options.weights.weights).to(options.machine.device)
-        begin_evaluation(options.out)
+        begin_evaluation("evaluate nlvr", options, model=opened.fingerprint)
         verdicts = judged(model, opened.tokenizer, data, options.machine)
     write_predictions(options.out / PREDICTIONS, zip(data.ids, verdicts, strict=True))
     print(f"predictions: {options.out / PREDICTIONS}")

@@ -37,7 +37,7 @@ def main(options: Options) -> int:
         found = gallery(options.material, loaded.model.config.vision.image_size, split=options.split)
         refuse_one(found, options.material.place)
         check_words(loaded.tokenizer, found.texts(), options.material.place, remedy=KNOWING)
-        begin_evaluation(options.out)
+        begin_evaluation("evaluate retrieval", options, model=loaded.fingerprint)
         result = measured(loaded.model, loaded.tokenizer, found.images, machine=options.machine, k=options.k)
     if found.scenes:
         result["ceiling"] = ceiling(found)

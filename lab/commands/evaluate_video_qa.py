@@ -55,7 +55,7 @@ def main(options: Options) -> int:
         model = trained(opened, given.weights).to(options.machine.device)
         choose = options.answering.choose(model, opened.tokenizer, given.weights, options.footage.world)
         data = _questions(options, model.config.vision.image_size)
-        begin_evaluation(options.out)
+        begin_evaluation("evaluate video-qa", options, model=opened.fingerprint)
         said = answered(model, opened.tokenizer, data, choose, options.machine, frames=options.frames)
     rows = [{"question_id": name, "answer": answer} for name, answer in zip(data.ids, said, strict=True)]
     write_results(options.out / RESULTS, rows, "question_id")

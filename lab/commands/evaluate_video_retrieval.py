@@ -41,7 +41,7 @@ def main(options: Options) -> int:
     with together(options.machine):
         loaded = options.weights.load(options.machine.device)
         data = _clips(options, loaded.model.config.vision.image_size)
-        begin_evaluation(options.out)
+        begin_evaluation("evaluate video-retrieval", options, model=loaded.fingerprint)
         found, spread = measured(
             loaded.model,
             loaded.tokenizer,

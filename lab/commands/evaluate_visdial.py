@@ -46,7 +46,7 @@ def main(options: Options) -> int:
     with together(options.machine):
         data, loaded = _questions(options), options.weights.load(options.machine.device)
         model = visdial_from(loaded.model).eval()
-        begin_evaluation(options.out)
+        begin_evaluation("evaluate visdial", options, model=loaded.fingerprint)
         scores = scored(model, loaded.tokenizer, data, options.machine, max_tokens=options.max_tokens)
     if options.submission is not None:
         ranks = ((*name, candidate_ranks(values[None])[0].tolist()) for name, values in scores.items())

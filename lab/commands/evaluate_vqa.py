@@ -51,7 +51,7 @@ def main(options: Options) -> int:
         model = trained(opened, options.weights.weights).to(options.machine.device)
         choose = options.answering.choose(model, opened.tokenizer, options.weights.weights, options.world)
         data = _questions(options)
-        begin_evaluation(options.out)
+        begin_evaluation("evaluate vqa", options, model=opened.fingerprint)
         said = answered(model, opened.tokenizer, data, choose, options.machine)
     write_answers(options.out / SUBMISSION, zip(data.ids, said, strict=True))
     print(f"submission: {options.out / SUBMISSION}")
