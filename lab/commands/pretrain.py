@@ -25,7 +25,7 @@ from blip.train import TrainConfig, train
 from lab import pretrained
 from lab.ablation.start import Start, refuse_other_words
 from lab.finetuning import Clip, limit
-from lab.held_out import held_out_batch, held_out_losses, split_held_out
+from lab.held_out import check_held_out, held_out_batch, held_out_losses, split_held_out
 from lab.made_of import made_of, of_training
 from lab.progress import bar
 from lab.reading import Reading
@@ -97,7 +97,7 @@ class Options:
     shards_per_epoch: int | None = None
     """Files read in an epoch, in rotation (the paper rotates a fifth of LAION each epoch)."""
     held_out: int = 64
-    """Pairs, of as many images, kept out of training to measure the losses before and after."""
+    """Pairs, of as many images, kept out of training to measure the losses before and after; 0 measures nothing."""
     local_negatives: bool = False
     """Draw hard negatives from a process's own pairs, as published, not from those of all processes."""
     keyed_dropout: bool = False
@@ -125,7 +125,7 @@ def main(options: Options) -> int:
     _refuse(options)
     choose_gpu(options.device)
     pairs = options.reading.pairs(options.data)
-    training, held = split_held_out(pairs, options.held_out)
+    training, held = split_held_out(pairs, options.held_out, options.data)
     tokenizer = _tokenizer(options, training)
     begin = Start.of(options.init_vision, options.init_text)
     model = _model(options, tokenizer, begin)
@@ -142,18 +142,17 @@ def main(options: Options) -> int:
     task = Pretrain(model, objectives, local_negatives=options.local_negatives).to(options.device)
     if is_main():
         begin_in(options.out, "pretrain")
-    before = held_out_losses(model, batch.to(options.device), options.precision)
+    before = held_out_losses(model, batch, options.precision)
     with process_group(options.device, options.wait_seconds):
         origin = _origin(options, Loaded(model, tokenizer, Card(stage="new"), begin.fingerprint), pairs)
         rows = _trained(options, task, PairFeed(loader, tokenizer), len(loader), origin)
-    after = held_out_losses(model, batch.to(options.device), options.precision)
+    after = held_out_losses(model, batch, options.precision)
     card = Card(stage="pretrained", notes={"data": options.data, "steps": options.steps})
     path = save(options.out / "model.safetensors", model, tokenizer, card)
-    result = pretrained.summary(before, after, rows, held=len(batch.ids), pairs=pairs, source=source)
+    result = pretrained.summary(before, after, rows, held=len(held), pairs=pairs, source=source)
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
-    config_record = {"options": settings, "model": to_json(model.config)}
-    content = record("pretrain", result, seed=options.seed, config=config_record) | result
-    write_record(options.out / SUMMARY, content)
+    config = {"options": settings, "model": to_json(model.config)}
+    write_record(options.out / SUMMARY, record("pretrain", result, seed=options.seed, config=config) | result)
     pretrained.say(result, path)
     return 0
 
@@ -187,6 +186,7 @@ def _tokenizer(options: Options, training: Selection) -> Tokenizer:
 
 def _refuse(options: Options) -> None:
     """Raise for options that cannot be, before data are read."""
+    check_held_out(options.held_out)
     refuse_other_words(options.init_text, options.vocab)
     _objectives(options, 1)
     _config(options, options.vocab_size)
