@@ -179,12 +179,12 @@ def test_msrvtt_lists(tmp_path, root):
 def test_broken_msrvtt_lists(tmp_path, root):
     table = tmp_path / "test.csv"
     for content, said in (
-        ("video_id,sentence\nvideo9770\n", "test.csv, line 2 cannot be used: 1 fields instead of 2"),
-        ("video_id,words\nvideo9770,hi\n", "test.csv, row 1 has no 'caption' or 'sentence'"),
-        ('video_id,sentence\nvideo9770,"hi\nvideo9770,ho\n', "test.csv, line 2 cannot be used: a quote begins in this line"),
+        ("video_id,sentence\nvideo9770\n", "test.csv:2 cannot be used: 1 fields instead of 2"),
+        ("video_id,words\nvideo9770,hi\n", "test.csv:2 has no 'caption' or 'sentence'"),
+        ('video_id,sentence\nvideo9770,"hi\nvideo9770,ho\n', "test.csv:2 cannot be used: a quote begins in this line"),
         (
             "video_id,sentence\nvideo1,hi\n",
-            "row 1: the video .*video1 is missing; check the folder that was given for the videos",
+            "test.csv:2: the video .*video1 is missing; check the folder that was given for the videos",
         ),
         ("video_id,sentence\n", "has no rows"),
         ("", "is empty"),

@@ -317,13 +317,13 @@ def test_a_table_of_ones_own(table):
         ("", "is empty"),
         ("image,answer\na.png,red\n", "no column 'question' but image, answer"),
         ("image,question,answer\n", "has no rows"),
-        ("image,question,answer\na.png,what?\n", "line 2 cannot be used: 2 fields instead of 3"),
-        ('image,question,answer\na.png,"what?,red\na.png,why?,blue\n', "line 2 cannot be used: a quote begins in this line"),
-        ("image,question,answer\na.png,,red\n", "row 1 has no 'question'"),
-        ("image,question,answer\nlost.png,what?,red\n", "row 1: the image .*lost.png is missing"),
+        ("image,question,answer\na.png,what?\n", "mine.csv:2 cannot be used: 2 fields instead of 3"),
+        ('image,question,answer\na.png,"what?,red\na.png,why?,blue\n', "mine.csv:2 cannot be used: a quote begins in this line"),
+        ("image,question,answer\na.png,,red\n", "mine.csv:2 has no 'question'"),
+        ("image,question,answer\nlost.png,what?,red\n", "mine.csv:2: the image .*lost.png is missing"),
         (
             "image,question,answer,question_id\na.png,what?,red,7\na.png,why?,red,7\n",
-            "row 2 has the question_id '7' of another question",
+            "mine.csv:3 has the question_id '7' of another question",
         ),
     ],
 )

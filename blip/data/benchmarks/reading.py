@@ -24,7 +24,7 @@ Identity = int | str
 
 @dataclass(frozen=True)
 class Row:
-    """One JSON object and where it stands ("FILE, row 3"), for the sentence that refuses it."""
+    """One JSON object or row of a table and where it stands ("FILE, row 3", "FILE:4"), for the sentence that refuses it."""
 
     values: Mapping[str, object]
     where: str

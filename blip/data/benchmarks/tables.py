@@ -51,7 +51,7 @@ def _question(own: list[tuple[int, Row]], root: Place, images: dict[str, ImageRe
 
 
 def _rows(path: Place) -> list[tuple[int, Row]]:
-    """Rows by their number from 1, the header not counted; an empty field is left out."""
+    """Rows by their number from 1, the header not counted, each at its line, which counts it; an empty field is left out."""
     content, tabs = read_text(path), str(path).lower().endswith(".tsv")
     if not content.strip():
         raise InputError(f"{path} is empty; give a table with image, question and answer.")
@@ -65,9 +65,9 @@ def _rows(path: Place) -> list[tuple[int, Row]]:
     found = []
     for number, (line, row) in enumerate(table.below(table.names[names.index("image")]), 1):
         if isinstance(row, str):
-            raise InputError(f"{path}, line {line} cannot be used: {row}; quote a field that holds a comma.")
+            raise InputError(f"{path}:{line} cannot be used: {row}; quote a field that holds a comma.")
         fields = {name.strip().lower(): str(value) for name, value in row.items()}
-        found.append((number, _row(fields, f"{path}, row {number}")))
+        found.append((number, _row(fields, f"{path}:{line}")))
     if not found:
         raise InputError(f"{path} has no rows; give at least one question.")
     return found

@@ -99,15 +99,15 @@ def _video_at(root: Place, names: list[str], row: Row) -> str:
 
 
 def _csv_rows(path: Place) -> list[Row]:
-    """Rows by their number from 1, the header not counted."""
+    """Rows, each at the line where it ends, the header counted."""
     content = read_text(path)
     if not content.strip():
         raise InputError(f"{path} is empty; give a header line, and a video and a caption in each other line.")
     rows = []
-    for number, (line, row) in enumerate(CsvRows(io.StringIO(content, newline=""), ",", str(path)).below(None), 1):
+    for line, row in CsvRows(io.StringIO(content, newline=""), ",", str(path)).below(None):
         if isinstance(row, str):
-            raise InputError(f"{path}, line {line} cannot be used: {row}; quote a field that holds a comma.")
-        rows.append(Row(dict(row), f"{path}, row {number}"))
+            raise InputError(f"{path}:{line} cannot be used: {row}; quote a field that holds a comma.")
+        rows.append(Row(dict(row), f"{path}:{line}"))
     if not rows:
         raise InputError(
             f"{path} has no rows; give a header line, and a video and a caption in each other line."
