@@ -13,6 +13,7 @@ from stored_models import model_of
 from toy_models import SPECIAL, VOCAB, toy_config, toy_images, toy_model, toy_tokens
 from transformers_models import to_transformers, toy_tokenizer
 
+from blip.checkpoint import Card, save
 from blip.checkpoint.folders import read_folder, write_folder
 from blip.checkpoint.opening import load_any, open_any
 from blip.data.transforms import eval_transform
@@ -223,11 +224,17 @@ def test_an_incomplete_folder_is_refused_in_a_sentence(tmp_path):
     for name, sentence in (
         ("vocab.txt", "no vocab.txt"),
         ("model.safetensors", "neither model.safetensors"),
-        ("config.json", "config.json cannot be read"),
+        ("config.json", "holds no config.json; give a folder with config.json, vocab.txt and model.safetensors"),
     ):
         (folder / name).unlink()
         with pytest.raises(InputError, match=sentence):
             load_any(folder)
+
+
+def test_of_a_folder_that_a_training_left_the_weights_are_named(tmp_path):
+    save(tmp_path / "tuned/model.safetensors", toy_model(), toy_tokenizer(), Card(stage="captioner"))
+    with pytest.raises(InputError, match=r"tuned is a folder of a training; give its weights, .*tuned/model.safetensors\.$"):
+        load_any(tmp_path / "tuned")
 
 
 def test_a_file_of_theirs_without_its_folder_is_refused(tmp_path):

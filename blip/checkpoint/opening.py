@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from blip.checkpoint import own
-from blip.checkpoint.folders import download, read_folder, read_vocabulary, weights_file
+from blip.checkpoint.folders import WEIGHTS, download, read_folder, read_vocabulary, weights_file
 from blip.checkpoint.layouts import CAPTION, ITM, NLVR_LAYOUT, PRETRAIN, RETRIEVAL, VQA_LAYOUT, Survey
 from blip.checkpoint.names import PUBLISHED
 from blip.checkpoint.own import Card, Loaded, Opened, check_vocabulary, file_fingerprint, require_blip
@@ -72,6 +72,7 @@ def open_any(
     """Open weights of any architecture, VQA and NLVR too; options as in `load_any`."""
     path = download(str(source).removeprefix(HUB)) if str(source).startswith(HUB) else Path(source)
     if path.is_dir():
+        _refuse_other_folder(path)
         stored, file = read_folder(path, image_size=image_size), weights_file(path)
         return _found(stored, read_vocabulary(path, vocab), file)
     if not path.is_file():
@@ -98,6 +99,18 @@ def _found(stored: Stored, tokenizer: Tokenizer, file: Path) -> Found:
     side = stored.model.config.vision.image_size
     mark = _mark(file_fingerprint(file), tokenizer.fingerprint, side)
     return Found(Opened(stored.model, tokenizer, card, mark), stored.survey, file, stored.training)
+
+
+def _refuse_other_folder(folder: Path) -> None:
+    """InputError for a folder that is not in transformers' layout; of one that a training left it names the weights."""
+    if (folder / "config.json").is_file():
+        return
+    if (own := folder / WEIGHTS[0]).is_file() and _is_ours(own):
+        raise InputError(f"{folder} is a folder of a training; give its weights, {own}.")
+    raise InputError(
+        f"{folder} holds no config.json; give a folder with config.json, vocab.txt and {WEIGHTS[0]} as transformers' "
+        "save_pretrained writes them, or a file of weights."
+    )
 
 
 def _is_ours(path: Path) -> bool:
