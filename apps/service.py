@@ -72,7 +72,7 @@ class Service:
 
     @classmethod
     def open(cls, folder: str | Path) -> "Service":
-        """Open the ledger in a folder; InputError where there is none, or where it is not finished."""
+        """Open the ledger in a folder, also one that grows, as far as it is scored; InputError where there is none or no score."""
         if not (Path(folder) / "ledger.json").exists():
             raise InputError(
                 f"There is no ledger in {folder}; make one with lab demo (a generated web) or lab capfilt (your data)."

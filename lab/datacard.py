@@ -55,7 +55,7 @@ def card_numbers(ledger: Ledger, policy: Policy) -> Numbers:
             "scores": _scores(connection, policy, list(origins)),
             "rejects": _rejects(ledger),
             "made": _made(ledger),
-        }
+        } | ({} if (stopped := ledger.unfinished) is None else {"unfinished": stopped.numbers})
 
 
 def audit_of(ledger: Ledger) -> Numbers | None:

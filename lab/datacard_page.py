@@ -8,7 +8,7 @@ from blip.data.jsons import parse_json
 from blip.data.places import Place
 from lab import figures
 from lab.datacard import AUDIT_FIGURE, CARD, HISTOGRAMS, NUMBERS, audit_of, card_numbers
-from lab.page_parts import markdown, percent
+from lab.page_parts import markdown, percent, unfinished_note
 from lab.records import as_json
 from lab.score_figures import score_histograms
 
@@ -49,7 +49,7 @@ def page(numbers: dict[str, Any]) -> str:
         "How to make it again": _again(numbers),
     }
     body = [f"## {title}\n\n{text}" for title, text in parts.items() if text]
-    return "\n\n".join(["# Data card", *body]) + "\n"
+    return "\n\n".join(["# Data card", *unfinished_note(numbers.get("unfinished")), *body]) + "\n"
 
 
 _LICENCE = (

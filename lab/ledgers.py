@@ -1,15 +1,39 @@
 """What commands on ledgers share: folders that have moved or are set aside, pictures drawn again, the data card."""
 
 import itertools
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from blip.capfilt import Ledger, Policy
+from blip.capfilt import Ledger, Policy, Snapshot
+from blip.capfilt.unfinished import REMEDY
 from blip.data.pairs import Pair
+from blip.data.places import Place
 from blip.errors import InputError
 from lab.records import command_line
 from lab.world.sets import World, as_pairs
+
+
+def standing(place: Place) -> Ledger:
+    """The ledger in a folder or at a URL as it stands now, to be read; `tell_unfinished` of it."""
+    ledger = Snapshot.open(place)
+    tell_unfinished(ledger)
+    return ledger
+
+
+def finished(place: Place, remedy: str = REMEDY) -> Ledger:
+    """The same of a job that is done; InputError where it is not, with what to do about it."""
+    ledger = Snapshot.open(place)
+    if (stopped := ledger.unfinished) is not None:
+        raise InputError(f"{stopped.said}; {remedy}.")
+    return ledger
+
+
+def tell_unfinished(ledger: Ledger) -> None:
+    """Say on stderr, in one line, how far a ledger has come whose job is not done."""
+    if (stopped := ledger.unfinished) is not None:
+        print(stopped, file=sys.stderr)
 
 
 def image_roots(words: Sequence[str]) -> dict[str, str]:

@@ -42,3 +42,11 @@ def percent(value: float | None) -> str:
 def number(value: float | None) -> str:
     """A figure with three decimals."""
     return "-" if value is None else f"{value:.3f}"
+
+
+def unfinished_note(stopped: Mapping[str, int] | None) -> list[str]:
+    """The first paragraph of the card of a ledger whose job is not done, from its numbers; none of one that is."""
+    if stopped is None:
+        return []
+    done = "{images:,} of {of_images:,} images ({shards:,} of {of_shards:,} shards)".format(**stopped)
+    return [f"**UNFINISHED: {done}.** All below is of these; the same `lab capfilt` command finishes the ledger."]

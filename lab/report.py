@@ -24,7 +24,7 @@ def summarize(ledger: Ledger, policy: Policy | None = None) -> dict[str, Any]:
 
     borderline: verdicts that another device or precision may turn, by origin; only where that was measured
     (`lab ledger agree`). rewritten: captions kept in better words of a person, where there are any; their truth is
-    not known. Goes through the ledger shard by shard; only shards whose truth is known stay in memory.
+    not known. unfinished: how far the ledger's job has come, where it is not done. Goes through the ledger shard by shard; only shards whose truth is known stay in memory.
     """
     policy = policy or usual(ledger)
     counts, better = ledger.counts(), rewritten(ledger)
@@ -45,7 +45,10 @@ def summarize(ledger: Ledger, policy: Policy | None = None) -> dict[str, Any]:
         "filtered": filtered,
         "rejects": counts["rejects"],
         "policy": str(policy),
-    } | ({"borderline": borderline} if Margins.of(ledger, policy).any else {}) | ({"rewritten": len(better)} if better else {})
+    }
+    summary |= ({"borderline": borderline} if Margins.of(ledger, policy).any else {}) | ({"rewritten": len(better)} if better else {})
+    if (stopped := ledger.unfinished) is not None:
+        summary["unfinished"] = stopped.numbers
     if not known:
         return summary
     rows = pa.concat_tables(known)

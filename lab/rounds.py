@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from blip.capfilt import Ledger
 from blip.capfilt import run as run_capfilt
 from blip.checkpoint import Card, Loaded, load, save
 from blip.checkpoint.own import file_fingerprint
@@ -24,6 +23,7 @@ from blip.tasks.captioning import PROMPT
 from blip.tokenizer import Tokenizer
 from lab import stages
 from lab.ablation.ground import WORLD, Ground
+from lab.ledgers import finished
 from lab.mixes import BOTH, Mix, selected
 from lab.progress import bar, images_bar
 from lab.recipes import Recipe, Stage
@@ -194,7 +194,8 @@ class Steps:
     def _texts(self, capfilt: Run | None, mix: Mix) -> list[Any]:
         if capfilt is None:
             return self.web
-        return selected(Ledger.open(capfilt.folder / LEDGER), mix, self.ground.images(self.web))
+        ledger = finished(capfilt.folder / LEDGER, f"lab runs rm --with-children {capfilt.id} removes it, to be made again")
+        return selected(ledger, mix, self.ground.images(self.web))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -232,6 +232,19 @@ def test_continued_models_go_on_from_the_one_before(unbroken, tmp_path, monkeypa
     assert steps.pretrain(kept, started).id == final
 
 
+def test_what_an_unfinished_ledger_kept_is_not_trained_on(unbroken, tmp_path, monkeypatch, capsys):
+    home = shutil.copytree(unbroken[0], tmp_path / "home")
+    made = unbroken[1]["rounds"][0]["runs"]
+    run = made["capfilt"]
+    for folder in set((home / "runs").glob("pretrain-*")) - {home / "runs" / made["model"]}:
+        shutil.rmtree(folder)
+    (home / "runs" / run / "ledger" / "manifest" / "candidates-00000.json").unlink()
+    monkeypatch.setenv("BLIP_LAB_HOME", str(home))
+    assert main(words(tmp_path, "--rounds", "1")) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "is unfinished: 0 of 64 images" in said and f"lab runs rm --with-children {run} removes it" in said
+
+
 def test_captioners_without_a_prompt_share_all_runs_before_them(unbroken, tmp_path, monkeypatch):
     home, prompted = unbroken
     summary = start(home, tmp_path, "--rounds", "1", "--prompt", "", monkeypatch=monkeypatch)

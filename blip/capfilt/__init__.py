@@ -7,6 +7,7 @@ from blip.capfilt.merge import kept
 from blip.capfilt.override import override
 from blip.capfilt.policy import Policy
 from blip.capfilt.queries import decide_duckdb
+from blip.capfilt.snapshot import Snapshot
 from blip.capfilt.verify import verify
 
-__all__ = ["Job", "Ledger", "Policy", "decide", "decide_duckdb", "kept", "override", "run", "usual", "verify"]
+__all__ = ["Job", "Ledger", "Policy", "Snapshot", "decide", "decide_duckdb", "kept", "override", "run", "usual", "verify"]

@@ -20,6 +20,7 @@ from blip.capfilt.policy import PROBABILITY, Policy, Term, single
 from blip.capfilt.ranking import Ranked, best, cuts, image_numbers, ranks
 from blip.capfilt.reading import Scores, Shard, each_shard
 from blip.capfilt.tolerance import Margins
+from blip.capfilt.unfinished import shards_of
 from blip.errors import InputError
 
 COLUMNS = ("row_id", "image_key", "origin", "caption")
@@ -68,9 +69,8 @@ def _deciders(ledger: Ledger, usual: str) -> dict[str, str]:
         scored.setdefault(entry.table.removeprefix("scores/"), []).append(entry.shard)
     shards = sum(1 for _ in ledger.entries("candidates"))
     whole = [name for name, own in scored.items() if len(own) >= shards]
-    images, each = ledger.about.get("data", {}).get("images"), ledger.about.get("images_per_shard")
     # One that does not tell its size, as in a damaged ledger.json, counts as finished.
-    finished = not isinstance(images, int) or not isinstance(each, int) or shards * each >= images
+    finished = shards >= (shards_of(ledger.about) or 0)
     named = list(ledger.about.get("filters", {})) + sorted(scored)
     found = sorted(whole if finished and whole else scored, key=lambda name: (name != usual, named.index(name)))
     return {name: scored[name][0] for name in found}

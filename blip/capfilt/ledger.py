@@ -28,6 +28,7 @@ from blip.capfilt.identity import comparable
 from blip.capfilt.manifest import Entry, entry_in, entry_name, entry_names
 from blip.capfilt.schema import SCHEMAS, VERSION, check_columns
 from blip.capfilt.store import Store, store_at
+from blip.capfilt.unfinished import Unfinished, unfinished
 from blip.data.jsons import parse_json
 from blip.data.places import Place
 from blip.errors import InputError
@@ -108,6 +109,14 @@ class Ledger:
     def filters(self) -> list[str]:
         """The filters that have scored anything, by name."""
         return sorted({entry.table.removeprefix("scores/") for entry in self.entries("scores/*")})
+
+    @property
+    def unfinished(self) -> Unfinished | None:
+        """How far its job has come, where that was stopped or goes on; None where all is there, or no size is told."""
+        captioned, scored = {entry.shard for entry in self.entries("candidates")}, dict[str, set[str]]()
+        for entry in self.entries("scores/*"):
+            scored.setdefault(entry.table.removeprefix("scores/"), set()).add(entry.shard)
+        return unfinished(self.folder, self.about, captioned, scored)
 
     def has(self, table: str, shard: str) -> bool:
         """Whether a shard exists: its entry is there and its file has the size entered."""

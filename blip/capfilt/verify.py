@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from blip.capfilt.ledger import READING, Ledger
 from blip.capfilt.manifest import Entry
 from blip.capfilt.schema import row_id
+from blip.capfilt.unfinished import shards_of
 from blip.errors import InputError
 
 
@@ -58,12 +59,13 @@ def _as_entered(ledger: Ledger, entry: Entry) -> bool:
 
 
 def _complete(ledger: Ledger) -> Finding:
-    images, size = ledger.about["data"]["images"], ledger.about["images_per_shard"]
-    wanted = -(-images // size)
+    wanted = shards_of(ledger.about)
     tables = ["candidates", *(f"scores/{name}" for name in ledger.about["filters"])]
     found = {table: sum(1 for _ in ledger.entries(table)) for table in tables}
     found["rejects"] = sum(1 for e in ledger.entries("rejects") if e.shard != READING)
     missing = [f"{table} has {count} of {wanted}" for table, count in found.items() if count != wanted]
+    if (stopped := ledger.unfinished) is not None:
+        missing.append(f"{stopped.images:,} of {stopped.of_images:,} images are done")
     return Finding("every table has every shard", not missing, ", ".join(missing))
 
 

@@ -51,7 +51,7 @@ SHELVES = (
           "capfilt.work", "capfilt.workers", "capfilt.engines.*"),
     _blip("ledger", "Ledger (3.3)", "Every caption, score and reject in append-only tables, and the proof that nothing "
           "was lost.", "capfilt.ledger", "capfilt.manifest", "capfilt.schema", "capfilt.rows", "capfilt.store", "capfilt.reading",
-          "capfilt.verify", "capfilt.diff", "capfilt.queries"),
+          "capfilt.snapshot", "capfilt.unfinished", "capfilt.verify", "capfilt.diff", "capfilt.queries"),
     _blip("decide", "Verdicts (3.3)", "From scores to kept and filtered captions: policies, people's overrides, "
           "tolerances, and the bootstrapped data set.",
           "capfilt.policy", "capfilt.decide", "capfilt.merge", "capfilt.override", "capfilt.duplicates", "capfilt.*"),

@@ -7,10 +7,11 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from blip.capfilt import Ledger, Policy, usual
+from blip.capfilt import Policy, usual
 from blip.capfilt.agreement import Agreement, agree
 from blip.capfilt.tolerance import note
 from blip.errors import InputError
+from lab.ledgers import standing
 from lab.records import versions
 from lab.report import summarize
 
@@ -36,8 +37,8 @@ class Options:
 
 def main(options: Options) -> int:
     """Compare, note the tolerances in the ledger, print."""
-    here = Ledger.open(options.ledger)
-    there = here if options.other is None else Ledger.open(options.other)
+    here = standing(options.ledger)
+    there = here if options.other is None else standing(options.other)
     policy = usual(here, options.policy)
     found = agree(here, there, policy, rescored=_rescored(options.rescored), versions=versions())
     path = note(here, found.columns)

@@ -17,7 +17,7 @@ from lab.audit_draw import draw
 from lab.audit_files import Key, answered, key_path, read_answers, read_key, write_sheet
 from lab.datacard import AUDIT, AUDIT_FIGURE
 from lab.datacard_page import write_card
-from lab.ledgers import image_roots
+from lab.ledgers import finished, image_roots
 from lab.records import as_json, record
 from lab.score_figures import audit_curves
 
@@ -53,7 +53,7 @@ def main(options: Options) -> int:
         raise InputError("ledger audit needs either --out, to draw a sample, or --answers, to evaluate one.")
     if not 0 < options.precision < 1:
         raise InputError(f"--precision {options.precision:g} cannot be; give a share between 0 and 1.")
-    ledger = Ledger.open(options.ledger)
+    ledger = finished(options.ledger)
     return _draw(ledger, sheet, options) if options.answers is None else _evaluate(ledger, sheet, options)
 
 

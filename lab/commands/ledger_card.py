@@ -5,8 +5,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from blip.capfilt import Ledger, Policy, usual
+from blip.capfilt import Policy, usual
 from lab.datacard_page import write_card
+from lab.ledgers import standing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,6 @@ class Options:
 
 def main(options: Options) -> int:
     """Write the card and say where."""
-    ledger = Ledger.open(options.ledger)
+    ledger = standing(options.ledger)
     print(f"data card: {write_card(ledger, usual(ledger, options.policy))}")
     return 0

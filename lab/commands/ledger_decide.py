@@ -12,10 +12,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from tyro.conf import Positional, arg
 
-from blip.capfilt import Ledger, Policy, usual
+from blip.capfilt import Policy, usual
 from blip.capfilt.decide import verdicts
 from blip.data.files import replacing
 from blip.errors import InputError
+from lab.ledgers import standing
 
 _SCHEMA = pa.schema(
     [
@@ -46,7 +47,7 @@ def main(options: Options) -> int:
     """Decide and write, shard by shard."""
     if options.out.suffix not in (".parquet", ".csv"):
         raise InputError(f"{options.out} must end in .parquet or .csv: that says what to write.")
-    ledger = Ledger.open(options.ledger)
+    ledger = standing(options.ledger)
     policy = usual(ledger, options.policy)
     with replacing(options.out) as file:
         kept, rows = _write(verdicts(ledger, policy), file, options.out.suffix)

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from blip.capfilt import Ledger, Policy, usual
+from blip.capfilt import Policy, usual
 from blip.capfilt.diff import Change, Difference, diff
 from blip.errors import one_line
+from lab.ledgers import standing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class Options:
 
 def main(options: Options) -> int:
     """Print the difference."""
-    before, after = Ledger.open(options.before), Ledger.open(options.after)
+    before, after = standing(options.before), standing(options.after)
     found = diff(before, after, options.policy)
     policy = " and ".join(dict.fromkeys(str(usual(ledger, options.policy)) for ledger in (before, after)))
     if options.json:

@@ -22,7 +22,7 @@ from blip.matching import MAX_TOKENS, Matcher
 from blip.precision import precision
 from blip.tasks.ranking import text_features
 from lab.inference import Machine, Weights
-from lab.ledgers import world_images
+from lab.ledgers import standing, world_images
 from lab.progress import images_bar
 from lab.reading import Reading
 from lab.search_index import FOLDER, About, distinct, image_features, shards_digest, write_index
@@ -51,7 +51,7 @@ class Options:
 
 def main(options: Options) -> int:
     """Write the index, and say what could not be read."""
-    ledger = Ledger.open(options.ledger)
+    ledger = standing(options.ledger)
     rows = ledger.table("candidates", ["image_key", "image_sha256", "image_ref", "caption"])
     if not len(rows):
         raise InputError(f"The ledger in {options.ledger} holds no captions yet; run lab capfilt first.")

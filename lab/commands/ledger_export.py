@@ -8,11 +8,14 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from blip.capfilt import Ledger, Policy, kept, usual
+from blip.capfilt import Policy, kept, usual
 from blip.capfilt.merge import PROVENANCE
+from blip.capfilt.unfinished import REMEDY
 from blip.data.writers import Record, Written, write_list, write_parquet, write_tars
 from blip.errors import InputError
-from lab.ledgers import image_roots, world_images
+from lab.ledgers import finished, image_roots, standing, world_images
+
+_REMEDY = f"{REMEDY}, or give --unfinished to export what is there"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,8 @@ class Options:
     """For data that has moved: the folder then and the folder now. May be given several times."""
     shard_size: int = 1000
     """Pairs a tar."""
+    unfinished: bool = False
+    """Export what is there of a run that is not finished."""
     json: bool = False
     """Print the counts as JSON for scripts."""
 
@@ -39,7 +44,7 @@ class Options:
 def main(options: Options) -> int:
     """Export, and say which images could not be read or are not those that were captioned."""
     _check(options)
-    ledger = Ledger.open(options.ledger)
+    ledger = standing(options.ledger) if options.unfinished else finished(options.ledger, _REMEDY)
     options = replace(options, policy=usual(ledger, options.policy))
     records = kept(ledger, options.policy, world_images(ledger), image_roots(options.image_root))
     written = _write(records, options)

@@ -16,6 +16,7 @@ from blip.data.pairs import Pair
 from blip.errors import InputError
 from blip.matching import Matcher
 from lab.engines import kind_of
+from lab.ledgers import tell_unfinished
 from lab.plugins import Machine, filters
 from lab.progress import images_bar
 from lab.reading import Reading
@@ -62,6 +63,7 @@ def main(options: Options) -> int:
     if options.workers < 1:
         raise InputError(f"--workers {options.workers} cannot be; give 1 or more.")
     ledger = Ledger.open(options.ledger)
+    tell_unfinished(ledger)
     machine = Machine(
         device=options.device,
         precision=options.precision or ledger.about["notes"].get("precision", "float32"),

@@ -13,7 +13,7 @@ from blip.capfilt.decide import verdicts
 from blip.capfilt.merge import relocated
 from blip.data.pairs import ImageRef
 from blip.errors import InputError, one_line
-from lab.ledgers import image_roots
+from lab.ledgers import image_roots, standing
 
 _FACTS = ("origin", "caption", "mean_logprob", "captioner_id", "decoding", "truth", "noise_kind")
 
@@ -37,7 +37,7 @@ class Options:
 def main(options: Options) -> int:
     """Print the image, its captions with their scores, and its rejects."""
     roots = image_roots(options.image_root)
-    ledger = Ledger.open(options.ledger)
+    ledger = standing(options.ledger)
     options = replace(options, policy=usual(ledger, options.policy))
     captions, ref = _captions(ledger, options)
     rejects = [row for row in ledger.table("rejects").to_pylist() if row["image_key"] == options.key]

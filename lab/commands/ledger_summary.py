@@ -6,7 +6,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from blip.capfilt import Ledger, Policy, usual
+from blip.capfilt import Policy, usual
+from lab.ledgers import standing
 from lab.report import summarize, table
 
 
@@ -24,7 +25,7 @@ class Options:
 
 def main(options: Options) -> int:
     """Print the summary."""
-    ledger = Ledger.open(options.ledger)
+    ledger = standing(options.ledger)
     summary = summarize(ledger, usual(ledger, options.policy))
     print(json.dumps(summary, indent=1) if options.json else table(summary))
     return 0
