@@ -72,7 +72,9 @@ class Service:
 
     @classmethod
     def open(cls, folder: str | Path) -> "Service":
-        """Open the ledger in a folder, also one that grows, as far as it is scored; InputError where there is none or no score."""
+        """Open the ledger in a folder, also one whose job goes on; InputError where there is none, or no match probability of
+        every caption that it has.
+        """
         if not (Path(folder) / "ledger.json").exists():
             raise InputError(
                 f"There is no ledger in {folder}; make one with lab demo (a generated web) or lab capfilt (your data)."
