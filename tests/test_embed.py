@@ -193,7 +193,7 @@ def test_labels_of_a_column_and_of_a_file(tmp_path, single):
         (("--labels", "cat", "cat"), "The label 'cat' is given twice"),
         (("--labels", "cat", "dog", "--prompts", "a picture"), "has no {} for the name"),
         (("--labels", "cat", "dog " * 40), "more than 35 tokens"),
-        (("--label-column", "kind"), "has no column 'kind'"),
+        (("--label-column", "kind"), "has no column 'kind' for the label; its columns are"),
     ],
 )
 def test_impossible_classes_are_one_sentence(tmp_path, capsys, words, said):

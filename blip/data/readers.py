@@ -38,6 +38,7 @@ def read_pairs(
     image_column: str | Sequence[str] | None = None,
     caption_column: str | Sequence[str] | None = None,
     processes: int = 1,
+    text: str = "caption",
 ) -> PairSet:
     """All pairs of a source: a path or URL, a pattern (`*`, `?`, `{000..041}`), or a list of these.
 
@@ -46,13 +47,14 @@ def read_pairs(
     them. Image paths in a table start from `image_root`, else from the table's folder. `origin`
     overrides what the source records (which is else "web"). Of several column names the first that
     a table has is read. `processes`: so many read tars of this machine at once, a tar each; a script that
-    asks for more than one has its main part under `if __name__ == "__main__"`. Rows that cannot be used are in
-    `.rejects`; InputError where there is no file, no fitting column, or no readable file.
+    asks for more than one has its main part under `if __name__ == "__main__"`. `text`: what the texts are, for the
+    refusal of a table without their column. Rows that cannot be used are in `.rejects`; InputError where there is no
+    file, no fitting column, or no readable file.
     """
     into = PairCollector(origin)
     root = None if image_root is None else str(image_root)
     options = TableOptions(
-        image_root=root, image_columns=_names(image_column), caption_columns=_names(caption_column)
+        image_root=root, image_columns=_names(image_column), caption_columns=_names(caption_column), text=text
     )
     files = data_files(source)
     tars = [path for path in files if is_tar(path) and not is_url(path)]

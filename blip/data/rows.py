@@ -38,6 +38,8 @@ class TableOptions:
     image_columns: tuple[str, ...] = ()
     """Of several the first that a table has is read, so that tables of different make are read in one go."""
     caption_columns: tuple[str, ...] = ()
+    text: str = "caption"
+    """What the text of a row is called where its column is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +57,10 @@ def choose_columns(names: Iterable[str], source: str, options: TableOptions) -> 
     """The columns by options or usual names (any case); InputError names found and expected."""
     found = list(names)
     url = _choose(found, (), ("url",), "url", source)
-    caption = _choose(found, options.caption_columns, CAPTION_COLUMNS, "caption", source)
+    caption = _choose(found, options.caption_columns, CAPTION_COLUMNS, options.text, source)
     image = _choose(found, options.image_columns, IMAGE_COLUMNS, "image", source)
     if caption is None:
-        raise _lacking(found, "caption", CAPTION_COLUMNS, source)
+        raise _lacking(found, options.text, CAPTION_COLUMNS, source)
     if image is None and url is None:
         raise _lacking(found, "image", IMAGE_COLUMNS, source)
     if twice := [column for column in (caption, image) if column is not None and found.count(column) > 1]:

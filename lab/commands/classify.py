@@ -64,7 +64,7 @@ class Options:
 def main(options: Options) -> int:
     """Classify, write classes.csv and summary.json, print how often the known labels were found."""
     with together(options.machine):
-        pairs = read_pairs(options.data, image_root=options.image_root, caption_column=options.label_column)
+        pairs = _pairs(options)
         true = _true_labels(pairs, options.label_column)
         labels = _labels(options.labels, true)
         loaded = options.weights.load(options.machine.device)
@@ -83,6 +83,12 @@ def main(options: Options) -> int:
     print(_said(result, options.out))
     write_summary(options.out, "classify", result, options, model=loaded.fingerprint)
     return 0
+
+
+def _pairs(options: Options) -> PairSet:
+    """The images, with their labels for captions where a column holds them."""
+    text = "caption" if options.label_column is None else "label"
+    return read_pairs(options.data, image_root=options.image_root, caption_column=options.label_column, text=text)
 
 
 def _true_labels(pairs: PairSet, column: str | None) -> dict[str, str]:
