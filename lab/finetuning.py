@@ -28,6 +28,9 @@ from lab.records import SUMMARY, begin_in, record, write_record
 
 WAIT_SECONDS = 600.0  # that a process of torchrun may keep the others waiting before the run ends
 
+NEW_SIZE = "tiny"
+"""Of a model from nothing, where no size is given."""
+
 Clip = float | Literal["none"]
 """The largest norm of a gradient as an option takes it."""
 
@@ -39,8 +42,8 @@ class Tuning:
     weights: str | None = None
     """Pre-trained weights to start from: our .safetensors, a published .pth, a folder in transformers' layout, or
     hf:NAME. Without them a new model of --size is trained from nothing."""
-    size: str = "tiny"
-    """Size of a model from nothing: nano, tiny, small, base (B/16) or large (L/16)."""
+    size: str | None = None
+    """Size of a model from nothing: nano, tiny, small, base (B/16) or large (L/16); by default tiny."""
     image_size: int | None = None
     """Side of the images in pixels; by default that of the weights, or the size's own."""
     vocab: Path | None = None
@@ -82,8 +85,10 @@ class Tuning:
     """Of new weights, order, augmentation and draws."""
 
     def __post_init__(self) -> None:
-        if self.size not in SIZE_NAMES:
+        if self.size is not None and self.size not in SIZE_NAMES:
             raise InputError(f"There is no size {self.size!r}; choose one of {', '.join(SIZE_NAMES)}.")
+        if self.size is not None and self.weights is not None:
+            raise InputError(f"--size {self.size} is of a model from nothing, and --weights have a size of their own; leave one of them out.")
         if not self.epochs > 0 or (self.steps is not None and self.steps < 1):
             raise InputError("Training needs --epochs above 0, or --steps of 1 or more.")
         for name in ("batch", "accumulate", "workers", "vocab_size"):
@@ -143,7 +148,7 @@ def _begin(tuning: Tuning, texts: Iterable[str]) -> tuple[Opened, Training | Non
         found = open_any(tuning.weights, vocab=tuning.vocab, image_size=tuning.image_size)
         return found.opened, found.training
     tokenizer = Tokenizer.from_vocab(tuning.vocab) if tuning.vocab else Tokenizer.train(texts, tuning.vocab_size)
-    config = named(tuning.size, image_size=tuning.image_size, vocab_size=len(tokenizer))
+    config = named(tuning.size or NEW_SIZE, image_size=tuning.image_size, vocab_size=len(tokenizer))
     return Opened(BLIP(config), tokenizer, Card(stage="new"), fingerprint=""), None
 
 

@@ -8,6 +8,7 @@ import torch
 from toy_models import toy_config, toy_model
 
 import blip.vision
+from blip.config import named
 from blip.errors import InputError
 from blip.schedules import Schedule
 from blip.tasks.captioning import Captioning, captioning_model
@@ -50,6 +51,16 @@ def test_the_encoders_of_every_task_recompute_the_blocks_that_are_asked_for(name
     for last in (1, 0):
         prepare_blocks(task, TrainConfig(schedule=Schedule(steps=1, peak=1e-4), checkpoint_blocks=last))
         assert encoders and all(encoder.checkpoint_last == 1 for encoder in encoders), "0 leaves what was set"
+
+
+def test_a_size_beside_weights_is_refused(tmp_path, capsys):
+    words = ["finetune", "captioning", "--world", "nano", "--weights", "blip/weights/captioner.safetensors", "--out", tmp_path / "out"]
+    assert run(*words, "--size", "base") == 2
+    said = capsys.readouterr().err
+    assert "--size base is of a model from nothing, and --weights have a size of their own; leave one of them out" in said
+    assert not (tmp_path / "out").exists()
+    model = finetuning.start(finetuning.Tuning(vocab_size=60, device="cpu"), ["a ball"]).model
+    assert model.config.vision.width == named("tiny", vocab_size=60).vision.width
 
 
 def test_the_options_reach_the_training(tmp_path, monkeypatch):
