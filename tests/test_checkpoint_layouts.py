@@ -6,9 +6,12 @@ import pytest
 import torch
 from stored_models import HEADS, LAYOUTS, QUEUE, model_of, stored_state
 from toy_models import toy_config, toy_images, toy_model
+from transformers_models import toy_tokenizer
 
+from blip.checkpoint import Card, save
 from blip.checkpoint.layouts import survey
-from blip.checkpoint.published import published_state
+from blip.checkpoint.opening import load_any
+from blip.checkpoint.published import published_state, write_published
 from blip.checkpoint.sizes import Untold
 from blip.checkpoint.stored import continue_from, continue_teacher, from_state
 from blip.config import SHARING
@@ -17,6 +20,7 @@ from blip.model import narrowed
 from blip.tasks.pretrain import ObjectiveConfig, Pretrain
 from blip.tasks.retrieval import RETRIEVAL
 from blip.vision import resize_positions
+from lab.cli import main
 
 UNTOLD = Untold(image_heads=HEADS, text_heads=HEADS)
 WORDS = "text_decoder.bert.embeddings.word_embeddings.weight"
@@ -116,6 +120,26 @@ def test_what_is_stored_equal_is_shared(sharing):
     found = opened(published_state(model))
     assert found.model.config == model.config
     same(found.model.state_dict(), model.state_dict())
+
+
+@pytest.mark.parametrize(("sharing", "apart"), [("all-but-ca", "cross-attention"), ("none", "cross-attention and embeddings and mlp")])
+def test_pre_trained_weights_that_the_published_class_would_alter_are_not_written(sharing, apart, tmp_path, capsys):
+    ours, out = tmp_path / "ours.safetensors", tmp_path / "theirs.pth"
+    save(ours, toy_model(config=toy_config(shared=SHARING[sharing])), toy_tokenizer(), Card(stage="pretrained"))
+    words = ["export-checkpoint", str(ours), "--layout", "published", "--out", str(out)]
+    assert main(words) == 2 and not out.exists()
+    said = capsys.readouterr().err
+    assert f"one {apart} for text encoder and decoder, and these weights have two; export one reading" in said
+    for task in ("captioning", "retrieval"):
+        assert main([*words, "--task", task]) == 0
+        assert load_any(out, vocab=out.with_suffix(".vocab.txt")).model.config.text.depth == toy_config().text.depth
+
+
+@pytest.mark.parametrize("sharing", ["all", "all-but-sa"])
+def test_pre_trained_weights_that_share_what_the_published_class_ties_are_written(sharing, tmp_path):
+    model = toy_model(config=toy_config(shared=SHARING[sharing]))
+    written = torch.load(write_published(tmp_path / "all.pth", model), weights_only=True)["model"]
+    same(opened(written).model.state_dict(), model.state_dict())
 
 
 def test_one_unequal_tensor_decides_that_a_part_is_not_shared():

@@ -19,6 +19,7 @@ from blip.checkpoint.layouts import (
 )
 from blip.checkpoint.names import DECODER, ENCODER, PUBLISHED, ImageNames, State, parted
 from blip.checkpoint.stored import Model, Training
+from blip.config import SHARE_ALL_BUT_SA
 from blip.errors import InputError
 from blip.model import BLIP
 from blip.tasks.nlvr import NLVR
@@ -29,8 +30,10 @@ def write_published(path: str | Path, model: Model, training: Training | None = 
     """Write {"model": tensors} as the published training scripts do, whole or not at all.
 
     Shapes do not tell attention heads, which published models have width / 64 of; they stand beside the
-    tensors, where published code does not look.
+    tensors, where published code does not look. InputError for pre-trained weights that the published class would
+    load as others (`_refuse_untied`).
     """
+    _refuse_untied(model)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".writing")
@@ -56,6 +59,21 @@ def published_state(model: Model, training: Training | None = None) -> State:
         state |= _momentum(model, state, training)
         state |= _queues(layout, training) if training else {}
     return state
+
+
+def _refuse_untied(model: Model) -> None:
+    """InputError for a pre-trained model that does not share all that the published class ties before it loads.
+
+    That is all but self-attention: of two tensors in a tied place the decoder's, read last, would stand in for both.
+    Every other class has one text transformer, or (VQA) two that it does not tie.
+    """
+    if layout_of(model) != PRETRAIN or not (apart := SHARE_ALL_BUT_SA - model.config.text.shared):
+        return
+    parts = " and ".join(sorted(part.replace("_", "-") for part in apart))
+    raise InputError(
+        f"The published pre-training class has one {parts} for text encoder and decoder, and these weights have two; "
+        "export one reading of them, with --task captioning or --task retrieval."
+    )
 
 
 def layout_of(model: Model) -> str:
