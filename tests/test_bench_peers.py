@@ -2,7 +2,10 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -260,6 +263,35 @@ def test_what_is_done_is_not_done_again(found, data, monkeypatch, tmp_path, caps
     assert "3 photos, 6 texts" in said and "BLIP+ITM" in said and "chance" in said
     states = {row["state"] for row in Home(home).rows()}
     assert states == {"done"} and len(Home(home).rows()) == 3 + 5  # three costs; BLIP's two budgets are one run
+
+
+def test_replaced_photos_or_captions_are_other_runs_and_moved_ones_are_not(data, tmp_path):
+    def runs(train, val):
+        one = bench.Bench(options((str(train), str(val))), Home(tmp_path))
+        steps = []
+        one.home = SimpleNamespace(run=lambda step, work: steps.append(step.id))
+        for arm in ARMS:
+            one.run(arm, 4)
+        return steps
+
+    def copied(name):
+        folder = tmp_path / name
+        shutil.copytree(Path(data[1]).parent, folder)
+        return folder
+
+    before = runs(*data)
+    moved = copied("moved")
+    assert runs(moved / "train.tar", moved / "val.json") == before
+    for name, file in (("picture", "1.jpg"), ("caption", "val.json"), ("training", "train.tar")):
+        folder = copied(name)
+        if name == "picture":
+            (folder / file).write_bytes(encoded(picture(77, (40, 32))))
+        elif name == "caption":
+            (folder / file).write_text((folder / file).read_text().replace("green trees", "tall trees"))
+        else:
+            members = {f"{n:02}.{kind}": encoded(picture(90 + n, (40, 32))) if kind == "jpg" else CAPTIONS[n % 5].encode() for n in range(12) for kind in ("jpg", "txt")}
+            write_tar(folder / file, members)
+        assert not set(runs(folder / "train.tar", folder / "val.json")) & set(before)
 
 
 def test_all_arms_see_the_same_batches(data, tmp_path):

@@ -80,7 +80,7 @@ SHELVES = (
     _blip("explain", "Explanations and errors", "Where a score looked, fixed tiles, and what speaks to a user.",
           "explain", "tiles", "errors", "*"),
     _lab("recipes", "Recipes and runs", "Complete frozen runs by name, done once each.", "recipes", "stages", "runs",
-         "rounds", "bootstrap", "mixes", "sources", "held_out", "pretrained", "brief_tuning"),
+         "rounds", "bootstrap", "mixes", "sources", "held_out", "pretrained", "brief_tuning", "pair_prints"),
     _lab("ablation", "Ablations (4)", "The paper's tables as data, and what trains and measures their arms "
          "(paper 4.2 to 4.4 and the supplement).", "ablations", "ablation", "ablation.table", "ablation.arms",
          "ablation.engine", "ablation.protocol", "ablation.scales", "ablation.*", "ablation.__main__"),

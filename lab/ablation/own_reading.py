@@ -1,7 +1,5 @@
 """Reads your own pairs for an ablation, and refuses what would make its numbers worthless before anything is trained."""
 
-import hashlib
-import json
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +11,7 @@ import numpy as np
 from blip.config import named
 from blip.data.benchmarks.captions import CaptionedImage
 from blip.data.images import BadImage, open_image
-from blip.data.pairs import ImageRef, Origin, Pair, image_sha256
+from blip.data.pairs import Origin, Pair, image_ref
 from blip.data.pairset import PairSet
 from blip.errors import InputError
 from blip.model import BLIP
@@ -22,12 +20,12 @@ from lab.ablation.own_pairs import Looked, OwnPairs
 from lab.ablation.own_scales import own_recipe
 from lab.ablation.start import Start, refuse_other_words
 from lab.captioned import unused_line
+from lab.pair_prints import image_digests, pairs_print
 from lab.reading import Reading
 from lab.recipes import Recipe
 from lab.stages import READERS
 from lab.vocabulary import learnt
 
-_IMAGES_A_READ = 4096
 _LOOKED_AT = 256  # images of web and human that are opened before anything is trained
 
 
@@ -131,11 +129,11 @@ def opened(own: Own, scale: str) -> tuple[OwnPairs, Recipe]:
         start.fill(BLIP(config))  # refuses weights of another size or vocabulary before anything is trained
     held_out = _held_out(places[2], val, recipe.evaluation)
     measured = val.first(len(held_out))
-    seen, shown, kept = (_digests(pairs, place) for pairs, place in zip((web, human, measured), places, strict=True))
+    seen, shown, kept = (image_digests(pairs.images, place) for pairs, place in zip((web, human, measured), places, strict=True))
     known = set(kept) - {""}
     _refuse_leak(own, human, shown, known)
     closed = tuple(_closed(pairs, place) for pairs, place in zip((web, human), places[:2], strict=True))
-    prints = {"web": _fingerprint(web, seen), "human": _fingerprint(human, shown), "val": _fingerprint(measured, kept)}
+    prints = {"web": pairs_print(web, seen), "human": pairs_print(human, shown), "val": pairs_print(measured, kept)}
     found = OwnPairs(
         web, human, held_out, vocabulary, side, prints, sum(digest in known for digest in seen), start, tuple(val.rejects),
         val_images=len(val.images), looked_at=closed,
@@ -171,26 +169,6 @@ def _held_out(place: str, val: PairSet, count: int) -> tuple[CaptionedImage, ...
     return tuple(CaptionedImage(first.key, first.image, tuple(pair.caption for pair in own)) for first, own in images)
 
 
-def _digests(pairs: PairSet, place: str) -> list[str]:
-    """SHA-256 of each image, "" where it cannot be read; InputError where none can."""
-    with ThreadPoolExecutor(READERS) as pool:
-        found = list(pool.map(_digest, pairs.images))
-    if not any(found):
-        raise InputError(f"None of the {len(found)} images of {place} can be read; check the paths, the first is {_where(pairs.images[0])}.")
-    return found
-
-
-def _where(pair: Pair) -> str:
-    return str(pair.image) if isinstance(pair.image, ImageRef) else pair.key
-
-
-def _digest(pair: Pair) -> str:
-    try:
-        return image_sha256(pair)
-    except OSError:
-        return ""
-
-
 def _closed(pairs: PairSet, place: str) -> Looked:
     """Of some images, evenly spread, those that cannot be opened; InputError where none of them can.
 
@@ -208,7 +186,7 @@ def _why_closed(pair: Pair) -> str:
     try:
         open_image(pair)
     except BadImage as error:
-        return f"{_where(pair)} ({error.reason})"
+        return f"{image_ref(pair) or pair.key} ({error.reason})"
     return ""
 
 
@@ -221,13 +199,3 @@ def _refuse_leak(own: Own, human: PairSet, shown: Sequence[str], known: set[str]
             f"{len(both)} of the {len(shown)} images of {own.human} are images of {own.val} too, the first is {first}: "
             "take them out of one of the two."
         )
-
-
-def _fingerprint(pairs: PairSet, digests: Sequence[str]) -> str:
-    """16 hex digits of the hash of keys, image bytes and captions, in order; it knows no folder."""
-    found, total = hashlib.sha256(), len(pairs.images)
-    for start in range(0, total, _IMAGES_A_READ):
-        rows = pairs.with_captions(range(start, min(start + _IMAGES_A_READ, total)))
-        for (first, own), digest in zip(rows, digests[start : start + _IMAGES_A_READ], strict=True):
-            found.update(json.dumps([first.key, digest, [pair.caption for pair in own]]).encode() + b"\n")
-    return found.hexdigest()[:16]

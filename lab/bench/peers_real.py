@@ -20,6 +20,7 @@ from lab.bench.running import check_counts
 from lab.captioned import Gallery, Material, captioned
 from lab.downstream.reporting import table
 from lab.inference import Machine
+from lab.pair_prints import image_digests, images_print, pairs_print
 from lab.records import WRITTEN, record, write_record
 from lab.runs import Home, Run, Step
 
@@ -86,7 +87,7 @@ def main(options: Options) -> int:
 
 
 class Bench:
-    """Photos and runs of one comparison."""
+    """Photos and runs of one comparison; data and val are fingerprints of what is trained and measured on."""
 
     def __init__(self, options: Options, home: Home) -> None:
         self.options, self.home = options, home
@@ -95,6 +96,8 @@ class Bench:
         self.photos: Photos = photos_of(pairs, texts, options.size, options.vocab_size)
         machine = Machine(batch=32, workers=options.workers, device=options.device)
         self.held_out = HeldOut(_gallery(options), options.captions, options.k, machine)
+        self.data = pairs_print(pairs, image_digests(pairs.images, options.data))
+        self.val = images_print(self.held_out.photos.images, options.val)
         self.setting = Setting(**{one.name: getattr(options, one.name) for one in fields(Setting)})
 
     def result(self) -> dict[str, Any]:
@@ -121,14 +124,14 @@ class Bench:
 
     def run(self, arm: Arm, steps: int) -> Run:
         """The arm trained for so many steps and measured, done now if it is not done."""
-        seen = {name: getattr(self.options, name) for name in ("val", "images", "captions", "k")}
+        seen = {"val": self.val, "captions": self.options.captions, "k": self.options.k}
         step = Step(kind="peers-real", config=self._config(arm) | seen | {"steps": steps})
         work = lambda folder: trained(arm, self.photos, self.held_out, self.setting, steps, folder)
         return self.home.run(step, work)
 
     def _config(self, arm: Arm) -> dict[str, Any]:
         deciding = {name: value for name, value in asdict(self.setting).items() if name != "workers"}
-        deciding |= {"data": self.options.data, "pairs": len(self.photos.pairs)}
+        deciding |= {"data": self.data, "pairs": len(self.photos.pairs)}
         return deciding | {"arm": arm.name, "vocabulary": self.photos.tokenizer.fingerprint}
 
     def _row(self, comparison: str, arm: Arm, steps: int, own: Cost) -> dict[str, Any]:
