@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from blip.capfilt import Ledger, Policy
 from blip.capfilt.override import rewritten
-from blip.capfilt.policy import single
+from blip.capfilt.policy import THRESHOLDS, single
 from blip.capfilt.queries import WORD, connected, create_view
 from blip.data.jsons import parse_json
 from lab.audit_draw import identity
@@ -233,7 +233,7 @@ _OF_ONE_FILE = (
 
 def _made(ledger: Ledger) -> Numbers:
     """The job as ledger.json keeps it, and hashes that name it and the captions."""
-    about = ledger.about
+    about = {name: value for name, value in ledger.about.items() if name != THRESHOLDS}  # which are no part of the job
     config = json.dumps(about, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
     captioners = about.get("captioners") or [[about.get("captioner", ""), about.get("decoding", ""), about.get("candidates")]]
     names = ("seed", "round", "tile", "images_per_shard", "filters", "notes")

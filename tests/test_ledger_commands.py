@@ -226,6 +226,10 @@ def test_no_kept_caption_is_an_empty_export(filed, tmp_path, capsys):
     words = ("--format", "json", "--out", tmp_path / "none.json", "--web", "inf", "--synthetic", "inf")
     assert said(capsys, "ledger", "export", filed.folder, *words).startswith("0 pairs kept")
     assert json.loads((tmp_path / "none.json").read_text()) == []
+    words = ("--out", tmp_path / "tars", *words[4:])
+    told = said(capsys, "ledger", "export", filed.folder, *words)
+    assert told.startswith("0 pairs kept") and "nothing was written; give lower thresholds" in told
+    assert not (tmp_path / "tars").exists()
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])

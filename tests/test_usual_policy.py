@@ -153,6 +153,61 @@ def test_what_capfilt_prints_is_what_every_command_decides(first, place, tmp_pat
     assert f"{decider}.itm_prob" in (out / "DATACARD.md").read_text()
 
 
+def test_the_thresholds_of_a_run_decide_where_a_command_gives_none(place, tmp_path, capsys):
+    words = ["--data", str(place / "pairs.json"), "--captioner", "blip/weights/captioner.safetensors", "--filter", ITM]
+    out, plain = tmp_path / "ledger", tmp_path / "plain"
+    for folder, named in ((out, ["--web-threshold", "0.06", "--synthetic-threshold", "0.04"]), (plain, [])):
+        assert main(["capfilt", *words, *named, "--out", str(folder)]) == 0
+    said = "kept by itm.itm_prob, web >= 0.06, synthetic >= 0.04"
+    assert said in capsys.readouterr().out
+    kept = json.loads((out / "summary.json").read_text())["kept"]
+    assert 0 < sum(kept.values()) and kept != json.loads((plain / "summary.json").read_text())["kept"]
+    for command in (["summary"], ["export", "--out", str(tmp_path / "tars")], ["decide", "--out", str(tmp_path / "v.csv")]):
+        assert main(["ledger", command[0], str(out), *command[1:]]) == 0
+        told = capsys.readouterr().out
+        assert said in told and (command == ["summary"] or told.startswith(str(sum(kept.values()))))
+    assert main(["ledger", "card", str(out)]) == 0
+    numbers = [json.loads((folder / "datacard.json").read_text()) for folder in (out, plain)]
+    assert numbers[0]["policy"] in said and numbers[0]["made"]["config_sha256"] != ""
+    capsys.readouterr()
+    for given, found in (
+        (["--web", "0.5"], "web >= 0.5, synthetic >= 0.04"),
+        (["--web", "0.5", "--synthetic", "0.5"], "web >= 0.5, synthetic >= 0.5"),
+        (["--column", "itc"], "itm.itc, web >= 0.5, synthetic >= 0.5"),
+        (["--weighted-sum", "itm.itm_prob:1"], "web >= 0.5, synthetic >= 0.5"),
+    ):
+        assert main(["ledger", "summary", str(out), *given]) == 0
+        assert found in capsys.readouterr().out
+    # The tables are those of any thresholds, and the same job goes on with others.
+    assert main(["capfilt", *words, "--out", str(out)]) == 0
+    about = [(folder / "ledger.json").read_bytes() for folder in (out, plain)]
+    assert about[0] == about[1] and b"threshold" not in about[1]
+    assert str(usual(Ledger.open(out))) == str(Policy())
+
+
+def test_thresholds_of_a_run_are_those_of_its_filters(tmp_path):
+    run_with = lambda **more: Job(captioner=FakeCaptioner(), filters={"clip": Cosine("clip")}, **more)
+    pairs = PairSet.of([Pair(f"k{n}", f"a caption {n}", encoded(picture(n), "PNG")) for n in range(3)])
+    found = run(run_with(thresholds={"web": 7.0, "synthetic": -3.0}), pairs, tmp_path)
+    assert (usual(found).column, usual(found).web, usual(found).synthetic) == ("cosine", 7.0, -3.0)
+    assert usual(found, Policy(web=0.5)).web == 0.5
+    images = {pair.key: pair for pair in pairs.images}
+    score(found, {"itm": FakeFilter()}, images=images, running={"device": "cpu", "precision": "float32"})
+    later = usual(Ledger.open(tmp_path))  # a match probability decides now, of which 7 is none
+    assert (later.filter, later.web, later.synthetic) == ("itm", 0.5, 0.5)
+    found = run(run_with(thresholds={"web": 0.1, "synthetic": 0.2}), pairs, tmp_path)
+    assert found.about["thresholds"] == {"web": 0.1, "synthetic": 0.2, "filters": ["clip"]}
+
+
+@pytest.mark.parametrize("broken", [3, {"web": "0.7"}, {"web": 0.7, "filters": 3}, {"synthetic": True}])
+def test_thresholds_that_nobody_wrote_are_one_sentence(broken, tmp_path):
+    folder = ledger(tmp_path, itm=FakeFilter()).folder
+    about = json.loads((folder / "ledger.json").read_text())
+    (folder / "ledger.json").write_text(json.dumps(about | {"thresholds": broken}))
+    with pytest.raises(InputError, match="is not what BLIP Lab wrote; restore it"):
+        Ledger.open(folder)
+
+
 def test_a_ledger_of_clip_alone_is_looked_at_with_the_command_that_can(place, tmp_path, capsys):
     words = ["--data", str(place / "pairs.json"), "--captioner", "blip/weights/captioner.safetensors"]
     out = tmp_path / "ledger"

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from blip.capfilt.duplicates import Buckets, Cap
 from blip.capfilt.ledger import Ledger
 from blip.capfilt.manifest import Entry
-from blip.capfilt.policy import PROBABILITY, Policy, Term, single
+from blip.capfilt.policy import PROBABILITY, THRESHOLDS, Policy, Term, single
 from blip.capfilt.ranking import Ranked, best, cuts, image_numbers, ranks
 from blip.capfilt.reading import Scores, Shard, each_shard
 from blip.capfilt.tolerance import Margins
@@ -35,7 +35,8 @@ def decide(ledger: Ledger, policy: Policy | None = None) -> pa.Table:
 
 
 def usual(ledger: Ledger, policy: Policy | None = None) -> Policy:
-    """What decides over a ledger where nobody says more: the paper's policy (section 3.3), or another's thresholds.
+    """What decides over a ledger where nobody says more: the paper's policy (section 3.3), or another's thresholds; those
+    that nobody gave are the ones of the run, where one of its filters decides by the score that decided then.
 
     A policy by the filter itm is decided by the column that it names: of itm where that has it, else of the first filter
     that has. Where nobody named a column and no filter gives a match probability, the first score decides. Of a
@@ -43,7 +44,12 @@ def usual(ledger: Ledger, policy: Policy | None = None) -> Policy:
 
     InputError where a match probability is compared with what cannot be one, such as a percentage.
     """
-    found = _usual(ledger, policy or Policy())
+    asked = policy or Policy()
+    found = _usual(ledger, asked)
+    own = ledger.about.get(THRESHOLDS, {})
+    by_usual = (asked.filter, asked.column, asked.weighted_sum) == (Policy.filter, Policy.column, ())
+    if by_usual and found.filter in own.get("filters", ()):
+        found = found.with_unsaid(own)
     found.refuse_no_probability()
     return found
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from blip.capfilt.identity import data_sha256
+from blip.capfilt.policy import THRESHOLDS
 from blip.capfilt.schema import CANDIDATES_OF_AN_IMAGE
 from blip.capfilt.scoring import FilterLike
 from blip.data.pairset import PairSet
@@ -48,6 +49,8 @@ class Job:
     """Plain values about the data, kept in ledger.json."""
     workers: int = 2
     """Threads that open images; changes no byte."""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """Scores from which captions are kept where nobody says more, by origin (web, synthetic); changes only ledger.json."""
     more_captioners: Sequence[CaptionerLike] = ()
     """Further ones; their captions of an image stand after the first one's, told apart by captioner_id."""
 
@@ -76,6 +79,7 @@ class Job:
         used = [(c.id, str(c.decoding), c.decoding.candidates) for c in self.captioners]
         names, decodings, candidates = zip(*used, strict=True)
         several = {"captioners": [list(one) for one in used]} if self.more_captioners else {}
+        kept = {THRESHOLDS: {**self.thresholds, "filters": list(self.filters)}} if self.thresholds else {}
         return {
             "captioner": " + ".join(names),
             "decoding": " + ".join(decodings),
@@ -86,7 +90,7 @@ class Job:
             "images_per_shard": self.images_per_shard,
             "filters": {name: used.id for name, used in self.filters.items()},
             "notes": self.notes,
-        } | several
+        } | several | kept
 
     def about_data(self, pairs: PairSet) -> dict[str, Any]:
         """The job and its data: a ledger must not go on with other pairs."""

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from blip.capfilt.identity import comparable
 from blip.capfilt.manifest import Entry, entry_in, entry_name, entry_names
+from blip.capfilt.policy import THRESHOLDS, are_thresholds
 from blip.capfilt.schema import SCHEMAS, VERSION, check_columns
 from blip.capfilt.store import Store, store_at
 from blip.capfilt.unfinished import Unfinished, unfinished
@@ -34,7 +35,7 @@ from blip.data.places import Place
 from blip.errors import InputError
 
 _BY_FILTER = ("filters", "scored")  # what a ledger says of each of its filters, to which others may be added
-_PARTS = (*_BY_FILTER, "notes", "data")  # objects within that description
+_PARTS = (*_BY_FILTER, "notes", "data", THRESHOLDS)  # objects within that description
 _ABOUT = "ledger.json"
 READING = "reading"  # the shard of rejects found before any image was opened
 
@@ -61,6 +62,9 @@ class Ledger:
             ledger = cls(store, about)
         else:
             ledger = cls.open(folder)
+            ledger.about |= {THRESHOLDS: about.get(THRESHOLDS, {})}  # the last run's count
+            if not ledger.about[THRESHOLDS]:
+                del ledger.about[THRESHOLDS]
             ledger._continue(about)
         store.tidy()
         return ledger
@@ -75,7 +79,8 @@ class Ledger:
             raise InputError(f"There is no ledger in {folder}; give a folder that lab capfilt wrote.") from None
         except (OSError, ValueError) as error:
             raise InputError(f"{store.path(_ABOUT)} cannot be read ({error}); restore it.") from None
-        if not isinstance(about, dict) or not all(isinstance(about.get(part, {}), dict) for part in _PARTS):
+        sound = isinstance(about, dict) and all(isinstance(about.get(part, {}), dict) for part in _PARTS)
+        if not sound or not are_thresholds(about.get(THRESHOLDS, {})):
             raise InputError(f"{store.path(_ABOUT)} is not what BLIP Lab wrote; restore it.")
         if about.get("version") != VERSION:
             raise AnotherJob(

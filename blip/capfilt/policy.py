@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,16 @@ from blip.errors import InputError
 
 PROBABILITY = "itm_prob"
 """The score column that is a match probability, of whatever filter."""
+THRESHOLDS = "thresholds"
+"""What ledger.json keeps of the thresholds of a run: web and synthetic, and its filters. It decides no byte of a table, so
+that the same job may have others the next time."""
+
+
+class _Unsaid(float):
+    """A threshold that nobody gave, so that 0.5 from a command line goes before that of a ledger's run."""
+
+
+_PAPERS = _Unsaid(0.5)
 
 
 def single(number: float) -> np.float32:
@@ -57,10 +67,11 @@ class Policy:
     """The filter that decides, by its name in the ledger."""
     column: str = PROBABILITY
     """Which of its scores is compared with the thresholds."""
-    web: float = 0.5
-    """Threshold of captions that came with the image, human ones too; of itm_prob from 0 to 1, or inf for none of them."""
-    synthetic: float = 0.5
-    """Threshold of generated captions."""
+    web: float = _PAPERS
+    """Threshold of captions that came with the image, human ones too; of itm_prob from 0 to 1, or inf for none of them.
+    Left out, it is that of the run (lab capfilt --web-threshold), where its filter decides."""
+    synthetic: float = _PAPERS
+    """Threshold of generated captions; left out, that of the run too."""
     weighted_sum: tuple[str, ...] = ()
     """Score by a sum of columns in place of --filter and --column, each as FILTER.COLUMN:WEIGHT."""
     union: tuple[str, ...] = ()
@@ -105,6 +116,14 @@ class Policy:
         if self.per_caption is not None:
             said.append(f"first {self.per_caption} of equal captions")
         return ", ".join(said)
+
+    def with_unsaid(self, thresholds: Mapping[str, float]) -> "Policy":
+        """The same with these thresholds, by origin, in place of those that nobody gave."""
+        web, synthetic = (
+            thresholds.get(name, own) if isinstance(own, _Unsaid) else own
+            for name, own in (("web", self.web), ("synthetic", self.synthetic))
+        )
+        return replace(self, web=web, synthetic=synthetic)
 
     def renamed(self, filters: Mapping[str, str]) -> "Policy":
         """The same policy over other filters: those named in `filters` by the names they have there."""
@@ -152,6 +171,12 @@ class Policy:
             if term.column not in names:
                 names.append(term.column)
         return found
+
+
+def are_thresholds(kept: Mapping[str, Any]) -> bool:
+    """Whether this is what `THRESHOLDS` of a ledger.json may hold."""
+    numbers, filters = [kept[name] for name in ("web", "synthetic") if name in kept], kept.get("filters", [])
+    return isinstance(filters, list) and all(type(number) in (int, float) for number in numbers)
 
 
 def _exact(number: float) -> str:

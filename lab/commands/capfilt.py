@@ -59,8 +59,8 @@ class Options:
     decoding: Decoding = field(default_factory=Decoding)
     """How captions are decoded; the default is the paper's nucleus sampling with p = 0.9."""
     web_threshold: float = 0.5
-    """Score from which a web caption is kept: by the filter itm its match probability; without one of that name by the
-    first filter with a match probability, else by the first."""
+    """Score from which a web caption is kept, also by every command on the ledger that is given no other: by the filter
+    itm its match probability; without one of that name by the first filter with a match probability, else by the first."""
     synthetic_threshold: float = 0.5
     """The same for a synthetic caption."""
     transformers_prompt: str = ""
@@ -184,7 +184,14 @@ def _job(options: Options, texts: Sequence[str], device: str) -> Job:
         images_per_shard=options.images_per_shard,
         workers=options.workers,
         notes=notes,
+        thresholds=_thresholds(options),
     )
+
+
+def _thresholds(options: Options) -> dict[str, float]:
+    """Those by which the ledger is decided from then on; none where they are the paper's."""
+    given = {"web": options.web_threshold, "synthetic": options.synthetic_threshold}
+    return given if set(given.values()) != {Policy.web} else {}
 
 
 def _plain(value: Any) -> Any:

@@ -87,6 +87,10 @@ def _as_json(written: Written, options: Options) -> str:
 
 
 def _said(written: Written, options: Options) -> str:
+    if not written.pairs and not written.rejects:
+        left = f"{options.out} is empty" if written.paths else "nothing was written"
+        how = f"give lower thresholds (--web, --synthetic); lab ledger summary {options.ledger} tells what others keep"
+        return f"0 pairs kept by {options.policy}: {left}; {how}"
     lines = [f"{written.pairs:,} pairs kept by {options.policy}: {options.out}"]
     if written.rejects:
         first = written.rejects[0]
