@@ -106,10 +106,11 @@ def _claim(one: Decided, reach: float) -> str:
     row, verdict = one.row, one.row["verdict"]
     effect = one.claim.told(row["effect"], named=True)
     low, high = row["interval"]
-    interval = "one seed, no interval" if low is None else f"{one.claim.told(low)} to {one.claim.told(high)}"
+    none = "one seed, no interval" if row["seeds"] == 1 else "the same at all seeds, no interval"
+    interval = none if low is None else f"{one.claim.told(low)} to {one.claim.told(high)}"
     paper = published(one.claim)
     beside = "" if paper == "-" else f"<span>paper {escape(paper)}</span>"
-    beside += _wanting(one) if verdict == UNDECIDED else ""
+    beside += _wanting(one) if verdict == UNDECIDED and low is not None else ""
     note = f'<span class="note">{escape(one.note)}</span>' if one.note else ""
     return (
         f'<article class="claim"><p>{escape(one.claim.says)}{note}</p>{_line(one, reach)}'

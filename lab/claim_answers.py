@@ -77,11 +77,17 @@ def sentence(one: Decided) -> str:
     claim, row = one.claim, one.row
     needed = f", of {row['fewest_seeds']} that a verdict needs" if row["seeds"] < row["fewest_seeds"] else ""
     seeds = f"{row['seeds']} {'seed' if row['seeds'] == 1 else 'seeds'}{needed}"
-    why = _MEANS.get(row["verdict"], "" if needed else f"the interval holds 0 and more than what counts{_wanting(one)}")
+    why = _MEANS.get(row["verdict"], "" if needed else _undecided(one))
     own = "" if claim.published is None else f" In the paper {published(claim)} ({PAPERS_COLUMNS})."
     said = f"{value(claim, row['effect'])} ({interval(claim, row)}; {seeds}, scale `{one.scale}`)"
     note = f" *{one.note}*" if one.note else ""
     return f"**{one.judged.capitalize()}: {claim.says}** {said}{'; ' + why if why else ''}.{own}{note}"
+
+
+def _undecided(one: Decided) -> str:
+    if None in one.row["interval"]:
+        return "seeds that all differ by the same do not tell how much seeds differ"
+    return f"the interval holds 0 and more than what counts{_wanting(one)}"
 
 
 def _wanting(one: Decided) -> str:
@@ -98,9 +104,9 @@ def value(claim: Claim, number: float, *, unit: bool = True) -> str:
 
 
 def interval(claim: Claim, row: Mapping[str, Any]) -> str:
-    """The 95% interval over seeds of a decided claim, or that one seed has none."""
+    """The 95% interval over seeds of a decided claim, or that one seed, or equal differences, have none."""
     if None in row["interval"]:
-        return "no interval yet"
+        return "no interval yet" if row["seeds"] == 1 else "no interval: the same at all seeds"
     low, high = (value(claim, bound, unit=False) for bound in row["interval"])
     return f"95% interval {low} to {high}"
 

@@ -60,8 +60,8 @@ def leaves_out_0(effect: Effect) -> bool:
 
 
 def told(effect: Effect, outcome: Outcome) -> tuple[str, str]:
-    """An effect and its interval as people read them."""
-    if effect.n == 1:
-        return f"{outcome.factor * effect.interval.mean:+.1f}", "one seed"
+    """An effect and its interval as people read them, or why it has none."""
+    if None in effect.interval.bounds:
+        return f"{outcome.factor * effect.interval.mean:+.1f}", "one seed" if effect.n == 1 else "equal at all seeds"
     mean, low, high = (f"{outcome.factor * one:+.1f}" for one in (effect.interval.mean, effect.interval.low, effect.interval.high))
     return mean, f"{low} to {high}"

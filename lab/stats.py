@@ -4,6 +4,7 @@ A run of another seed is another sample of what training gives, so the interval 
 over seeds. Evaluation items say how sure we are of the models at hand and of no other: a second column.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,11 +21,16 @@ REPRODUCED, OPPOSITE, EQUIVALENT, UNDECIDED = "reproduced", "opposite", "equival
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its confidence interval; the bounds are infinite where one value says nothing of spread."""
+    """A mean with its confidence interval; the bounds are infinite where the values say nothing of their spread."""
 
     mean: float
     low: float
     high: float
+
+    @property
+    def bounds(self) -> list[float | None]:
+        """low and high as JSON values: None for what is infinite."""
+        return [bound if math.isfinite(bound) else None for bound in (self.low, self.high)]
 
 
 @dataclass(frozen=True)
@@ -42,18 +48,19 @@ class Effect:
 def paired_effect(differences: Sequence[float], confidence: float = CONFIDENCE) -> Effect:
     """The t-interval of the mean of paired differences, one a seed (design: no bootstrap over few seeds).
 
-    It covers the true mean as often as it says if the differences are about normal. InputError for no difference,
-    or one that is no number.
+    It covers the true mean as often as it says if the differences are about normal. Of one difference, and of several
+    that are all equal, it has no bounds: metrics are counts over a few hundred items, so that a few seeds agree by chance,
+    and a spread that was not seen is not known to be none. That holds for differences of 0 as well: equal counts do not
+    show that two arms are equivalent. InputError for no difference, or one that is no number.
     """
     values = np.asarray(differences, dtype=float)
     if not len(values) or not np.isfinite(values).all():
         raise InputError("An effect needs the difference of at least one seed, and numbers only; run the cells first.")
-    mean, n = _mean(values), len(values)
-    if n == 1:
+    mean, spread, n = _mean(values), _spread(values), len(values)
+    if not spread:
         return Effect(Interval(mean, -np.inf, np.inf), None, n)
-    spread = _spread(values)
     half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * spread / np.sqrt(n)
-    return Effect(Interval(mean, mean - half, mean + half), mean / spread if spread else None, n)
+    return Effect(Interval(mean, mean - half, mean + half), mean / spread, n)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -63,7 +70,9 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _spread(values: np.ndarray) -> float:
-    """Their standard deviation; 0 where they differ by rounding alone, which is no spread that training has."""
+    """Their standard deviation; 0 of one, and where they differ by rounding alone, which is no spread that training has."""
+    if len(values) < 2:
+        return 0.0
     spread = float(values.std(ddof=1))
     return spread if spread > _ROUNDING * max(1.0, float(np.abs(values).max())) else 0.0
 
@@ -72,7 +81,8 @@ def verdict(effect: Effect, *, margin: float, least: int) -> str:
     """What an effect says, counted so that the paper's direction is positive.
 
     equivalent: the whole interval lies inside the margin, the smallest effect that counts, whatever its sign.
-    reproduced, opposite: it lies above, below 0. undecided: it does neither, or fewer seeds than `least` were run.
+    reproduced, opposite: it lies above, below 0. undecided: it does neither, as where it has no bounds (all differences
+    are equal, be they 0), or fewer seeds than `least` were run.
     """
     if margin < 0 or least < 2:
         raise InputError(f"A verdict with margin {margin} and {least} seeds cannot be; give 0 or more, and 2 or more.")
@@ -87,15 +97,12 @@ def verdict(effect: Effect, *, margin: float, least: int) -> str:
 
 
 def p_value(differences: Sequence[float]) -> float:
-    """The two-sided p of the paired t-test that the mean difference is 0; 1 where one seed, or what is no number,
-    says nothing of spread."""
+    """The two-sided p of the paired t-test that the mean difference is 0; 1 where one seed, equal differences, or what is
+    no number says nothing of spread."""
     values = np.asarray(differences, dtype=float)
-    if len(values) < 2 or not np.isfinite(values).all():
+    if not np.isfinite(values).all() or not (spread := _spread(values)):
         return 1.0
-    mean, error = _mean(values), _spread(values) / np.sqrt(len(values))
-    if not error:
-        return 0.0 if mean else 1.0
-    return float(2 * stdtr(len(values) - 1, -abs(mean) / error))
+    return float(2 * stdtr(len(values) - 1, -abs(_mean(values)) / (spread / np.sqrt(len(values)))))
 
 
 def all_true(each: Sequence[float], level: float = 1 - CONFIDENCE) -> list[bool]:
@@ -127,12 +134,12 @@ def seeds_wanted(differences: Sequence[float], *, margin: float, least: int, mos
     """How many seeds would give a verdict if mean and spread of the differences stayed what they are.
 
     A plan, not a promise: both move with further seeds, and who adds seeds after a look is somewhat too sure of the
-    interval. None beyond `most`, and where one seed says nothing of spread.
+    interval. None beyond `most`, and where one seed, or equal differences, say nothing of spread.
     """
     values = np.asarray(differences, dtype=float)
-    if len(values) < 2:
-        return None
     mean, spread = abs(_mean(values)), _spread(values)
+    if not spread:
+        return None
     for n in range(max(len(values), least), most + 1):
         half = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * spread / np.sqrt(n)
         if half < mean or mean + half < margin:

@@ -81,7 +81,8 @@ def _rankings(arm: dict[str, Any]) -> list[list[str]]:
 def _row(name: str, found: dict[str, Any]) -> list[str]:
     means = [sum(values) / len(values) for values in found["values"].values()]
     interval = found["difference"]["interval"]
-    difference = f"{interval['mean']:+.3f} ({interval['low']:+.3f} to {interval['high']:+.3f})"
+    bounds = "no interval" if interval["low"] is None else f"{interval['low']:+.3f} to {interval['high']:+.3f}"
+    difference = f"{interval['mean']:+.3f} ({bounds})"
     return [
         name, found["metric"].replace("_", " "), *(f"{mean:.3f}" for mean in means), difference,
         f"{found['chance']:.3f}", f"{found['ceiling']:.3f}",

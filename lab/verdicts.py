@@ -1,6 +1,5 @@
 """Claims decided by what the cells of an ablation found: an effect a seed, intervals, a verdict."""
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -13,7 +12,7 @@ from lab.ablation.table import Ablation
 from lab.ablations import ablation
 from lab.claim import R1, Claim, Difference, value_at
 from lab.claims import CLAIMS
-from lab.stats import FEWEST_ITEMS, Interval, item_interval, paired_effect, verdict
+from lab.stats import FEWEST_ITEMS, item_interval, paired_effect, verdict
 
 Budgets = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """What students' pre-trainings saw, by arm and seed, as `lab.ablation.noted` has it."""
@@ -161,7 +160,7 @@ def _decided(claim: Claim, found: Found) -> dict[str, Any] | None:
         "says": claim.says,
         "values": {str(seed): value for seed, value in values.items()},
         "effect": effect.interval.mean,
-        "interval": _bounds(effect.interval),
+        "interval": effect.interval.bounds,
         "size": effect.size,
         "seeds": effect.n,
         "fewest_seeds": claim.seeds,
@@ -184,7 +183,7 @@ def _items(claim: Claim, found: Found, seeds: Sequence[int]) -> list[float | Non
         for seed in seeds
     ]
     differences = np.mean(rows, axis=0)
-    return _bounds(item_interval(differences)) if len(differences) >= FEWEST_ITEMS else None
+    return item_interval(differences).bounds if len(differences) >= FEWEST_ITEMS else None
 
 
 def _hits(found: Mapping[str, Any], name: str) -> np.ndarray:
@@ -198,7 +197,3 @@ def _hits(found: Mapping[str, Any], name: str) -> np.ndarray:
     each = np.broadcast_to(items.get("texts", texts // images), images)
     of_texts = np.bincount(np.repeat(np.arange(images), each), weights=hits[images:], minlength=images)
     return (hits[:images] + of_texts * images / texts) / 2
-
-
-def _bounds(interval: Interval) -> list[float | None]:
-    return [bound if math.isfinite(bound) else None for bound in (interval.low, interval.high)]

@@ -54,11 +54,12 @@ def shown(name, found, scale="cpu"):
     return Measured(name, scale, record(name, found, scale))
 
 
+LITTLE = 1e-9  # by which differences vary from seed to seed: if they are all equal they decide nothing
 NONE = {seed: cell(0.4 + 0.01 * seed) for seed in range(5)}
 FULL = {
     "none": NONE,
-    "both": {seed: cell(0.5 + 0.01 * seed) for seed in range(5)},
-    "F": {seed: cell(0.4 + 0.01 * seed) for seed in range(5)},
+    "both": {seed: cell(0.5 + (0.01 + LITTLE) * seed) for seed in range(5)},
+    "F": {seed: cell(0.4 + (0.01 + LITTLE / 2) * seed) for seed in range(5)},
     "C": {seed: cell(0.45 - 0.02 * seed) for seed in range(5)},
 }
 PART = {"none": {0: cell(0.4), 1: cell(0.5)}, "both": {0: cell(0.7)}}
@@ -179,11 +180,24 @@ def test_a_whole_record_is_answered_in_sentences_with_its_numbers():
     assert where_from(whole).startswith("5 seeds, scale `cpu`:")
     opens, first, second, *others = answer([whole]).split("\n\n")
     assert opens.startswith("**In short:** of the 5 claims measured here, 3 are reproduced or found to hold (Captioner and filter together help; Both")
-    # Both has 10 points more for every seed, so the interval is a point; the paper's numbers are those of its Table 1.
+    # Both has next to 10 points more for every seed, so the interval looks like a point; the paper's numbers are those of its Table 1.
     assert first.startswith("**Reproduced: Captioner and filter together help.** +10.0 points (95% interval +10.0 to +10.0; 5 seeds, scale `cpu`)")
     assert first.endswith("In the paper +2.2 / +2.4 / +2.9 (COCO TR@1, COCO IR@1, NoCaps CIDEr).")
     assert second.startswith("**Equivalent: The filter alone helps.** +0.0 points")
     assert len(others) == 3 and answer([whole], ["filter"]).endswith(f"\n\n{second}")
+
+
+def test_a_claim_whose_seeds_all_differ_by_the_same_is_undecided_and_says_why():
+    same = {"none": {s: cell(0.5) for s in range(5)}, "both": {s: cell(0.625) for s in range(5)}}
+    _, first, *_ = answer([shown("table1", same)]).split("\n\n")
+    assert first.startswith(
+        "**Undecided: Captioner and filter together help.** +12.5 points (no interval: the same at all seeds; 5 seeds, scale `cpu`); "
+        "seeds that all differ by the same do not tell how much seeds differ. In the paper"
+    )
+    (row,) = decided("table1", {arm: same[arm] for arm in same})
+    assert row["interval"] == [None, None] and json.dumps(row, allow_nan=False)
+    assert "| +12.5 | no interval: the same at all seeds |" in verdicts([record("table1", same)])
+    assert figures.claims([shown("table1", same)], "x").draw_without_rendering() is None
 
 
 def test_the_table_of_verdicts_has_every_claim_and_its_notebook():
@@ -220,11 +234,11 @@ def test_arms_are_drawn_seed_by_seed_with_their_means():
 
 
 def test_claims_of_different_metrics_stand_on_axes_of_their_own():
-    table2 = {arm: {s: cell(0.5) | {"capfilt": {"kept_of_synthetic": kept}, "diversity": {"all": {"distinct_2": 0.2, "different": 0.3}}} for s in range(5)} for arm, kept in (("nucleus", 0.7), ("beam", 0.9))}
+    table2 = {arm: {s: cell(0.5) | {"capfilt": {"kept_of_synthetic": kept}, "diversity": {"all": {"distinct_2": 0.2, "different": 0.3 + LITTLE * s * (arm == "beam")}}} for s in range(5)} for arm, kept in (("nucleus", 0.7), ("beam", 0.9))}
     upper, middle, lower = figures.claims([shown("table2", table2)], "x").axes
     assert texts(upper.figure).count("not measured yet") == 4  # truth as the filter, and three at the paper's temperature
     assert marks(middle, "o") + marks(middle, "D") == [[pytest.approx(20)]]  # 70% kept where beam's are kept to 90%
-    assert "synthetic captions kept" in middle.get_xlabel() and marks(lower, "D") == [[0]]
+    assert "synthetic captions kept" in middle.get_xlabel() and marks(lower, "D") == [[pytest.approx(0, abs=1e-5)]]
     assert marks(upper, "v") == [[pytest.approx(1.1)], [pytest.approx(1.1)]]  # the paper's +1.0 and +1.2
 
 

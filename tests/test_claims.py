@@ -226,13 +226,16 @@ def worth(r1, digits):
 
 
 def found(seeds, gain, arms=("both", "none")):
-    """Two arms over seeds: 40 images and 80 texts, of which twice `gain` more images find their text."""
+    """Two arms over seeds: 40 images and 80 texts, of which twice `gain` more images find their text.
+
+    What they differ by varies by next to nothing: differences that are all equal decide nothing.
+    """
     own = {arms[0]: {}, arms[1]: {}}
     for seed in range(seeds):
         hits = 2 * (5 + seed % 2)
         own[arms[1]][seed] = worth(hits / 80 + 0.25, "1" * hits + "0" * (40 - hits) + "10" * 40)
         more = hits + 2 * gain
-        own[arms[0]][seed] = worth(more / 80 + 0.25, "1" * more + "0" * (40 - more) + "10" * 40)
+        own[arms[0]][seed] = worth(more / 80 + 0.25 + 1e-9 * seed, "1" * more + "0" * (40 - more) + "10" * 40)
     return own
 
 

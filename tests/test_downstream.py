@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from lab import task_pages
 from lab.cli import main
+from lab.commands import downstream
 from lab.commands.downstream import ARMS, TASKS
 
 
@@ -23,6 +25,13 @@ def test_a_task_is_compared_with_training_from_nothing(tmp_path, monkeypatch, ca
     assert len(runs) == 4 and main(words) == 0
     assert stamps == [(run / "result.json").stat().st_mtime_ns for run in runs]
     assert "order of frames" in capsys.readouterr().out
+
+
+def test_equal_differences_have_no_interval_in_the_record_and_on_the_page():
+    found = {"values": {arm: [0.5 + 0.25 * (arm == ARMS[0])] * 3 for arm in ARMS}, "metric": "accuracy", "chance": 0.1, "ceiling": 1.0}
+    found["difference"] = downstream._difference([0.25] * 3)
+    assert json.dumps(found, allow_nan=False) and found["difference"]["interval"] == {"mean": 0.25, "low": None, "high": None}
+    assert "+0.250 (no interval)" in task_pages._row("vqa", found)
 
 
 def test_the_order_of_frames_cannot_be_seen(tmp_path, monkeypatch):

@@ -23,7 +23,8 @@ SEEDS = range(5)
 def records(tmp_path: Path) -> Path:
     """One record: five seeds in which captioner and filter gain 0.1 together, and each of them nothing."""
     worth = {"none": 0.5, "both": 0.6, "F": 0.5, "C": 0.5}
-    found = {arm: {seed: _measured(r1 + 0.001 * seed * (arm == "both")) for seed in SEEDS} for arm, r1 in worth.items()}
+    more = {"none": 0.0, "both": 1e-3, "F": 1e-9, "C": -1e-9}  # equal differences would decide nothing
+    found = {arm: {seed: _measured(r1 + more[arm] * seed) for seed in SEEDS} for arm, r1 in worth.items()}
     arms = {arm: {"about": arm, "seeds": {str(seed): one for seed, one in own.items()}} for arm, own in found.items()}
     result = {"ablation": "table1", "scale": "cpu", "arms": arms, "claims": decided("table1", found)}
     record = {"result": result, "commit": "0" * 12}
@@ -93,6 +94,16 @@ def test_an_undecided_claim_says_how_many_seeds_would_decide(records):
     html = charts.claims(questions(records))
     assert 'class="note"' not in html  # claims of Table 1 have none
     assert html.count("seeds would decide</span>") == 1 and "<span>7 seeds would decide<" in html
+
+
+def test_a_claim_whose_seeds_all_differ_by_the_same_names_no_number_of_seeds(records):
+    path = records / "table1-cpu.json"
+    record = json.loads(path.read_text())
+    row = next(one for one in record["result"]["claims"] if one["claim"] == "capfilt")
+    row |= {"values": {str(seed): 0.01 for seed in SEEDS}, "interval": [None, None], "verdict": "undecided"}
+    path.write_text(json.dumps(record))
+    html = charts.claims(questions(records))
+    assert "<span>the same at all seeds, no interval</span>" in html and "would decide" not in html
 
 
 def test_a_claim_says_that_its_mean_is_smaller_than_what_counts(records):

@@ -102,10 +102,17 @@ def _compared(name: str, runs: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
         "chance": first["chance"],
         "ceiling": first["ceiling"],
         "values": values,
-        "difference": asdict(paired_effect(differences)) if len(differences) > 1 else None,
+        "difference": _difference(differences) if len(differences) > 1 else None,
         "all": {arm: [run.result for run in found] for arm, found in runs.items()},
         "seconds": {arm: [run.seconds for run in found] for arm, found in runs.items()},
     }
+
+
+def _difference(differences: Sequence[float]) -> dict[str, Any]:
+    """Mean, interval (bounds None where equal differences give none) and size of the paired differences."""
+    effect = paired_effect(differences)
+    low, high = effect.interval.bounds
+    return asdict(effect) | {"interval": {"mean": effect.interval.mean, "low": low, "high": high}}
 
 
 def _line(name: str, found: dict[str, Any]) -> str:
