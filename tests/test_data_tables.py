@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import tarfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -105,6 +106,26 @@ def test_coco_captions(folder):
     pairs = read_pairs(folder / "captions.json", image_root=folder / "pictures")
     assert found(pairs) == [("b", "b one"), ("a", "a"), ("b", "b two")]
     assert [reason for _, _, reason in reasons(pairs)] == ["no image path"]
+
+
+def test_images_of_a_coco_file_that_no_annotation_names_have_no_caption(folder):
+    coco = {
+        "images": [
+            {"id": 5, "file_name": "a.jpg"},
+            {"id": 9, "file_name": "b.jpg"},
+            {"id": 5, "file_name": "c.jpg"},
+            {"file_name": "d.jpg"},
+            {"id": 3},
+            "torn",
+        ],
+        "annotations": [{"image_id": 5, "caption": "of the last that is called 5"}],
+    }
+    (folder / "captions.json").write_text(json.dumps(coco))
+    pairs = read_pairs(folder / "captions.json", image_root=folder / "pictures")
+    assert found(pairs) == [("c", "of the last that is called 5")]
+    assert found(pairs.images) == [("c", "of the last that is called 5"), ("a", ""), ("b", ""), ("d", "")]
+    told = [(kind, reason) for _, kind, reason in reasons(pairs)]
+    assert told == [("text", "the caption is empty")] * 3 + [("image", "no image path"), ("image", "not a JSON object")]
 
 
 def test_json_lines(folder):
@@ -477,3 +498,58 @@ def test_mixed_sources_in_one_list(folder):
     pairs = read_pairs([folder / "pictures", folder / "list.json"])
     assert found(pairs) == [("a", "a"), ("a", "again")]  # the same file is the same image
     assert pairs.shards.tolist() == [0, 1]
+
+
+def test_a_folder_of_several_kinds_is_refused_with_the_ways_to_give_it(folder):
+    pictures = folder / "pictures"
+    (pictures / "old.tar").write_bytes(b"")
+    for name, said in (
+        (None, "holds tars and images: give '{0}/*.tar' or a folder with the images alone."),
+        ("rows.parquet", "holds tars and Parquet files and images: give '{0}/*.tar' or '{0}/*.parquet' or a folder"),
+    ):
+        if name:
+            pq.write_table(pa.table({"image": ["a.jpg"], "caption": ["one"]}), pictures / name)
+        with pytest.raises(InputError) as raised:
+            read_pairs(pictures)
+        assert str(raised.value).startswith(f"the folder {pictures} {said.format(pictures)}")
+    (pictures / "old.tar").unlink()
+    with pytest.raises(InputError, match=r"holds Parquet files and images: give '.*/\*\.parquet' or a folder"):
+        read_pairs(pictures)
+    assert found(read_pairs(f"{pictures}/*.parquet")) == [("a", "one")]
+
+
+def test_both_forms_that_img2dataset_writes_are_read_as_the_pairs_they_hold(folder):
+    about = pa.table({"url": ["http://x/a.jpg"], "caption": ["one"], "key": ["000000000"], "status": ["success"]})
+    for form in ("webdataset", "files"):
+        (folder / form).mkdir()
+        pq.write_table(about, folder / form / "00000.parquet")
+        (folder / form / "00000_stats.json").write_text("{}")
+    (folder / "files" / "00000").mkdir()
+    for ending, data in (("jpg", IMAGES[0]), ("txt", b"one"), ("json", b"{}")):
+        (folder / "files" / "00000" / f"000000000.{ending}").write_bytes(data)
+    with tarfile.open(folder / "webdataset" / "00000.tar", "w") as tar:
+        tar.add(folder / "files" / "00000", "", filter=lambda member: member if "." in member.name or member.isdir() else None)
+    assert found(read_pairs(folder / "files")) == [("00000/000000000", "one")]
+    (pair,) = read_pairs(folder / "webdataset")
+    assert pair.caption == "one" and image_bytes(pair) == IMAGES[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metadata.csv", "file_name,text\na.jpg,one\n"),
+        ("captions.tsv", "\ufeffimage\tcaption\na.jpg\tone\n"),
+        ("metadata.jsonl", '{"file_name": "a.jpg", "text": "one"}\n'),
+    ],
+)
+def test_captions_in_a_table_beside_images_are_not_passed_over(folder, name, content):
+    pictures = folder / "pictures"
+    (pictures / name).write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=f"no text files, and the table .*{name} tells of images: give that itself"):
+        read_pairs(pictures)
+    assert found(read_pairs(pictures / name)) == [("a", "one")]
+    (pictures / "b.txt").write_text("with text files the folder is one of those")
+    assert len(read_pairs(pictures)) == 1
+    (pictures / "b.txt").unlink()
+    (pictures / name).write_text("date,note\n1,2\n" if name.endswith("csv") else "[1]\n")
+    assert len(read_pairs(pictures).images) == 4

@@ -67,6 +67,14 @@ def check_written(written, count: int = 4) -> None:
     assert all(path.is_file() for path in written.paths)
 
 
+@pytest.mark.parametrize(("shard_size", "tars"), [(1, [2, 1, 1]), (2, [2, 2]), (3, [3, 1])])
+def test_no_tar_ends_within_the_captions_of_an_image(tmp_path, records, shard_size, tars):
+    written = write_tars(records, tmp_path / "out", shard_size=shard_size)
+    check_written(written)
+    assert [len(read_pairs(path)) for path in written.paths] == tars
+    check(read_pairs(tmp_path / "out"), records)
+
+
 @pytest.mark.parametrize("shard_size", [100, 4])
 def test_tars_read_back(tmp_path, records, shard_size):
     written = write_tars(records, tmp_path / "out", shard_size=shard_size)

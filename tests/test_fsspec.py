@@ -3,6 +3,7 @@
 import io
 import json
 import uuid
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -212,7 +213,9 @@ def stored(url, tmp_path):
     for number in range(2):
         own = list(images.items())[3 * number : 3 * number + 3]
         texts = [(name.replace("jpg", "txt"), f"text of {name}".encode()) for name, _ in own]
-        write_tar(tmp_path / f"shard-{number}.tar", [*own, *texts])
+        for folder in (tmp_path, tmp_path / "tars"):
+            folder.mkdir(exist_ok=True)
+            write_tar(folder / f"shard-{number}.tar", [*own, *texts])
     for name, data in images.items():
         (tmp_path / name).write_bytes(data)
         (tmp_path / name.replace("jpg", "txt")).write_text(f"text of {name}")
@@ -223,16 +226,15 @@ def stored(url, tmp_path):
     records = [(Pair(name, f"text of {name}", data), {}) for name, data in images.items()]
     write_parquet(records, tmp_path / "table.parquet")
     store, inside = places.filesystem(url)
-    for path in tmp_path.iterdir():
-        # Images in a folder of their own beside the lists, else a folder of tars would hide them.
-        where = f"{inside}/folder" if path.suffix in (".jpg", ".txt") else inside
-        store.pipe_file(f"{where}/{path.name}", path.read_bytes())
-        store.pipe_file(f"{inside}/{path.name}", path.read_bytes())
+    for path in filter(Path.is_file, tmp_path.rglob("*")):
+        if path.suffix in (".jpg", ".txt"):
+            store.pipe_file(f"{inside}/folder/{path.name}", path.read_bytes())
+        store.pipe_file(f"{inside}/{path.relative_to(tmp_path)}", path.read_bytes())
     return url, tmp_path
 
 
 @pytest.mark.parametrize(
-    "name", ["*.tar", "shard-{0..1}.tar", "shard-1.tar", "", "pairs.json", "pairs.jsonl", "pairs.csv", "table.parquet"]
+    "name", ["*.tar", "shard-{0..1}.tar", "shard-1.tar", "tars", "pairs.json", "pairs.jsonl", "pairs.csv", "table.parquet"]
 )
 def test_data_in_a_store_is_read_as_from_disk(stored, name):
     url, folder = stored
@@ -248,6 +250,11 @@ def test_a_folder_of_images_in_a_store(stored):
     found = read_pairs(f"{url}/folder")
     assert [(pair.key, pair.caption) for pair in found] == [(f"{n}", f"text of {n}.jpg") for n in range(6)]
     assert all(open_image(pair).size == (24, 16) for pair in found.images)
+
+
+def test_a_folder_of_several_kinds_in_a_store_is_refused(stored):
+    with pytest.raises(InputError, match=r"holds tars and Parquet files and images: give 'memory://.*/\*\.tar' or"):
+        read_pairs(stored[0])
 
 
 def test_an_image_is_one_ranged_read(stored, monkeypatch):

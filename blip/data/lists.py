@@ -1,6 +1,7 @@
 """Text files of pairs: the published BLIP JSON lists, COCO captions, JSON lines, CSV and TSV."""
 
 import io
+from typing import TypeGuard
 
 from blip.data.collect import PairCollector
 from blip.data.csvs import CsvRows
@@ -74,14 +75,32 @@ def _as_row(value: object) -> Row:
 
 
 def _coco_rows(images: list[object], annotations: list[object]) -> list[object]:
-    known = [image for image in images if isinstance(image, dict) and isinstance(image.get("id"), (int, str))]
+    """A row an annotation, then one without a caption for each image that none names."""
+    known = [image for image in images if isinstance(image, dict) and _is_id(image.get("id"))]
     files = {image["id"]: image.get("file_name") for image in known}
-    return [_coco_row(row, files) if isinstance(row, dict) else row for row in annotations]
+    rows = [_coco_row(row, files) if isinstance(row, dict) else row for row in annotations]
+    named = {row["image_id"] for row in annotations if isinstance(row, dict) and _is_id(row.get("image_id"))}
+    return [*rows, *(_alone(image) for image in images if not _is_captioned(image, named, files))]
 
 
 def _coco_row(row: dict, files: dict[int | str, object]) -> dict:
     image = row.get("image_id")
-    return {"image": files.get(image) if isinstance(image, (int, str)) else None, "caption": row.get("caption")}
+    return {"image": files.get(image) if _is_id(image) else None, "caption": row.get("caption")}
+
+
+def _is_id(value: object) -> TypeGuard[int | str]:
+    return isinstance(value, (int, str))
+
+
+def _is_captioned(image: object, named: set[int | str], files: dict[int | str, object]) -> bool:
+    """Whether an annotation names this image; of several with one id the last is meant."""
+    if not isinstance(image, dict) or not _is_id(name := image.get("id")):
+        return False
+    return name in named and files[name] == image.get("file_name")
+
+
+def _alone(image: object) -> object:
+    return {"image": image.get("file_name"), "caption": None} if isinstance(image, dict) else image
 
 
 def _json_line(line: str) -> Row:

@@ -151,17 +151,28 @@ def _expand(pattern: str) -> list[str]:
     return paths
 
 
+def _in_folder(folder: str) -> list[str]:
+    """A folder's tars or tables, or itself where it holds images; InputError where it holds several of these, or none."""
+    tars, tables = listed(folder, ".tar"), listed(folder, ".parquet")
+    images = [folder] if next(image_files(folder), None) is not None else []
+    # What img2dataset says of a tar or a folder of images lies beside it, under the same name.
+    beside = {tar.removesuffix(".tar") for tar in tars}
+    tables = [table for table in tables if (stem := table.removesuffix(".parquet")) not in beside and not (images and is_folder(stem))]
+    kinds = {"tars": tars, "Parquet files": tables, "images": images}
+    found = [name for name, files in kinds.items() if files]
+    if not found:
+        raise InputError(f"the folder {folder} holds no images, tars or Parquet files: give the data's folder.")
+    if len(found) > 1:
+        place = folder.rstrip("/")
+        ways = {"tars": f"'{place}/*.tar'", "Parquet files": f"'{place}/*.parquet'", "images": "a folder with the images alone"}
+        raise InputError(f"the folder {folder} holds {' and '.join(found)}: give {' or '.join(ways[name] for name in found)}.")
+    return kinds[found[0]]
+
+
 def _kind_of(path: str) -> list[str]:
     """The files to read for one path: itself, or the tars or tables of a folder that holds such."""
     if is_folder(path):
-        for suffix in (".tar", ".parquet"):
-            if files := listed(path, suffix):
-                return files
-        if next(image_files(path), None) is None:
-            raise InputError(
-                f"the folder {path} holds no images, tars or Parquet files: give the data's folder."
-            )
-        return [path]
+        return _in_folder(path)
     if path.lower().endswith(".tar") or Path(path).suffix.lower() in _TABLES:
         return [path]
     kinds = ", ".join([".tar", *_TABLES])

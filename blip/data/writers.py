@@ -49,11 +49,15 @@ class Written:
 def write_tars(
     records: Iterable[Record], folder: str | Path, *, shard_size: int = 1000, name: str = "pairs"
 ) -> Written:
-    """Tars of one sample a pair (`key.jpg key.txt key.json`), as training readers expect."""
+    """Tars of one sample a pair (`key.jpg key.txt key.json`), as training readers expect.
+
+    shard_size: pairs a tar, and more only for those that follow with the same key: parted, they would be read as two images.
+    """
     written = Written()
     rows = _with_bytes(records, written, _opened_in_tars)
     ends: set[str] = set()
-    for first in rows:
+    ahead = next(rows, None)
+    while ahead is not None:
         path = Path(folder) / f"{name}-{len(written.paths):05d}.tar"
         taken: set[str] = set()
         stems: list[str] = []
@@ -61,9 +65,13 @@ def write_tars(
             replacing(path) as file,
             tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT, pax_headers=KEYED) as tar,
         ):
-            for row, data in chain([first], islice(rows, shard_size - 1)):
-                stems.append(free_name(str(row["key"]), taken, ends))
+            key = None
+            while ahead is not None and (len(stems) < shard_size or ahead[0]["key"] == key):
+                row, data = ahead
+                key = row["key"]
+                stems.append(free_name(str(key), taken, ends))
                 _add_sample(tar, stems[-1], row, data)
+                ahead = next(rows, None)
         # Readers join tars in any order, and take equal names that follow each other for one sample.
         ends |= {stems[0], stems[-1]}
         written.pairs += len(stems)

@@ -34,7 +34,7 @@ class Options:
     image_root: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="OLD=NEW")] = ()
     """For data that has moved: the folder then and the folder now. May be given several times."""
     shard_size: int = 1000
-    """Pairs a tar."""
+    """Pairs a tar; captions of one image stay together, so that it may hold some more."""
     unfinished: bool = False
     """Export what is there of a run that is not finished."""
     json: bool = False
