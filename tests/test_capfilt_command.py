@@ -273,6 +273,13 @@ def test_the_words_of_a_filter_say_its_name(tmp_path, monkeypatch):
         (["--prompt", "two red " * 10], "The prompt takes 41 of max_length 20 tokens"),
         (["--web-threshold", "nan"], "The threshold web cannot be nan"),
         (["--synthetic-threshold", "nan"], "The threshold synthetic cannot be nan"),
+        (
+            ["--strategy", "beam", "--temperature", "0.3", "--top-k", "3"],
+            "Decoding with top_k 3 cannot be; give strategy nucleus or top_k, for beam does not read it.",
+        ),
+        (["--strategy", "greedy", "--top-p", "0.3"], "Decoding with top_p 0.3 cannot be; give strategy nucleus, for greedy does not"),
+        (["--strategy", "greedy", "--num-beams", "9"], "Decoding with num_beams 9 cannot be; give strategy beam, for greedy does not"),
+        (["--strategy", "top_k", "--top-k", "5", "--rank-whole-text"], "Decoding with rank_whole_text True cannot be"),
         (["--devices", "cpu,cpu,"], "--devices 'cpu,cpu,' holds an empty name"),
     ],
 )

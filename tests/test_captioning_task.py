@@ -315,6 +315,8 @@ def test_karpathys_file_is_known_without_the_folder_of_its_images(tmp_path, caps
     assert sorted(set(train.keys)) == ["1000", "1004", "1005", "1006", "1007"]
     assert run("evaluate", "captioning", *model, "--candidates", 3, "--out", tmp_path / "three") == 2
     assert "One caption an image is measured; leave --candidates at 1." in capsys.readouterr().err
+    assert run("evaluate", "captioning", *model, "--temperature", 0.3, "--out", tmp_path / "cold") == 2
+    assert "Decoding with temperature 0.3 cannot be; give strategy nucleus or top_k, for beam" in capsys.readouterr().err
 
 
 def test_only_karpathys_file_is_taken_for_one_and_may_lie_at_a_url(tmp_path):

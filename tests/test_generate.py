@@ -596,3 +596,12 @@ def test_the_nucleus_found_by_sums_is_that_of_a_sort(top_p):
     assert kept[1].min() >= 1
     if top_p < 0.9:
         assert torch.equal(*found)
+
+
+def test_only_given_values_that_a_strategy_does_not_read_are_refused():
+    for decoding in (*DRAWN, *BEAMS, Decoding(strategy="greedy"), Decoding(strategy="beam", top_p=0.9, num_beams=7)):
+        decoding.refuse_unread()
+    whole = Decoding(strategy="beam", rank_whole_text=True)
+    replace(whole, strategy="nucleus").refuse_unread(whole)  # as by a command whose own default that is
+    with pytest.raises(InputError, match="rank_whole_text True cannot be; give strategy beam, for nucleus does not read it"):
+        replace(whole, strategy="nucleus").refuse_unread()

@@ -232,6 +232,13 @@ def test_a_match_probability_is_compared_with_none_but_probabilities(changes, sa
     assert str(raised.value) == said
 
 
+@pytest.mark.parametrize(("named", "said"), [(["--filter", "foo"], "'foo'"), (["--column", "itc"], "'itc'")])
+def test_a_sum_and_a_filter_are_not_given_together(named, said, tmp_path, capsys):
+    folder = ledger(tmp_path, itm=FakeFilter("itm")).folder
+    assert main(["ledger", "summary", str(folder), "--weighted-sum", "itm.itm_prob:1", *named]) == 2
+    assert f"stands in place of a filter and its column; leave {said} or the sum out" in capsys.readouterr().err
+
+
 def test_other_scores_and_all_or_nothing_have_any_threshold(tmp_path):
     found = ledger(tmp_path / "both", clip=Cosine("clip"), itm=FakeFilter("itm"))
     for policy in (

@@ -42,9 +42,11 @@ def usual(ledger: Ledger, policy: Policy | None = None) -> Policy:
     that has. Where nobody named a column and no filter gives a match probability, the first score decides. Of a
     ledger that is finished, filters that have not scored all of it decide only where no other has.
 
-    InputError where a match probability is compared with what cannot be one, such as a percentage.
+    InputError where a match probability is compared with what cannot be one, such as a percentage, and where a
+    policy says two things of its score.
     """
     asked = policy or Policy()
+    asked.refuse_unread()
     found = _usual(ledger, asked)
     own = ledger.about.get(THRESHOLDS, {})
     by_usual = (asked.filter, asked.column, asked.weighted_sum) == (Policy.filter, Policy.column, ())

@@ -152,6 +152,12 @@ class Policy:
             if column == PROBABILITY and math.isfinite(number) and not 0 <= number <= 1:
                 raise InputError(f"The threshold {what} cannot be; give a probability from 0 to 1.")
 
+    def refuse_unread(self) -> None:
+        """InputError where a weighted sum decides, and a filter or a column is named too, which it does not read."""
+        named = [own for own, usual in ((self.filter, Policy.filter), (self.column, Policy.column)) if own != usual]
+        if self.weighted_sum and named:
+            raise InputError(f"A weighted sum stands in place of a filter and its column; leave {named[0]!r} or the sum out.")
+
     @property
     def summands(self) -> tuple[Term, ...]:
         """The terms of the score; one of weight 1 where it is a column as it stands."""

@@ -5,6 +5,13 @@ from dataclasses import dataclass, replace
 from blip.errors import InputError
 
 STRATEGIES = ("greedy", "beam", "nucleus", "top_k")
+_READ_BY = {
+    "top_p": ("nucleus",),
+    "top_k": ("nucleus", "top_k"),
+    "temperature": ("nucleus", "top_k"),
+    "num_beams": ("beam",),
+    "rank_whole_text": ("beam",),
+}
 _LEAST, _MOST = 1e-15, 1e15
 """Of what logits are divided or multiplied by: temperature and penalty together take at most 30 of float32's 38
 decimal powers, so that no logit becomes infinite and no probability NaN. Nothing is lost: float32 has 7 digits, so
@@ -94,6 +101,17 @@ class Decoding:
     def led_by(self, own: str) -> "Decoding":
         """The same with the prompt that was given, else with that of the weights."""
         return replace(self, prompt=own) if self.prompt is None else self
+
+    def refuse_unread(self, usual: "Decoding | None" = None) -> None:
+        """InputError for a value that the strategy does not read; for options that a person gave.
+
+        usual: what they have where nobody gives them, by default the defaults.
+        """
+        usual = usual or Decoding()
+        for name, strategies in _READ_BY.items():
+            read = self.strategy in strategies or getattr(self, name) == getattr(usual, name)
+            wanted = f"strategy {' or '.join(strategies)}, for {self.strategy} does not read it"
+            _require(read, name, getattr(self, name), wanted)
 
     def check_room(self, prompt: int, positions: int) -> None:
         """InputError where a model with so many positions has no room for a text, its first `prompt` tokens given."""

@@ -151,6 +151,7 @@ def _check(options: Options) -> None:
     policy = Policy(web=options.web_threshold, synthetic=options.synthetic_threshold)  # refuses what is no number
     if probable(options.filter):  # told now, since the ledger would tell only in the end
         policy.refuse_no_probability()
+    options.decoding.refuse_unread()
     check_prompts(options.captioner, options.decoding, options.transformers_prompt)
     options.run.check(options.device)
     options.outlook.check()

@@ -40,6 +40,7 @@ def main(options: Options) -> int:
     """Caption, write captions.json, measure, write summary.json."""
     if options.decoding.candidates > 1:
         raise InputError("One caption an image is measured; leave --candidates at 1.")
+    options.decoding.refuse_unread(EVALUATION)
     with together(options.machine):
         loaded = options.weights.load(options.machine.device)
         side = loaded.model.config.vision.image_size
