@@ -1,4 +1,4 @@
-"""The studio's banner: which ledger it shows, what wrote the captions, and the threshold to begin with."""
+"""The studio's banner: which ledger it shows, what of its data was rejected, what wrote the captions, and the threshold to begin with."""
 
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -19,12 +19,13 @@ def banner(service: Service, policy: Policy, weights: Mapping[str, str], up: str
     fingerprint. up: the way to the address of the studio that this one is mounted in, where it is.
     """
     ledger = service.ledger
-    folder = Path(ledger.folder).resolve()
+    folder, rejected = Path(ledger.folder).resolve(), service.rejected
     used = ledger.about.get("captioners") or [[ledger.about.get("captioner", ""), ledger.about.get("decoding", "")]]
     ids, decodings = [str(one[0]) for one in used], [str(one[1]) for one in used]
     facts = (
         _fact("ledger", "/".join(folder.parts[-2:]), str(folder)),
         _fact("images", f"{service.images:,}"),
+        _fact("rejected", f"{rejected.pairs:,}" if rejected.reasons else "", f"input pairs, by the reasons of their rejects: {rejected.words()}"),
         _fact("captioner", _joined(_names(ledger, ids, weights)), f"weights {_joined(ids)}"),
         _fact("decoding", _joined(map(decoding_words, decodings)), _joined(decodings)),
         _fact("threshold", _threshold(policy), "the match probability from which a caption is kept, to begin with"),

@@ -23,13 +23,16 @@ _MISSING = (
 )
 
 
-def cards(page: Page, policy: Policy, picture: Callable[[int], Picture], search: str) -> str:
-    """A page's cards; picture gives an image's thumbnail by number, search is marked in the captions."""
+def cards(page: Page, policy: Policy, picture: Callable[[int], Picture], search: str, unusable: str = "") -> str:
+    """A page's cards; picture gives an image's thumbnail by number, search is marked in the captions.
+
+    unusable: why no image of the ledger could be used, where that is so.
+    """
     if not page.cards:
-        return (
-            '<div class="empty"><b>No image matches.</b>'
-            "<span>Clear the search, choose another view, or move a threshold.</span></div>"
-        )
+        said, more = "No image matches.", "Clear the search, choose another view, or move a threshold."
+        if unusable:
+            said, more = "No image of this ledger could be used.", f"Why: {unusable}."
+        return f'<div class="empty"><b>{said}</b><span>{escape(more)}</span></div>'
     return '<div class="cards">' + "".join(article(card, policy, picture(card.number), search) for card in page.cards) + "</div>"
 
 

@@ -64,11 +64,11 @@ def keep_curve(
 
 
 def split(tally: Tally) -> str:
-    """Kept and filtered counts with their words, over a bar in these proportions."""
+    """Kept and filtered counts with their words, over a bar in these proportions; an empty one where there are none."""
     total = tally.kept + tally.filtered
-    share = tally.kept / total if total else 0
+    bar = f'<div class="bar"><i style="width:{100 * tally.kept / total:.2f}%"></i></div>' if total else '<div class="bar none"></div>'
     return (
-        f'<div class="split"><div class="bar"><i style="width:{100 * share:.2f}%"></i></div>'
+        f'<div class="split">{bar}'
         f'<span class="kept">{icon(True)}<b>{tally.kept:,}</b> kept</span>'
         f'<span class="filtered">{icon(False)}<b>{tally.filtered:,}</b> filtered</span></div>'
     )

@@ -21,6 +21,7 @@ from apps.answers import Caption, Card, Page, Tally
 from apps.index import build, decide_again, second_opinions
 from apps.pictures import LARGE, Original, Picture, Pictures
 from apps.questions import BORDERLINE, FOUND, KEPT, ORDERS, TRUTH, VIEWS, Question
+from apps.rejected import Rejected
 from apps.score_names import disagreement
 from blip.capfilt import Ledger, Policy, usual
 from blip.capfilt.tolerance import Margins
@@ -63,6 +64,8 @@ class Service:
         """How near a threshold a verdict is borderline; 0 where nobody measured it."""
         self.images: int = self.ask("SELECT count(*) AS n FROM images")[0]["n"]
         """Images in the ledger."""
+        self.rejected = Rejected.of(ledger)
+        """What was rejected, and why."""
         self.truth_known = bool(self.ask("SELECT 1 FROM captions WHERE truth IS NOT NULL LIMIT 1"))
         """Whether any caption's truth is known, as in the generated world."""
         self.histograms = self._histograms()

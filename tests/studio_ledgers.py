@@ -7,6 +7,7 @@ from fake_models import FakeCaptioner, FakeFilter
 
 from blip.capfilt import Job, Ledger, run
 from blip.data.pairset import PairSet
+from blip.data.readers import read_pairs
 from lab.world.checker import check
 from lab.world.sets import World, as_pairs
 
@@ -34,3 +35,12 @@ def generated_ledger(folder: Path, *, candidates: int = 1) -> Ledger:
         notes={"world": {"level": "nano", "noise": 0.4, "start": 0}},
     )
     return run(job, PairSet.of(pairs), folder)
+
+
+def unusable_ledger(folder: Path) -> Ledger:
+    """A ledger, below a folder, of three pairs all of which were rejected: two web pages and a file of zero bytes."""
+    for name, data in (("a.png", b"<html>"), ("b.png", b"<html>"), ("c.png", b"")):
+        (folder / name).write_bytes(data)
+    (folder / "pairs.csv").write_text("image,caption\n" + "".join(f"{name}.png,a text\n" for name in "abc"))
+    job = Job(captioner=FakeCaptioner(), filters={"itm": FakeFilter()})
+    return run(job, read_pairs(folder / "pairs.csv"), folder / "unusable")

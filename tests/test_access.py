@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import re
 import time
 
 import pytest
-from studio_ledgers import generated_ledger
+from studio_ledgers import generated_ledger, unusable_ledger
 
 from apps import access
 from apps.access import PASSWORD, HostCheck, known_password, login, names_of, refuse
@@ -82,6 +83,16 @@ def test_the_banner_says_in_words_what_the_ledger_is(tmp_path):
     (ledger.folder / "summary.json").write_text("{")
     assert f">{mark}</dd>" in shown()
     service.close()
+
+
+def test_the_banner_says_how_many_pairs_were_rejected_and_why(tmp_path):
+    whole, none = Service.open(generated_ledger(tmp_path / "ledger").folder), Service.open(unusable_ledger(tmp_path).folder)
+    assert "rejected" not in banner(whole, Policy(), {}, "")  # captions that came out empty are no pairs
+    assert any(row["kind"] == "caption" for row in whole.ledger.table("rejects").to_pylist())
+    why = "a web page (HTML or XML), not an image (2); zero bytes (1)"
+    assert re.search(rf'<dt>rejected</dt><dd title="[^"]*{re.escape(why)}">3</dd>', banner(none, Policy(), {}, ""))
+    whole.close()
+    none.close()
 
 
 @pytest.mark.parametrize(

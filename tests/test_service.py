@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from fake_models import FakeCaptioner, FakeFilter
 from PIL import Image
-from studio_ledgers import ITEMS, STRANGE, generated_ledger
+from studio_ledgers import ITEMS, STRANGE, generated_ledger, unusable_ledger
 
 from apps import cards, charts
 from apps.command import Options, main
@@ -388,6 +388,15 @@ def test_what_a_ledger_says_is_text_in_the_browser(service):
     assert STRANGE[3].startswith("ÄPFEL")
     empty = cards.cards(service.page(Question(search="no such text")), Policy(), service.picture, "")
     assert "No image matches" in empty
+
+
+def test_where_no_image_could_be_used_the_room_says_why_and_draws_no_bar(tmp_path):
+    none = Service.open(unusable_ledger(tmp_path).folder)
+    html = "".join(value for value in decisions._answer(none, Question()) if isinstance(value, str))
+    assert "No image of this ledger could be used." in html and "No image matches" not in html
+    assert "a web page (HTML or XML), not an image (2); zero bytes (1)." in html
+    assert html.count('<div class="bar none"></div>') == 2
+    none.close()
 
 
 def test_a_histogram_is_filtered_left_of_the_threshold_and_kept_right_of_it():

@@ -58,7 +58,7 @@ def build(service: Service, demo: gr.Blocks, policy: Policy, entered: Sequence[A
     policy: the thresholds to begin with. entered: the events that say that a person has come back into the room.
     """
     page = gr.State(0)
-    with gr.Row(elem_classes="room", equal_height=False):
+    with gr.Row(elem_classes=["room", "deciding"], equal_height=False):
         with gr.Column(elem_classes="side", min_width=0):
             web, web_scores = _origin("web", policy.web)
             synthetic, synthetic_scores = _origin("synthetic", policy.synthetic)
@@ -162,7 +162,7 @@ def _answer(service: Service, question: Question) -> list[Any]:
         _where(page),
         gr.update(interactive=page.number > 0),
         gr.update(interactive=page.number + 1 < page.pages),
-        cards(page, policy, pictures.__getitem__, question.search),
+        cards(page, policy, pictures.__getitem__, question.search, "" if service.images else service.rejected.words()),
         page.number,
     ]
 
