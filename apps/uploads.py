@@ -17,4 +17,4 @@ def image_in(data: bytes) -> Image.Image:
     try:
         return decode_image(data)
     except BadImage as error:
-        raise InputError(f"This file cannot be used ({error.reason}); give a JPEG, PNG, WebP or GIF.") from None
+        raise InputError(f"This file cannot be used ({error.reason}); {error.remedy}.") from None

@@ -13,7 +13,7 @@ import pytest
 import torch
 from fake_models import FakeCaptioner, FakeFilter
 from PIL import Image
-from studio_ledgers import ITEMS, WORLD, generated_ledger
+from studio_ledgers import ITEMS, WORLD, generated_ledger, unusable_ledger
 from task_models import new_model, written
 
 import lab.weights
@@ -21,7 +21,7 @@ from apps import trial_cards
 from apps.models import Models, open_models
 from apps.service import Service
 from apps.tabs.try_it import TEXTS as TEXTS_AT_FIRST
-from apps.tabs.try_it_answers import Answers, Chosen
+from apps.tabs.try_it_answers import LEDGER, Answers, Chosen
 from apps.trials import END, Draw, Said, Token
 from apps.trying import ANSWERS, MAX_TEXTS, Workbench
 from apps.uploads import MAX_BYTES
@@ -114,8 +114,8 @@ BAD = {
     "text": (lambda: b"no image at all", "not an image of a known format"),
     "page": (lambda: b"<!doctype html><script>alert(1)</script>", "a web page"),
     "cut off": (lambda: encoded(gradient(), "JPEG")[:300], "cannot be decoded"),
-    "huge": (huge, f"more than {MAX_PIXELS:,} pixels"),
-    "strip": (lambda: encoded(Image.new("RGB", (900, 3)), "PNG"), "longer than 20 to 1"),
+    "huge": (huge, f"more than {MAX_PIXELS:,} pixels); make it smaller."),
+    "strip": (lambda: encoded(Image.new("RGB", (900, 3)), "PNG"), "longer than 20 to 1); crop it."),
     "heavy": (lambda: b"\xff" * (MAX_BYTES + 1), "at most 20 MB are opened; make the image smaller"),
     "vector": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\nshowpage", "not an image of a known format"),
 }
@@ -219,6 +219,16 @@ def test_a_photo_of_the_ledger_that_changed_is_not_shown(tmp_path):
     gradient("L").save(tmp_path / "one.png")
     with pytest.raises(InputError, match="has changed since it was captioned"):
         service.original(0)
+    service.close()
+
+
+def test_where_no_image_of_the_ledger_could_be_used_a_scene_is_tried(workbench, tmp_path):
+    service = Service.open(unusable_ledger(tmp_path).folder)
+    chosen, portrait, picks, _ = Answers(service, workbench).begin(None, LEDGER, 0)
+    assert (chosen.subject.name, chosen.number) == ("scene 1", None) and "scene 1" in portrait
+    assert "No image of this ledger could be used; choose a new scene." in picks
+    _, page, back, on = Answers(service, workbench).turn(LEDGER, 1)
+    assert (page, back["interactive"], on["interactive"]) == (0, False, False)
     service.close()
 
 

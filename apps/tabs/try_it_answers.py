@@ -58,7 +58,7 @@ class Answers:
 
     def turn(self, source: str, page: int) -> list[Any]:
         """A page of images to pick, and whether there are pages before and after it."""
-        last = -(-self.service.images // PICKS) - 1 if source == LEDGER else _MOST_SCENES - 1
+        last = max(0, -(-self.service.images // PICKS) - 1) if source == LEDGER else _MOST_SCENES - 1
         page = min(max(page, 0), last)
         ends = [gr.update(interactive=page > 0), gr.update(interactive=page < last)]
         return [self._images(source, page), page, *ends]
@@ -125,8 +125,9 @@ class Answers:
     def _picked(self, source: str, number: int) -> Chosen:
         if source == SCENES:
             return Chosen(self.workbench.scene(number))
+        original = self.service.original(number)
         key = self.service.ask("SELECT key FROM images WHERE image = $number", number=number)[0]["key"]
-        return Chosen(self.workbench.subject(self.service.original(number), key), number)
+        return Chosen(self.workbench.subject(original, key), number)
 
     def _images(self, source: str, page: int) -> str:
         if source == SCENES:
@@ -134,6 +135,8 @@ class Answers:
             return shown.picks([(number, f"scene {number + 1}", scene) for number, scene in scenes])
         cards = self.service.page(Question(page=page, size=PICKS)).cards
         pictures = self.service.pictures([card.number for card in cards])
+        if not cards:
+            return shown.notice("No image of this ledger could be used; choose a new scene.")
         return shown.picks([(card.number, card.key, pictures[card.number]) for card in cards])
 
 

@@ -20,6 +20,7 @@ MAX_ASPECT = 20.0
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 # Pillow knows more, and some of them start other programs (EPS runs Ghostscript): not with what the
 # web sends.
+_SMALLER = "make it smaller"
 
 
 # What Pillow logs of a broken picture is said in its reject, not on the terminal of a run.
@@ -27,10 +28,10 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class BadImage(ValueError):
-    """The picture cannot be used; `reason` is one clause."""
+    """The picture cannot be used; `reason` is one clause, `remedy` what helps whoever has it at hand."""
 
-    def __init__(self, reason: str) -> None:
-        self.reason = one_line(reason)
+    def __init__(self, reason: str, remedy: str = "give a JPEG, PNG, WebP or GIF") -> None:
+        self.reason, self.remedy = one_line(reason), remedy
         super().__init__(self.reason)
 
 
@@ -58,7 +59,7 @@ def decode_image(data: bytes) -> Image.Image:
     except BadImage:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadImage(f"more than {MAX_PIXELS:,} pixels") from error
+        raise BadImage(f"more than {MAX_PIXELS:,} pixels", _SMALLER) from error
     except UnidentifiedImageError as error:
         raise BadImage(_what_instead(data)) from error
     except Exception as error:  # Pillow's readers raise whatever malformed bytes provoke in them
@@ -73,9 +74,9 @@ def _formats() -> tuple[str, ...]:
 
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
-        raise BadImage(f"{width} x {height} is more than {MAX_PIXELS:,} pixels")
+        raise BadImage(f"{width} x {height} is more than {MAX_PIXELS:,} pixels", _SMALLER)
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise BadImage(f"{width} x {height} is longer than {MAX_ASPECT:g} to 1")
+        raise BadImage(f"{width} x {height} is longer than {MAX_ASPECT:g} to 1", "crop it")
 
 
 def _turn_upright(image: Image.Image) -> None:
