@@ -59,11 +59,12 @@ def _text(place: int, one: FoundText, picture: Callable[[int], Picture]) -> str:
         f'<span class="{side}"><span class="verdict">{icon(kept)}{count:,} {side}</span></span>' for count, kept, side in counts if count
     )
     own = '<span class="badge">of this image</span>' if one.own else ""
+    which = "the first image that keeps this text" if one.kept else "the first image with this text"
     return (
         f'<li>{_scores(place, one.itc, one.itm)}<div class="told">{words(one.text)}'
         f'<p class="tallies">{verdicts}{own}</p></div>'
-        f'<button type="button" data-send="{PICK}" data-words="{one.image}" title="the first image with this text" '
-        f'aria-label="Captions for the first image with this text">{thumbnail(str(one.image), picture(one.image))}</button></li>'
+        f'<button type="button" data-send="{PICK}" data-words="{one.image}" title="{which}" '
+        f'aria-label="Captions for {which}">{thumbnail(str(one.image), picture(one.image))}</button></li>'
     )
 
 

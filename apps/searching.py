@@ -31,7 +31,8 @@ RESULTS = 24
 
 _REMEMBERED = 64  # rankings
 _TEXTS = f"""
-SELECT f.text, min_by(caption, row) AS caption, min_by(image, row) AS image, count(*) FILTER ({KEPT}) AS kept,
+SELECT f.text, min_by(caption, row) AS caption,
+    coalesce(min_by(image, row) FILTER ({KEPT}), min_by(image, row)) AS image, count(*) FILTER ({KEPT}) AS kept,
     count(*) FILTER (NOT ({KEPT})) AS filtered, bool_or(image IS NOT DISTINCT FROM $own::BIGINT) AS own
 FROM captions JOIN (SELECT unnest($rows::BIGINT[]) AS row, unnest($texts::BIGINT[]) AS text) f USING (row) GROUP BY f.text
 """
@@ -76,7 +77,7 @@ class FoundImage:
 class FoundText:
     """A text of the ledger for an image: how many of its captions are kept and filtered.
 
-    image is the first that has it; own: the image that was asked for has it.
+    image is the first whose caption is kept, else the first that has it; own: the image that was asked for has it.
     """
 
     text: str

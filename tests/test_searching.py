@@ -25,7 +25,7 @@ from apps.service import Service
 from apps.tabs import search
 from apps.tabs.limits import Limits
 from apps.uploads import MAX_BYTES
-from blip.capfilt import Job, Ledger, Policy, decide, run
+from blip.capfilt import Job, Ledger, Policy, decide, override, run
 from blip.data.readers import read_pairs
 from blip.data.text import clean_caption
 from blip.errors import InputError
@@ -152,9 +152,36 @@ def test_texts_for_an_image_come_by_cosine_and_then_by_match(ledger, searching, 
         assert (one.kept, one.filtered) == (sum(k for k, _ in rows), sum(not k for k, _ in rows))
         assert one.itm == pytest.approx(own[clean_caption(one.text)][1], abs=1e-4)
         assert one.own == any(key == ITEMS[9].key for _, key in rows)
-        assert ITEMS[one.image].key == rows[0][1]
+        assert ITEMS[one.image].key == next((key for k, key in rows if k), rows[0][1])  # of one that fits, if any does
     alone = searching.texts(Query(image=9), POLICY, 20, rerank=False)
     assert [clean_caption(one.text) for one in alone] == shortlist
+
+
+def test_the_picture_of_a_found_text_is_one_that_keeps_it(ledger, tmp_path):
+    own = Ledger.open(shutil.copytree(ledger.folder, tmp_path / "ledger"))
+    service = Service.open(own.folder)
+    rows = {}
+    for row in decide(own).to_pylist():
+        rows.setdefault(clean_caption(row["caption"]), []).append(row)
+    keys, searching = [item.key for item in ITEMS], Searching(service)
+
+    def found(number):
+        return {clean_caption(one.text): one for one in searching.texts(Query(image=number), Policy(), 100, rerank=False)}
+
+    shared = [text for text, same in rows.items() if len({row["image_key"] for row in same}) > 1]
+    number, text = next((number, text) for number in range(len(ITEMS)) for text in shared if text in found(number))
+    first, last = rows[text][0], rows[text][-1]
+    override(own, {row["row_id"]: row is last for row in rows[text]}, reviewer="ann")
+    service.refresh()
+    one = found(number)[text]
+    assert (keys[one.image], one.kept) == (last["image_key"], 1)
+    assert "Captions for the first image that keeps this text" in found_texts([one], service.picture)
+    override(own, {last["row_id"]: False}, reviewer="ann")
+    service.refresh()
+    one = found(number)[text]
+    assert (keys[one.image], one.kept) == (first["image_key"], 0)  # where none does, the first that has it
+    assert "Captions for the first image with this text" in found_texts([one], service.picture)
+    service.close()
 
 
 def test_an_uploaded_image_finds_what_the_same_image_of_the_ledger_finds(searching):
