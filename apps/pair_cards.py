@@ -16,14 +16,17 @@ _TRUTHS = {"true": "true", "false": "false", "uninformative": "says little"}
 
 
 def pair_cards(
-    page: PairPage, limits: tuple[float, float], axes: tuple[Axis, Axis], picture: Callable[[Pair], Picture]
+    page: PairPage, limits: tuple[float, float], axes: tuple[Axis, Axis], picture: Callable[[Pair], Picture], compared: int
 ) -> str:
-    """A page's pairs, those of one image in one card; picture gives the thumbnail of a pair's image."""
+    """A page's pairs, those of one image in one card; picture gives the thumbnail of a pair's image.
+
+    compared: captions that A and B have in common, whatever part of them is asked for.
+    """
     if not page.pairs:
-        return (
-            '<div class="empty"><b>No caption is in this part.</b>'
-            "<span>Choose another part, clear the selected area, or move a threshold.</span></div>"
-        )
+        said, more = "No caption is in this part.", "Choose another part, clear the selected area, or move a threshold."
+        if not compared:
+            said, more = "A and B have no caption in common.", "For A and B choose columns of the same images."
+        return f'<div class="empty"><b>{said}</b><span>{more}</span></div>'
     scales = tuple(zip(limits, axes, strict=True))
     cards = (list(group) for _, group in groupby(page.pairs, key=lambda pair: (pair.key, pair.sha256)))
     return '<div class="cards wide">' + "".join(_card(own, scales, picture(own[0])) for own in cards) + "</div>"

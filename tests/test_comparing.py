@@ -10,7 +10,7 @@ import gradio as gr
 import pytest
 from fake_models import FakeFilter
 from random_ledgers import random_ledger
-from studio_ledgers import ITEMS, STRANGE, WORLD, generated_ledger
+from studio_ledgers import ITEMS, STRANGE, WORLD, generated_ledger, unusable_ledger
 
 from apps.compared import (
     ALL,
@@ -239,10 +239,20 @@ def test_words_of_people_and_truth_show_at_once(tmp_path):
     assert comparison.counts(chosen).tally(0).kept_by_truth[None] == 1
     page = comparison.page(Selection(a=0.5, b=0.5, part=ALL, size=48), comparison.pairs)
     assert comparing.picture(comparison, page.pairs[0]).jpeg[:2] == b"\xff\xd8"
-    html = pair_cards(page, (0.5, 0.5), comparison.axes, lambda pair: comparing.picture(comparison, pair))
+    html = pair_cards(page, (0.5, 0.5), comparison.axes, lambda pair: comparing.picture(comparison, pair), comparison.pairs)
     assert html.count("&lt;i&gt;a text&lt;/i&gt; of hers</p>") == html.count("<del>") == 1
     assert STRANGE[0] not in html and "&lt;script&gt;" in html
     assert html.count('class="card"') == len({pair.key for pair in page.pairs})
+    comparing.close()
+
+
+def test_two_ledgers_without_a_common_caption_are_said_to_have_none(tmp_path):
+    comparing = Comparing([generated_ledger(tmp_path / "ledger"), unusable_ledger(tmp_path)])
+    comparison = comparing.compare(Column(0, "itm", "itm_prob"), Column(1, "itm", "itm_prob"))
+    page = comparison.page(Selection(a=0.5, b=0.5, part=ALL), 0)
+    assert comparison.pairs == 0
+    for common, said in ((0, "A and B have no caption in common."), (9, "No caption is in this part.")):
+        assert said in pair_cards(page, (0.5, 0.5), comparison.axes, lambda pair: None, common)
     comparing.close()
 
 

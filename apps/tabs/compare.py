@@ -244,7 +244,7 @@ def _answer(comparing: Comparing, comparison: Comparison, chosen: Selection) -> 
         where_line(page),
         gr.update(interactive=page.number > 0),
         gr.update(interactive=page.number + 1 < page.pages),
-        pair_cards(page, limits, axes, lambda pair: comparing.picture(comparison, pair)),
+        pair_cards(page, limits, axes, lambda pair: comparing.picture(comparison, pair), comparison.pairs),
         page.number,
     ]
 
