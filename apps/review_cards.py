@@ -16,7 +16,7 @@ from blip.capfilt import Policy
 
 _SIDES = {True: "kept", False: "filtered"}
 _EMPTY = (
-    '<div class="empty"><b>This queue is empty.</b>'
+    '<div class="empty" data-queue="{}"><b>This queue is empty.</b>'
     "<span>Choose another queue, clear the search, or move a threshold.</span></div>"
 )
 
@@ -24,10 +24,11 @@ _EMPTY = (
 def focus(stretch: Stretch, others: Sequence[Caption], picture: Picture | None) -> str:
     """The caption in focus: its picture, its text, what the filter and people say, and the image's other captions."""
     if stretch.focus is None or picture is None:
-        return _EMPTY
+        return _EMPTY.format(stretch.place.queue)
     item, policy = stretch.items[stretch.focus], stretch.place.policy
     own, key = item.caption, escape(item.key)
     data = f'data-row="{escape(own.row_id)}" data-version="{item.version}" data-text="{escape(_text_of(item))}"'
+    data += f' data-queue="{stretch.place.queue}"'
     search = stretch.place.search
     return (
         f'<article class="focus" {data}><figure>{thumbnail(item.key, picture)}<figcaption title="{key}">{key}</figcaption></figure>'

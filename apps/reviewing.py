@@ -59,6 +59,11 @@ class Stretch:
         """The place of the focused caption in its queue, from 1; 0 where the queue is empty."""
         return 0 if self.focus is None else self.place.page * ROWS + self.focus + 1
 
+    @property
+    def around(self) -> tuple[bool, bool, bool, bool]:
+        """Whether there is a caption before and after the focused one, a page before and after this one."""
+        return self.number > 1, self.number < self.captions, self.place.page > 0, self.place.page + 1 < self.pages
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -142,11 +147,17 @@ class Desk:
         """The first caption of the page so many pages on, or of the last one."""
         return self.show(replace(place, row_id="", page=max(0, self.show(place).place.page + by))).place
 
+    def begin(self, place: Place) -> Place:
+        """The first caption of the queue that nobody judged; the first of all where there is none."""
+        return self._first_open(replace(place, row_id="", page=0), -1)
+
     def next_open(self, place: Place) -> Place:
         """The next caption that nobody judged, after the place and then from the start; the place where there is none."""
-        here = self.show(place).number - 1
+        return self._first_open(place, self.show(place).number - 1)
+
+    def _first_open(self, place: Place, after: int) -> Place:
         sql = f"SELECT row_id FROM queue WHERE NOT {QUEUES['reviewed'].condition} ORDER BY place <= $here, place LIMIT 1"
-        rows = self._queue(place, sql, self._bound(place) | {"here": here})
+        rows = self._queue(place, sql, self._bound(place) | {"here": after})
         return replace(place, row_id=rows[0]["row_id"]) if rows else place
 
     def neighbours(self, item: Item, policy: Policy) -> list[Caption]:

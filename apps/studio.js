@@ -225,6 +225,18 @@ document.addEventListener("keydown", (event) => {
   area.blur();
 });
 
+// The address names the room that is open, so that a reload comes back to it; of Gradio's own words it keeps the look.
+const addressed = (words) => {
+  const look = new URLSearchParams(location.search).get("__theme");
+  const all = [words.slice(1), look && `__theme=${encodeURIComponent(look)}`].filter(Boolean).join("&");
+  history.replaceState(null, "", all ? `?${all}` : location.pathname);
+};
+document.addEventListener("click", (event) => {
+  const tab = event.target.closest(".rooms .tab-wrapper button");
+  const room = tab && !tab.closest(".room") ? tab.textContent.trim().toLowerCase().replace(" ", "-") : "";
+  if (room && room !== new URLSearchParams(location.search).get("room")) addressed(room === "decisions" ? "" : `?room=${room}`);
+});
+
 // What is on the screen: a verdict is on that and on its version, whatever has happened since.
 let chosen = ""; // A caption that was clicked and is on its way: like a link, a place without a version.
 document.addEventListener("click", (event) => {
@@ -235,7 +247,7 @@ let drafts = {}; // Better texts that nobody has saved yet, by their captions, a
 const followed = (link, waiting) => {
   drafts = JSON.parse(waiting || "{}");
   answered = new URLSearchParams(link).get("row") ?? "";
-  history.replaceState(null, "", link);
+  if (seen(".reviewing")) addressed(link); // an answer may come when another room is open already
 };
 const arrived = (link, waiting) => {
   chosen = "";
@@ -243,10 +255,10 @@ const arrived = (link, waiting) => {
 };
 const reviewShown = () => {
   if (chosen) return chosen;
-  const focus = document.querySelector("#review-focus [data-row]");
-  if (answered && focus && focus.dataset.row !== answered) return answered;
+  const { row, version, queue } = document.querySelector("#review-focus [data-queue]")?.dataset ?? {};
+  if (answered && row && row !== answered) return answered;
   // While a link is being opened its caption is not there yet: it has a place, but no version to judge.
-  return focus ? `${focus.dataset.row} ${focus.dataset.version}` : new URLSearchParams(location.search).get("row") ?? "";
+  return queue ? `${row ?? ""} ${version ?? ""} ${queue}` : new URLSearchParams(location.search).get("row") ?? "";
 };
 const reviewWritten = () => document.querySelector("#review-focus [data-row]")?.dataset.row ?? "";
 
@@ -267,9 +279,3 @@ const auditShown = () => {
   const focus = document.querySelector("#audit-question [data-row]");
   return focus ? `${focus.dataset.row} ${focus.dataset.version} ${focus.dataset.number} ${focus.dataset.draw}` : "";
 };
-
-// The address names a place in the review only while the review is open.
-document.addEventListener("click", (event) => {
-  const tab = event.target.closest("[role=tab]");
-  if (tab && !tab.closest(".reviewing") && tab.innerText.trim() !== "Review") history.replaceState(null, "", location.pathname);
-});

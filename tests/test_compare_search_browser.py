@@ -77,6 +77,24 @@ def move(room, place, threshold):
     box.press("Tab")
 
 
+def test_at_every_width_both_verdicts_and_the_plots_words_can_be_read(browser, address):
+    with opened(browser, address, 1440, height=1000) as page:
+        page.get_by_role("tab", name="Compare").click()
+        expect(page.locator("svg.scatter")).to_be_visible(timeout=MS)
+        page.locator("#compare-part").get_by_text(re.compile("^All")).click()
+        expect(page.locator("#compare-cards .card").first).to_be_visible(timeout=MS)
+        for width in (1440, 1024, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            cut = """() => [...document.querySelectorAll(".sides .verdict, .sides .match b")].filter((part) =>
+                part.getBoundingClientRect().right > part.closest(".card").getBoundingClientRect().right).length"""
+            assert page.evaluate(cut) == 0
+            sizes = """plot => [...plot.querySelectorAll("text")].map((text) => parseFloat(getComputedStyle(text).fontSize)
+                * plot.getBoundingClientRect().width / plot.viewBox.baseVal.width)"""
+            assert min(page.locator("svg.scatter").evaluate(sizes)) > 10
+            box = page.locator("#compare-origin input")
+            assert box.evaluate("box => parseFloat(getComputedStyle(box).paddingRight)") >= 24  # its arrow stands there
+
+
 def quadrants(folder, a, b):
     """What both filters of the first ledger keep at two thresholds, by part."""
     ledger = Ledger.open(folder / "first")

@@ -48,8 +48,8 @@ def opened(browser, address, reviews):
     """Opens the room in a browser session of its own: reviewer, query string, width."""
     with ExitStack() as pages:
 
-        def open_room(reviewer: str = "Ann", query: str = "?room=review&queue=all", width: int = 1280, scheme: str = "light") -> Page:
-            page = pages.enter_context(browsing.opened(browser, address, width, scheme, query=query))
+        def open_room(reviewer: str = "Ann", query: str = "?room=review&queue=all", width: int = 1280, scheme: str = "light", height: int = 900) -> Page:
+            page = pages.enter_context(browsing.opened(browser, address, width, scheme, height, query=query))
             expect(page.locator("#review-focus .focus, #review-focus .empty")).to_be_visible(timeout=MS)
             expect(page.locator("#review-link textarea, #review-link input")).not_to_have_value("", timeout=MS)
             page.get_by_label("Reviewer").fill(reviewer)
@@ -115,6 +115,62 @@ def test_verdicts_by_keyboard_are_saved_at_once_and_there_after_a_reload(opened,
     marks = page.locator(".line .mark")
     assert [mark.inner_text().strip() for mark in marks.all()[:3]] == ["keep", "drop", "open"]
     expect(page.locator("#review-agreement")).to_contain_text("Ann 2")
+
+
+def in_sight(page: Page, name: str) -> bool:
+    """Whether a part lies in the window, whole, and nothing over it."""
+    return page.locator(name).evaluate("""part => {
+        const { left, right, top, bottom } = part.getBoundingClientRect();
+        const over = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+        return top >= 0 && bottom <= innerHeight && part.contains(over);
+    }""")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1024, 768), (1024, 500), (390, 844)])
+def test_the_notice_of_a_verdict_is_in_sight_wherever_the_page_is(opened, width, height):
+    page = opened(width=width, height=height)
+    press(page, "k")
+    note_says(page, "Saved: kept.")
+    for part in ("#banner", ".line:last-child", "#review-text"):
+        page.locator(part).evaluate("part => part.scrollIntoView({ block: 'center' })")
+        assert in_sight(page, "#review-notice .notice")
+    keys, notice, better = (page.locator(f"#review-{name}").bounding_box()["y"] for name in ("keep", "notice", "text"))
+    assert keys < notice < better
+
+
+def test_another_queue_begins_at_its_start_and_buttons_at_an_end_are_off(opened):
+    page = opened()
+    ends = ("#review-previous", "#review-next", ".reviewing .previous-page", ".reviewing .next-page")
+
+    def off(*wanted):
+        for name, is_off in zip(ends, wanted, strict=True):
+            button = page.locator(name)
+            expect(button).to_be_disabled(timeout=MS) if is_off else expect(button).to_be_enabled(timeout=MS)
+
+    off(True, False, True, False)
+    press(page, "ArrowRight")
+    press(page, "ArrowDown")
+    at(page, 12)
+    off(False, False, False, False)
+    page.locator("#review-queue").get_by_text(re.compile("^Kept")).click()
+    at(page, 1)
+    off(True, False, True, False)
+    page.locator("#review-queue").get_by_text(re.compile("^All captions")).click()
+    at(page, 1)
+    for number in range(11, int(page.locator("#review-where b").nth(1).inner_text()) + 1, 10):
+        page.locator(".reviewing .next-page").click()
+        at(page, number)
+    page.locator(".line").last.click()
+    off(False, False, False, True)
+
+
+def test_a_narrow_list_still_tells_origin_and_verdict(opened):
+    for width in (1280, 900, 390):
+        line = opened(width=width).locator(".line").nth(4)
+        expect(line.locator(".verdict .icon")).to_be_visible()
+        expect(line.locator(".origin")).to_be_visible()
+        said = line.evaluate("line => line.innerText.split(/\\s+/)")
+        assert {"web", "synthetic"} & set(said) and {"kept", "filtered"} & set(said)
 
 
 def test_undo_takes_back_verdict_by_verdict(opened, reviews):
@@ -433,6 +489,7 @@ def test_the_room_fits_the_window_with_contrast_and_names(opened, width, scheme)
 def test_a_blind_audit_hides_what_could_lead_and_ends_in_curves(opened, reviews, ledger):
     page = opened()
     page.get_by_role("tab", name="Blind audit").click()
+    assert [key.text_content() for key in page.locator(".keys:visible li").all()] == ["Yyes", "Nno", "Uunsure", "Zundo", "↑↓caption"]
     page.locator("#audit-size input").fill("32")
     page.locator("#audit-size input").blur()  # a key in a field is a letter, not an answer
     expect(page.locator("#audit-where b").nth(1)).to_have_text("32", timeout=MS)
@@ -493,6 +550,7 @@ def test_the_export_is_that_of_the_command_and_decisions_show_it(opened, reviews
 
 def test_on_a_phone_captions_come_before_what_is_set_once(opened):
     page = opened(width=420)
+    assert page.locator(".keys:visible").inner_text().split()[:2] == ["K", "keep"]
     order = ("#reviewer", "#review-queue", "#review-focus", "#review-web", "#review-agreement")
     tops = [page.locator(name).bounding_box()["y"] for name in order]
     assert tops == sorted(tops)

@@ -348,7 +348,7 @@ class Room:
 
     def on_screen(self):
         found = re.search('data-row="(.*?)" data-version="(.*?)"', self.said["focus"])
-        return found.groups() if found else ("", "")
+        return (*(found.groups() if found else ("", "")), re.search('data-queue="(.*?)"', self.said["focus"])[1])
 
     @property
     def row(self):
@@ -364,9 +364,9 @@ class Room:
 
     def does(self, action, **changes):
         self.asked |= changes
-        row, version = self.on_screen()
+        row, version, queue = self.on_screen()
         values = self.asked | {"reviewer": self.reviewer, "better": self.better, "done": self.said["done"]}
-        values |= {"drafts": self.said["drafts"], "written": row, "shown": f"{row} {version}".strip()}
+        values |= {"drafts": self.said["drafts"], "written": row, "shown": f"{row} {version} {queue}"}
         found = dict(zip(Shown.__dataclass_fields__, action(self.desk, tuple(values.values())), strict=True))
         self.said |= {name: value for name, value in found.items() if value != gr.skip()}
         self.better = self.better if found["better"] == gr.skip() else found["better"]
@@ -451,6 +451,57 @@ def test_a_better_text_waits_at_its_caption_until_it_is_saved(desk):
     room.better = " "
     room.judges(KEEP)
     assert desk.reviews.words()[first].caption is None and room.drafts == {}
+
+
+def test_another_queue_begins_at_its_first_open_caption(desk, ledger):
+    rows = decide(ledger).to_pylist()
+    kept = [row["row_id"] for row in rows if row["kept"]]
+    room = Room(desk)
+    room.goes(kept[14])
+    room.judges(KEEP)
+    room.looks(queue="kept")  # whatever of it was on the screen before
+    assert room.row == kept[0]
+    room.judges(DROP)
+    room.looks(search="no such text")
+    room.looks(queue="all", search="")
+    room.goes(kept[7])
+    room.looks(queue="kept")
+    assert room.row == kept[1]
+    room.goes(kept[7])
+    room.looks(web=0.49)  # the same queue goes on where it is
+    assert room.row == kept[7]
+    for row in set(kept) - set(desk.reviews.words()):
+        desk.save(row, KEEP, reviewer="Bob", seen=0)
+    room.looks(queue="filtered")
+    room.looks(queue="kept", web=0.5)
+    assert room.row == kept[0]  # where none is open, at the first
+
+
+def test_a_verdict_as_another_queue_is_chosen_skips_none_of_that(desk, ledger):
+    rows = decide(ledger).to_pylist()
+    kept = [row["row_id"] for row in rows if row["kept"]]
+    filtered = [row["row_id"] for row in rows if not row["kept"]]
+    room = Room(desk, queue="kept")
+    assert room.row == kept[0]
+    room.asked["queue"] = "filtered"
+    room.judges(KEEP)
+    assert desk.reviews.words()[kept[0]].word == KEEP
+    assert room.row == filtered[0] and "Saved: kept" in room.notice
+
+
+def test_at_the_ends_of_a_queue_there_is_nothing_before_and_after(desk):
+    room, buttons = Room(desk), ("back", "on", "page_back", "page_on")
+    last = desk.show(Place(queue="all")).captions - 1
+
+    def free():
+        return [room.said[name]["interactive"] for name in buttons]
+
+    assert free() == [False, True, False, True]
+    for at, wanted in ((1, [True, True, False, True]), (12, [True] * 4), (last, [True, False, True, False])):
+        room.goes(desk.step(Place(queue="all"), at).row_id)
+        assert free() == wanted
+    room.looks(search="no such text")
+    assert free() == [False] * 4
 
 
 def test_undo_goes_on_to_ones_earlier_word_on_the_same_caption(desk):

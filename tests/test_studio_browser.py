@@ -7,7 +7,7 @@ import urllib.request
 from threading import Event
 
 import pytest
-from browsing import CONTRAST, MS, ROOT, SECONDS, nameless, opened, studio
+from browsing import AT_WORK, CONTRAST, MS, ROOT, SECONDS, nameless, opened, studio
 from playwright.sync_api import Page, TimeoutError, expect
 from studio_ledgers import ITEMS, generated_ledger
 
@@ -226,6 +226,69 @@ def test_captions_are_shown_as_text_and_never_run(room):
     assert long.evaluate("fold => fold.scrollHeight === fold.clientHeight")
     assert long.inner_text().count("und so weiter") == 40
     assert room.evaluate("window.hacked") is None
+
+
+ROOMS = ("Review", "Compare", "Search", "Try it", "Run", "Claims")
+
+
+def test_a_reload_comes_back_to_the_room_and_to_the_look(browser, address):
+    with opened(browser, address, query="?__theme=dark") as page:
+        for name in (*ROOMS, "Decisions"):
+            page.get_by_role("tab", name=name, exact=True).click()
+            expect(page.get_by_role("tab", name=name, exact=True)).to_have_attribute("aria-selected", "true")
+            page.wait_for_function("!document.querySelector('.pending')")
+            page.wait_for_timeout(500)
+            page.goto(page.url)
+            page.wait_for_selector(AT_WORK, state="attached")
+            expect(page.get_by_role("tab", name=name, exact=True)).to_have_attribute("aria-selected", "true", timeout=MS)
+            assert page.locator("body").get_attribute("class") == "dark"
+        assert page.url == f"{address}/?__theme=dark"
+
+
+def test_on_a_phone_a_room_behind_the_button_is_in_the_address_too(browser, address):
+    with opened(browser, address, 390) as page:
+        page.get_by_label("More tabs").click()
+        page.locator(".overflow-dropdown button", has_text="Claims").first.click()
+        page.wait_for_url("**/?room=claims")
+
+
+def test_an_answer_that_comes_late_leaves_the_address_of_the_room_that_is_open(browser, address):
+    with opened(browser, address, query="?room=review&queue=all") as page:
+        expect(page.locator("#review-where b").first).to_have_text("1", timeout=MS)
+        held, holding = [], [True]
+        page.route("**/queue/join*", lambda route: held.append(route) if holding else route.continue_())
+        page.keyboard.press("ArrowDown")
+        page.get_by_role("tab", name="Claims").click()
+        holding.clear()
+        for route in held:
+            route.continue_()
+        expect(page.locator("#claims section").first).to_be_visible(timeout=MS)
+        expect(page.locator("#review-where b").first).to_have_text("2", timeout=MS)
+        assert page.url == f"{address}/?room=claims"
+
+
+def test_what_has_the_focus_is_outlined(room):
+    for name in ("#web-limit input[type=range]", "[role=tab][aria-selected=true]"):
+        part = room.locator(name).first
+        part.focus()
+        room.keyboard.press("Shift")  # focus by keyboard
+        look = part.evaluate("part => [getComputedStyle(part).outlineStyle, getComputedStyle(part).outlineOffset, part.matches(':focus-visible')]")
+        assert look == ["solid", "-2px", True]  # inside, where nothing cuts it off
+
+
+def test_on_a_phone_images_come_right_after_the_thresholds(browser, address):
+    with opened(browser, address, 390, height=844) as page:
+        expect(page.locator(".card")).to_have_count(12, timeout=MS)
+        order = ("#web-limit", "#synthetic-limit", "#cards", "svg.curves", "table.truth")
+        tops = [page.locator(name).first.bounding_box()["y"] for name in order]
+        assert tops == sorted(tops) and tops[2] < 2 * 844
+        line, quiet = page.locator("#where p").bounding_box(), page.locator("#where .quiet").bounding_box()
+        assert line["height"] < 60 and quiet["y"] >= line["y"] + 20  # two lines, and the page on its own
+        for name in ("Previous", "Next"):
+            button = page.get_by_role("button", name=name)  # still known by its word
+            assert button.bounding_box()["width"] < 60
+        page.get_by_role("button", name="Next").click()
+        where(page, "page 2 of 5")
 
 
 def test_all_text_has_the_contrast_of_wcag_aa_and_every_input_a_name(room):

@@ -95,6 +95,8 @@ def test_the_room_fits_and_can_be_read(browser, address, width, scheme):
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert page.evaluate(CONTRAST) == []
         assert nameless(page) == []
+        word = page.locator(".tile .word").first  # no chip, as the review's words have
+        assert word.evaluate("word => [getComputedStyle(word).padding, getComputedStyle(word).backgroundColor]") == ["0px", "rgba(0, 0, 0, 0)"]
 
 
 def test_captions_stand_side_by_side_with_a_bar_for_each_token(room):

@@ -1,6 +1,6 @@
 """The room "Review": people keep, drop and rewrite captions by keyboard; every word is saved at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +38,12 @@ _CHOSEN = "(...all) => [...all.slice(0, -3), reviewWritten(), ...all.slice(-2)]"
 _FOLLOW = "(link, drafts) => followed(link, drafts)"
 _ARRIVED = "(link, drafts) => arrived(link, drafts)"
 _OPENED = "(...limits) => [...limits.slice(0, -1), reviewOpened()]"
+_DOES = {
+    "queues": {"K": "keep", "D": "drop", "E": "edit", "Z": "undo", "↑ ↓": "caption", "← →": "page"},
+    "audit": {"Y": "yes", "N": "no", "U": "unsure", "Z": "undo", "↑ ↓": "caption"},
+}
+"""What keys do, by tab."""
+
 _REMEMBERED = "() => localStorage.getItem('reviewer') ?? ''"
 _REMEMBER = "(name) => { localStorage.setItem('reviewer', name); }"
 
@@ -56,15 +62,6 @@ class _Keys:
     page_on: gr.Button
 
 
-def follow_links(demo: gr.Blocks, tabs: gr.Tabs) -> None:
-    """A link to a place in the review opens the room, which then goes there."""
-
-    def select(request: gr.Request) -> Any:
-        return gr.Tabs(selected=ROOM) if request.query_params.get("room") == ROOM else gr.skip()
-
-    demo.load(select, None, tabs, **QUIETLY)
-
-
 def build(desk: Desk, demo: gr.Blocks, entered: Sequence[Any], limits: Limits) -> None:
     """Lay the room out and wire it, inside its own open tab in demo.
 
@@ -81,7 +78,7 @@ def build(desk: Desk, demo: gr.Blocks, entered: Sequence[Any], limits: Limits) -
         with gr.Column(elem_classes="images", min_width=0), gr.Tabs():
             with gr.Tab("Queues"):
                 asked, shown, keys, goto = _queues((web, synthetic), (search, opinion), reviewer, agreement)
-            with gr.Tab("Blind audit") as audit:
+            with gr.Tab("Blind audit", id="audit") as audit:
                 review_audit.build(desk, audit, web, synthetic, reviewer)
     _wire(desk, asked, shown, goto, written)
     _wire_keys(desk, asked, shown, keys)
@@ -92,14 +89,18 @@ def build(desk: Desk, demo: gr.Blocks, entered: Sequence[Any], limits: Limits) -
 def _reviewer(demo: gr.Blocks) -> gr.Textbox:
     with gr.Column(elem_classes="pane"):
         name = gr.Textbox(label="Reviewer", placeholder="your name", max_length=60, max_lines=1, elem_id="reviewer")
-        text(
-            '<ul class="keys"><li><kbd>K</kbd>keep</li><li><kbd>D</kbd>drop</li><li><kbd>E</kbd>edit</li>'
-            "<li><kbd>Z</kbd>undo</li><li><kbd>↑</kbd><kbd>↓</kbd>caption</li><li><kbd>←</kbd><kbd>→</kbd>page</li></ul>"
-        )
+        for tab, does in _DOES.items():
+            text(_key_list(tab, does))
     demo.load(None, None, [name], js=_REMEMBERED, **QUIETLY)
     # Not on a change: an empty field is one when the page opens, before it is told the name.
     gr.on([name.input, name.submit, name.blur], None, [name], None, js=_REMEMBER, **QUIETLY)
     return name
+
+
+def _key_list(tab: str, does: Mapping[str, str]) -> str:
+    """The keys of a tab and what each does; the style sheet shows those of the tab that is open."""
+    said = "".join(f"<li>{''.join(f'<kbd>{key}</kbd>' for key in keys.split())}{word}</li>" for keys, word in does.items())
+    return f'<ul class="keys {tab}">{said}</ul>'
 
 
 def _selection(desk: Desk) -> tuple[gr.Number, gr.Number, gr.Textbox, gr.Dropdown]:
@@ -127,17 +128,17 @@ def _queues(
         keep, drop = _key("Keep", "K", "review-keep"), _key("Drop", "D", "review-drop")
         undo = _key("Undo", "Z", "review-undo")
         back, on = _key("Previous", "↑", "review-previous"), _key("Next", "↓", "review-next")
+    notice = text(elem_id="review-notice")
     with gr.Row(elem_classes="rewriting"):
         hint = "E: write a better text, Ctrl+Enter saves it, Esc discards it"
         better = gr.Textbox("", label="Better text", placeholder=hint, lines=1, max_lines=6, max_length=2000, min_width=0, elem_id="review-text")
         save = gr.Button("Save text", min_width=0, scale=0, elem_id="review-save")
-    notice = text(elem_id="review-notice")
     rows = text(elem_id="review-rows")
     # What the page and apps/studio.js tell the server, and the server the address bar.
     hidden = ("goto", "link", "drafts", "written", "shown")
     goto, address, drafts, written, on_screen = (gr.Textbox(label=name, visible="hidden", elem_id=f"review-{name}") for name in hidden)
     asked = Asked(*limits, queue, *words, reviewer, better, done, drafts, written, on_screen)
-    shown = Shown(queue, where, focus, notice, rows, agreement, better, address, done, drafts)
+    shown = Shown(queue, where, focus, notice, rows, agreement, better, address, done, drafts, back, on, page_back, page_on)
     return asked, shown, _Keys(keep, drop, undo, save, back, on, page_back, page_on), goto
 
 

@@ -56,6 +56,10 @@ class Shown:
     link: gr.Textbox
     done: gr.State
     drafts: gr.Textbox
+    back: gr.Button
+    on: gr.Button
+    page_back: gr.Button
+    page_on: gr.Button
 
     def parts(self) -> list[Any]:
         """All of them, in order."""
@@ -78,11 +82,18 @@ def waiting(drafts: str) -> dict[str, str]:
 
 
 def place_shown(desk: Desk, values: tuple[Any, ...]) -> Place:
-    """Where the reviewer is: the caption on the screen in the queue that is asked for."""
+    """Where the reviewer is: the caption on the screen; where another queue is asked for, the first open one of that."""
     own, usual = named(values), {"web": desk.policy.web, "synthetic": desk.policy.synthetic}
     web, synthetic = (limit if own[origin] is None else within(own[origin]) for origin, limit in usual.items())
-    row = own["shown"].partition(" ")[0]
-    return Place(policy=Policy(web=web, synthetic=synthetic), queue=own["queue"], search=own["search"].strip(), opinion=own["opinion"] or "", row_id=row)
+    row, _, queue = _seen(own)
+    place = Place(policy=Policy(web=web, synthetic=synthetic), queue=own["queue"], search=own["search"].strip(), opinion=own["opinion"] or "", row_id=row)
+    return place if queue in ("", place.queue) else desk.begin(place)
+
+
+def _seen(own: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What was on the screen: a caption's row_id and version, and the queue, each "" where it is not known."""
+    row, version, queue = [*own["shown"].split(" "), "", ""][:3]
+    return row, version, queue
 
 
 def judged(desk: Desk, values: tuple[Any, ...], word: str, *, rewrite: bool = False) -> list[Any]:
@@ -92,9 +103,11 @@ def judged(desk: Desk, values: tuple[Any, ...], word: str, *, rewrite: bool = Fa
     written. To give it its own text back, write that, or drop the caption first.
     """
     own, place = named(values), place_shown(desk, values)
-    row, _, version = own["shown"].partition(" ")
+    row, version, _ = _seen(own)
     if not version:
         return answer(desk, place, own=own)
+    # Of a queue that was chosen meanwhile nothing has been seen yet: it begins.
+    onward = desk.next_open if place.row_id == row else lambda place: place
     text = None
     if word == KEEP:
         text = own["better"] if rewrite or own["better"].strip() else desk.text(row)
@@ -104,11 +117,11 @@ def judged(desk: Desk, values: tuple[Any, ...], word: str, *, rewrite: bool = Fa
         # A key that was hit twice goes on to the next caption, and judges neither again.
         mine = error.newer.by == own["reviewer"].strip()
         said_before = error.own() if mine else str(error)
-        return answer(desk, desk.next_open(place) if mine else place, (said_before, "refused"), own=own)
+        return answer(desk, onward(place) if mine else place, (said_before, "refused"), own=own)
     except InputError as error:
         return answer(desk, place, (str(error), "refused"), own=own)
-    after = desk.next_open(place)
-    note = "All of this queue is reviewed." if after == place else _saved(said)
+    after = onward(place)
+    note = "All of this queue is reviewed." if after == place and place.row_id == row else _saved(said)
     return answer(desk, after, (note, "done"), own=own, done=[*own["done"], Said.of(said)])
 
 
@@ -170,4 +183,5 @@ def answer(
         link(stretch.place, desk.ledger),
         gr.skip() if done is None else done,
         json.dumps(drafts),
+        *(gr.update(interactive=there) for there in stretch.around),
     ]
