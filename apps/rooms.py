@@ -12,7 +12,7 @@ from apps.running import Running
 from apps.searching import Searching
 from apps.service import Service
 from apps.trying import Workbench
-from blip.capfilt import Ledger, Policy
+from blip.capfilt import Ledger, Policy, usual
 from lab.audit_draw import identity
 from lab.ledgers import reviews_file
 
@@ -55,11 +55,11 @@ def open_rooms(
 ) -> Rooms:
     """The rooms over a ledger, which `opened` closes; InputError where it cannot be opened.
 
-    policy: the thresholds of the rooms at first, by default the paper's. reviews: the file of the room Review, by default beside the ledger. compare, compare_root: see Comparing.
+    policy: the thresholds of the rooms at first, by default those of the ledger's run. reviews: the file of the room Review, by default beside the ledger. compare, compare_root: see Comparing.
     search_index, search_weights: see Searching.
     """
-    policy = policy or Policy()
     service = opened.enter_context(closing(Service.open(ledger)))
+    policy = policy or _of_run(service.ledger)
     desk = Desk(service, Reviews(reviews or reviews_file(ledger), identity(service.ledger)), policy)
     opened.enter_context(closing(desk))
     comparing = Comparing([service.ledger, *map(Ledger.open, compare)], compare_root)
@@ -74,3 +74,9 @@ def open_rooms(
         running=shared.running,
         policy=policy,
     )
+
+
+def _of_run(ledger: Ledger) -> Policy:
+    """The thresholds of the ledger's run, the paper's where it has none; at most 1, as far as a slider goes."""
+    found = usual(ledger)
+    return Policy(web=min(found.web, 1.0), synthetic=min(found.synthetic, 1.0))
