@@ -61,7 +61,7 @@ def test_a_refused_claim_has_no_outcomes():
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_picture_has_a_panel_an_outcome_and_a_line_a_claim(scale):
     figure = outcomes([Measured("table1", scale, a_record(scale))], "What else")
-    assert [axes.get_xlabel().replace("\n", " ") for axes in figure.axes] == [one.name for one in OUTCOMES]
+    assert [axes.get_xlabel().replace("\n", " ") for axes in figure.axes] == [f"{one.name}, {one.unit.strip() or 'points'}" for one in OUTCOMES]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["Captioner and filter together\nhelp."]
     told = [[text.get_text() for text in axes.texts] for axes in figure.axes]
     assert told == [["+30.0"], ["-"], ["+30.0"], ["+10.0"], ["+10.0"], ["+50.0"], ["-"]]
