@@ -68,7 +68,7 @@ SWAPPED_ITC = Metric("ITC prefers the true text, %\n(else colours swapped)", "bi
 NDCG = Metric("visual dialog, NDCG in %", "dialog.ndcg")
 VQA = Metric("VQA, %", "questions.accuracy")
 LM_ALONE, LM_COLOURED, ITC_ALONE, ITM_ALONE, ITM_COLOURED, ITM_ALL, ITM_PART = (
-    Metric(f"{score} prefers the kind shown, %\n({said})", f"kinds.{score.lower()}.{path}")
+    Metric(f"{score} prefers\nthe kind shown, %\n({said})", f"kinds.{score.lower()}.{path}")
     for score, path, said in (
         ("LM", "alone", "without a colour"),
         ("LM", "coloured", "with its colour"),
@@ -120,7 +120,7 @@ def dress(axes: Axes, x: str = "", y: str = "", title: str = "") -> None:
 
 def told_of(path: str) -> str:
     """A metric of a claim by its path, as people call it, without its unit."""
-    names = {one.path: one.name.split(",")[0] for one in _KNOWN} | {R1.path: "R@1", ITC_R1.path: "R@1 by ITC alone"}
+    names = {one.path: one.name.split(",")[0].replace("\n", " ") for one in _KNOWN} | {R1.path: "R@1", ITC_R1.path: "R@1 by ITC alone"}
     return names.get(path, path.split(".")[-1].replace("_", " "))
 
 
