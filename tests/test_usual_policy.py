@@ -263,3 +263,8 @@ def test_every_command_with_a_policy_refuses_percentages(place, tmp_path, capsys
     data = ["--data", str(place / "none.json"), "--captioner", "none", "--filter", ITM, "--out", str(tmp_path / "new")]
     assert main(["capfilt", *data, "--web-threshold", "40"]) == 2  # before data and weights are looked for
     assert "The threshold 40 of itm.itm_prob for web captions cannot be" in capsys.readouterr().err
+
+
+def test_a_threshold_that_nobody_gave_is_a_plain_number():
+    """Gradio's JSON took a type of its own for a text, and no page of the studio opened."""
+    assert {type(number) for number in (Policy().web, Policy().synthetic, Policy(web=0.2).synthetic)} == {float}

@@ -16,11 +16,9 @@ THRESHOLDS = "thresholds"
 that the same job may have others the next time."""
 
 
-class _Unsaid(float):
-    """A threshold that nobody gave, so that 0.5 from a command line goes before that of a ledger's run."""
-
-
-_PAPERS = _Unsaid(0.5)
+_PAPERS = float("0.5")
+"""A threshold that nobody gave, known by its identity: 0.5 from a command line is another object, and goes before that of a
+ledger's run. No type of its own, which JSON writers would not take for a number."""
 
 
 def single(number: float) -> np.float32:
@@ -120,7 +118,7 @@ class Policy:
     def with_unsaid(self, thresholds: Mapping[str, float]) -> "Policy":
         """The same with these thresholds, by origin, in place of those that nobody gave."""
         web, synthetic = (
-            thresholds.get(name, own) if isinstance(own, _Unsaid) else own
+            thresholds.get(name, own) if own is _PAPERS else own
             for name, own in (("web", self.web), ("synthetic", self.synthetic))
         )
         return replace(self, web=web, synthetic=synthetic)
