@@ -156,7 +156,7 @@ def _parts() -> Sequence[Claim]:
     """Whether a filter that has seen captions which leave something out, without hard negatives, does no such harm."""
     kinds, part, hard, soft = "kinds.itm.alone", "kept.part.kept", "both, partial captions", "both, partial captions, random negatives"
     claim = partial(Claim, ablation="breadth", seeds=5, source="beyond the paper", chosen_on=(0, 1), chose="the arms")
-    kept, told = partial(claim, margin=5 * POINT, note=f"{_KEPT} {_SEEN_PARTS}"), partial(claim, margin=2 * POINT, note=f"{_ALONE} {_SEEN_PARTS}")
+    kept, told = (partial(claim, margin=2 * POINT, note=f"{what} {_SEEN_PARTS}") for what in (_KEPT, _ALONE))
     return [
         kept(id="parts-kept", says="A filter fine-tuned on partial captions, too, keeps more of the true texts that are partial.", value=over(hard, "both", part)),
         kept(id="parts-random-kept", says="A filter of partial captions keeps more partial texts if its negatives are random.", value=over(soft, hard, part)),
