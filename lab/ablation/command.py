@@ -105,7 +105,7 @@ def ablate(wanted: Wanted, home: Home) -> int:
 
     again = [cell for cell in cells if earlier.found(cell, recipe, home) and not results(cell, recipe, home)]
     do(cells, recipe, home, jobs=wanted.jobs, done=write)
-    if wanted.add and not cells and earlier.tells(record_of(wanted, task, home, earlier)):
+    if wanted.add and not cells and wanted.record.exists() and earlier.tells(record_of(wanted, task, home, earlier)):
         print("The record has all that is asked for: nothing is done, and it stays as it is. Without --add it is measured again, here.", file=sys.stderr)
     else:
         write()
