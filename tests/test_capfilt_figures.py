@@ -16,7 +16,7 @@ from blip.generate import Decoding
 from lab import tables
 from lab.bootstrap import world_job
 from lab.capfilt_diagram import figure_3
-from lab.cards import chosen_cards
+from lab.cards import cards, chosen_cards
 from lab.figures import Caption, Card
 from lab.filter_figures import by_threshold, match_bars, precision_recall, shares
 from lab.recipes import SHIPPED
@@ -24,7 +24,7 @@ from lab.report import summarize
 from lab.weights import shipped
 from lab.world.figures import Tile, tile
 from lab.world.noise import KINDS
-from lab.world.sets import World, as_pairs
+from lab.world.sets import World, WorldPair, as_pairs
 
 WORLD = World.of(SHIPPED.level)
 IMAGE = np.zeros((8, 8, 3), np.uint8)
@@ -183,6 +183,14 @@ def test_precision_and_recall_have_a_panel_for_every_noise_kind(ledger):
     assert titles[: len(kinds)] == sorted(kinds)
     clean = rows[rows["noise_kind"] == "clean"]
     assert any(word.endswith(f"at {100 * clean['kept'].mean():.1f}") for word in words(figure))
+
+
+def test_only_the_images_of_chosen_cards_are_drawn_and_cards_keep_the_order_of_their_images(ledger, web, monkeypatch):
+    drawn, plain = [], WorldPair.image
+    monkeypatch.setattr(WorldPair, "image", lambda self, px: drawn.append(self.key) or plain(self, px))
+    assert len(chosen_cards(ledger, web, count=3)) == len(drawn) == 3 < len(web)
+    found = cards(ledger, web[4:1:-1])
+    assert drawn[3:] == [item.key for item in web[4:1:-1]] and [card.web.text for card in found] == [item.caption for item in web[4:1:-1]]
 
 
 def test_figure_3_holds_the_rows_of_the_ledger(ledger, web):
