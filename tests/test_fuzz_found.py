@@ -91,13 +91,15 @@ def test_deep_json_in_a_benchmark(tmp_path):
 # Lists, tables and tars of pairs
 
 
-@pytest.mark.parametrize(
-    "content",
-    [{"images": [{"id": [1], "file_name": "0.jpg"}], "annotations": []}, {"images": 3, "annotations": []}],
-)
-def test_coco_files_that_are_none(photo, content):
-    (photo / "coco.json").write_text(json.dumps(content))
+def test_coco_files_that_are_none(photo):
+    (photo / "coco.json").write_text(json.dumps({"images": 3, "annotations": []}))
     refused(lambda: read_pairs(photo / "coco.json"), photo / "coco.json")
+
+
+def test_an_image_of_a_coco_file_that_nothing_can_name_is_an_image_without_a_caption(photo):
+    (photo / "coco.json").write_text(json.dumps({"images": [{"id": [1], "file_name": "0.jpg"}], "annotations": []}))
+    pairs = read_pairs(photo / "coco.json")
+    assert (len(pairs), [pair.key for pair in pairs.images], [reject.reason for reject in pairs.rejects]) == (0, ["0"], ["the caption is empty"])
 
 
 def test_coco_rows_with_ids_that_name_no_image(photo):
@@ -106,7 +108,7 @@ def test_coco_rows_with_ids_that_name_no_image(photo):
     (photo / "coco.json").write_text(json.dumps(content))
     pairs = read_pairs(photo / "coco.json")
     assert [pair.caption for pair in pairs] == ["d"]
-    assert [reject.reason for reject in pairs.rejects] == ["no image path"] * 3
+    assert [reject.reason for reject in pairs.rejects] == [*["no image path"] * 3, "the caption is empty"]
 
 
 def test_a_row_without_any_caption_or_image_is_still_one_reject(photo):
